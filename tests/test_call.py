@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from videosieve import AttentionCall, NumericsError, ShapeError, Site, VideoLayout
+
+LAYOUT = VideoLayout.of(3, 4, 5, text_last=7)
+
+
+def tensors(tokens: int = 67, **options):
+    return [torch.randn(2, 3, tokens, 8, **options) for _ in range(3)]
+
+
+def test_scale_defaults_to_the_inverse_root_of_head_dim():
+    assert AttentionCall(*tensors(), LAYOUT).scale == 8**-0.5
+    assert AttentionCall(*tensors(), LAYOUT, scale=0.5).scale == 0.5
+
+
+def test_sizes_are_read_from_q():
+    call = AttentionCall(*tensors(), LAYOUT)
+    assert (call.batch, call.heads, call.tokens, call.head_dim) == (2, 3, 67, 8)
+
+
+def test_a_layout_that_does_not_add_up_is_refused():
+    with pytest.raises(ShapeError, match=r"60 video \+ 7 text = 67, but q has 66 tokens"):
+        AttentionCall(*tensors(66), LAYOUT)
+
+
+def test_tensors_that_disagree_are_refused():
+    q, k, v = tensors()
+    with pytest.raises(ShapeError, match="share one shape"):
+        AttentionCall(q, k[:, :, :-1], v, LAYOUT)
+    with pytest.raises(ShapeError, match="share dtype"):
+        AttentionCall(q, k.double(), v, LAYOUT)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_check_finite_names_the_first_bad_place(bad: float):
+    q, k, v = tensors()
+    k[1, 2, 40, 3] = bad
+    call = AttentionCall(q, k, v, LAYOUT, Site(4, 9, 2, 5))
+    with pytest.raises(
+        NumericsError, match="k must be finite.* batch=1, head=2, token=40, layer=4, step=2; 1 such"
+    ):
+        call.check_finite()
+
+
+@pytest.mark.parametrize("values", [(3, 3, 0, 1), (-1, 3, 0, 1), (0, 1, 5, 5)])
+def test_a_site_outside_the_model_is_refused(values):
+    with pytest.raises(ShapeError, match="0 <= layer < layers"):
+        Site(*values)

@@ -1,0 +1,87 @@
+"""The floors of the house: a module imports from its own room or from a floor below."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "videosieve"
+
+# A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
+FLOORS = [
+    ["errors", "version"],
+    ["layout", "block_mask"],
+    ["call"],
+    ["kernels"],
+    ["methods"],
+    ["schedule"],
+    ["trace"],
+    ["recipe", "metrics"],
+    ["run"],
+    ["functional"],
+    ["testing"],
+    ["integrations", "shapes", "report"],
+    ["generation"],
+    ["cli"],
+    ["__main__", "__init__"],
+]
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imported_modules(path: Path) -> list[str]:
+    """Every videosieve module that a file imports, also inside functions."""
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} uses a relative import"
+            if node.module == "videosieve":
+                modules += [f"videosieve.{alias.name}" for alias in node.names if alias.name in LEVEL] or [
+                    "videosieve"
+                ]
+            else:
+                modules.append(node.module or "")
+    return [module for module in modules if module.split(".")[0] == "videosieve"]
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for module in imported_modules(path):
+        room = room_of(module)
+        assert room in LEVEL, f"{module} is on no floor"
+        assert room == own or LEVEL[room] < LEVEL[own], f"{own} must not import {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_small(path: Path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+def test_import_videosieve_loads_nothing_heavy():
+    program = (
+        "import sys, videosieve\n"
+        "heavy = {'triton', 'diffusers', 'transformers', 'matplotlib', 'typer', 'PIL', 'accelerate'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_public_name_exists():
+    import videosieve
+
+    assert sorted(videosieve.__all__) == sorted(set(videosieve.__all__))
+    for name in videosieve.__all__:
+        assert hasattr(videosieve, name)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from videosieve import OutputError, RecipeError, Site, Trace
+from videosieve.trace import Outcome
+
+
+def example() -> Trace:
+    trace = Trace()
+    trace.add(Site(0, 2, 0, 2), Outcome("dense", "sdpa", 100, 1.0, "warm-up"), lambda: 4.0)
+    trace.add(
+        Site(1, 2, 1, 2),
+        Outcome(
+            "sparse",
+            "cpu",
+            300,
+            0.2,
+            recall=torch.tensor([[0.9, 0.5], [0.7, 0.3]]),
+            patterns=("spatial", "temporal"),
+            pattern=torch.tensor([[1, 0], [0, 0]]),
+        ),
+        lambda: 1.0,
+    )
+    return trace
+
+
+def test_records_hold_plain_numbers():
+    record = example().records[1]
+    assert record.recall == pytest.approx([0.8, 0.4])
+    assert record.pattern == ["temporal", "spatial"]
+    assert (record.layer, record.step, record.branch, record.milliseconds) == (1, 1, "cond", 1.0)
+
+
+def test_summary_weights_density_by_pairs():
+    summary = example().summary()
+    assert summary.run_density == pytest.approx((100 * 1.0 + 300 * 0.2) / 400)
+    assert summary.sparse_density == pytest.approx(0.2)
+    assert summary.recall == pytest.approx(0.6)
+    assert summary.attention_seconds == pytest.approx(0.005)
+    assert summary.pattern_shares == {"spatial": 0.5, "temporal": 0.5}
+    assert summary.dense_reasons == {"warm-up": 1}
+    assert "run density 0.400" in str(summary)
+    assert "sparse density 0.200 at recall 0.600" in str(summary)
+
+
+def test_an_empty_trace_has_a_summary():
+    summary = Trace().summary()
+    assert (summary.calls, summary.run_density, summary.sparse_density, summary.recall) == (
+        0,
+        1.0,
+        None,
+        None,
+    )
+
+
+def test_timers_are_read_once_and_only_when_somebody_looks():
+    reads = []
+    trace = Trace()
+    trace.add(Site(), Outcome("dense", "sdpa", 1, 1.0, "x"), lambda: reads.append(1) or 2.0)
+    assert not reads
+    assert trace.records == trace.records
+    assert len(reads) == len(trace) == 1
+
+
+def test_json_lines_read_back(tmp_path: Path):
+    trace = example()
+    trace.save(tmp_path / "trace.jsonl")
+    assert Trace.load(tmp_path / "trace.jsonl").records == trace.records
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{}", ":1 is not a trace record"), ("{", "is not JSON lines")]
+)
+def test_files_that_are_no_trace_are_refused(tmp_path: Path, text: str, message: str):
+    (tmp_path / "t.jsonl").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        Trace.load(tmp_path / "t.jsonl")
+
+
+def test_missing_files_and_folders_are_said(tmp_path: Path):
+    with pytest.raises(RecipeError, match="cannot read trace"):
+        Trace.load(tmp_path / "none.jsonl")
+    with pytest.raises(OutputError, match="cannot write trace"):
+        example().save(tmp_path / "none" / "t.jsonl")

@@ -1,0 +1,87 @@
+"""videosieve: training-free sparse attention for video diffusion transformers, measured honestly.
+
+import videosieve
+with videosieve.sparsify(pipe, "svg", density=0.3) as run:
+    video = pipe(prompt).frames[0]
+print(run.summary())
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.errors import (
+    BackendError,
+    IntegrationError,
+    ModelError,
+    NumericsError,
+    OutputError,
+    PromptError,
+    RecipeError,
+    ShapeError,
+    VideosieveError,
+)
+from videosieve.functional import attention
+from videosieve.layout import Grid, Segment, VideoLayout
+from videosieve.methods import METHODS, Dense, Method, Selection, SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.recipe import Recipe
+from videosieve.run import Run
+from videosieve.schedule import Action, DenseFirst, Schedule
+from videosieve.trace import Record, Summary, Trace
+from videosieve.version import __version__
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+    from torch.nn import Module
+
+
+def sparsify(
+    target: "DiffusionPipeline | Module", recipe: str | Path | Method | Recipe = "svg", **options: Any
+) -> Run:
+    """Make a diffusers video pipeline sparse, in place and reversibly.
+
+    The one line of the library; see `videosieve.integrations.diffusers.sparsify` for every option.
+    """
+    from videosieve.integrations.diffusers import sparsify as sparsify_diffusers
+
+    return sparsify_diffusers(target, recipe, **options)
+
+
+__all__ = [
+    "METHODS",
+    "Action",
+    "AttentionCall",
+    "AttentionResult",
+    "BackendError",
+    "BlockMask",
+    "BlockSize",
+    "Dense",
+    "DenseFirst",
+    "Grid",
+    "IntegrationError",
+    "Method",
+    "ModelError",
+    "NumericsError",
+    "OutputError",
+    "PromptError",
+    "Recipe",
+    "RecipeError",
+    "Record",
+    "Run",
+    "Schedule",
+    "Segment",
+    "Selection",
+    "ShapeError",
+    "Site",
+    "SparseVideoGen",
+    "SpatialOnly",
+    "Summary",
+    "TemporalOnly",
+    "Trace",
+    "VideoLayout",
+    "VideosieveError",
+    "__version__",
+    "attention",
+    "sparsify",
+]

@@ -1,0 +1,116 @@
+"""One attention call: what goes in, where in the model it happens, what comes out."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask
+from videosieve.errors import NumericsError, ShapeError
+from videosieve.layout import VideoLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where in a generation an attention call happens.
+
+    Attributes:
+        layer: Index of the hooked self-attention in call order, 0 … layers − 1.
+        layers: Hooked self-attentions in the transformer.
+        step: Denoising step, 0 … steps − 1.
+        steps: Denoising steps of the generation.
+        branch: "cond", "uncond" or "cond_uncond", as the pipeline names it.
+    """
+
+    layer: int = 0
+    layers: int = 1
+    step: int = 0
+    steps: int = 1
+    branch: str = "cond"
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.layer < self.layers and 0 <= self.step < self.steps):
+            raise ShapeError(f"a site needs 0 <= layer < layers and 0 <= step < steps, got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionCall:
+    """Queries, keys and values of one self-attention, after QK-norm and RoPE, without padding tokens.
+
+    Attributes:
+        q: Queries [batch, heads, tokens, head_dim].
+        k: Keys [batch, heads, tokens, head_dim].
+        v: Values [batch, heads, tokens, head_dim].
+        layout: Which token is which.
+        site: Layer, step and branch.
+        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+
+    Raises:
+        ShapeError: The tensors disagree with one another or with the layout.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    layout: VideoLayout
+    site: Site = field(default_factory=Site)
+    scale: float = -1.0
+
+    def __post_init__(self) -> None:
+        if self.q.ndim != 4 or not (self.q.shape == self.k.shape == self.v.shape):
+            raise ShapeError(
+                "q, k and v must share one shape [batch, heads, tokens, head_dim], got "
+                f"q {list(self.q.shape)}, k {list(self.k.shape)}, v {list(self.v.shape)}"
+            )
+        if not (
+            self.q.dtype == self.k.dtype == self.v.dtype and self.q.device == self.k.device == self.v.device
+        ):
+            raise ShapeError(
+                f"q, k and v must share dtype and device, got {self.q.dtype} on {self.q.device}, "
+                f"{self.k.dtype} on {self.k.device}, {self.v.dtype} on {self.v.device}"
+            )
+        self.layout.require(self.tokens)
+        if self.scale == -1.0:
+            object.__setattr__(self, "scale", self.q.shape[-1] ** -0.5)
+
+    @property
+    def batch(self) -> int:
+        return self.q.shape[0]
+
+    @property
+    def heads(self) -> int:
+        return self.q.shape[1]
+
+    @property
+    def tokens(self) -> int:
+        return self.q.shape[2]
+
+    @property
+    def head_dim(self) -> int:
+        return self.q.shape[3]
+
+    def check_finite(self) -> None:
+        """Raise a NumericsError that names the tensor, head and token of the first NaN or infinity."""
+        for name, x in (("q", self.q), ("k", self.k), ("v", self.v)):
+            finite = torch.isfinite(x)
+            if not finite.all():
+                batch, head, token, _ = (~finite).nonzero()[0].tolist()
+                raise NumericsError(
+                    f"{name} must be finite: first NaN or infinity at {batch=}, {head=}, {token=}, "
+                    f"layer={self.site.layer}, step={self.site.step}; {int((~finite).sum())} such values in all"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionResult:
+    """What an attention call returns.
+
+    Attributes:
+        output: [batch, heads, tokens, head_dim] in the dtype of q.
+        lse: fp32 [batch, heads, tokens]; natural log of Σ exp(scale · q·k) over the kept keys.
+        mask: The kept blocks, in the order in which they were computed; None for dense attention.
+    """
+
+    output: Tensor
+    lse: Tensor | None
+    mask: BlockMask | None

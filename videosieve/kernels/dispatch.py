@@ -1,0 +1,67 @@
+"""Who can run a kernel call, and why the others cannot.
+
+Every op lists its implementations fastest first. An implementation answers `refuse(call arguments)` with a sentence
+or None; the first that does not refuse runs. The automatic choice, the error message and `videosieve doctor` all ask
+the same question, so they cannot disagree.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from videosieve.errors import BackendError
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One way to compute an op.
+
+    Attributes:
+        name: "reference", "cpu", "triton", …
+        refuse: Takes the op's arguments; a sentence why it cannot run them, or None.
+        run: Computes the op.
+    """
+
+    name: str
+    refuse: Callable[..., str | None]
+    run: Callable[..., Any]
+
+
+def choose(
+    op: str, implementations: Sequence[Implementation], backend: str | None, *args: Any
+) -> Implementation:
+    """Pick the implementation that runs a call.
+
+    Args:
+        op: Name of the op, for messages.
+        implementations: Fastest first.
+        backend: Name of the implementation asked for; None takes the first that can.
+        *args: The op's arguments, handed to `refuse`.
+
+    Returns:
+        The implementation.
+
+    Raises:
+        BackendError: The one asked for is unknown or refuses, or all refuse.
+    """
+    names = [implementation.name for implementation in implementations]
+    if backend is not None and backend not in names:
+        raise BackendError(f"{op} has no backend {backend!r}; there are {', '.join(names)}")
+    refusals = {i.name: i.refuse(*args) for i in implementations}
+    able = [i for i in implementations if refusals[i.name] is None]
+    if backend is not None:
+        if refusals[backend] is not None:
+            others = ", ".join(i.name for i in able) or "none"
+            raise BackendError(
+                f"{backend} cannot run this {op}: {refusals[backend]}. Backends that can: {others}"
+            )
+        return next(i for i in able if i.name == backend)
+    if not able:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals.items())
+        raise BackendError(f"no backend can run this {op}: {reasons}")
+    return able[0]
+
+
+def anything(*_args: Any) -> str | None:
+    """Never refuses: what the reference implementations answer."""
+    return None

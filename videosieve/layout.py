@@ -1,0 +1,198 @@
+"""Which sequence position is which token: a list of segments, one of them the video grid being generated.
+
+A video transformer attends over one sequence that may hold text, the latent video and other tokens (image
+conditions, history). Methods need to know where the video grid lies and nothing about the model it came from.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+
+SegmentKind = Literal["text", "video", "extra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Latent tokens of a video after patching: frames × height × width, stored frame-major.
+
+    Attributes:
+        frames: Latent frames, at least 1.
+        height: Rows of tokens in a frame, at least 1.
+        width: Columns of tokens in a frame, at least 1.
+    """
+
+    frames: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if min(self.frames, self.height, self.width) < 1:
+            raise ShapeError(f"a grid needs at least one token on every axis, got {self}")
+
+    @property
+    def tokens_per_frame(self) -> int:
+        return self.height * self.width
+
+    @property
+    def tokens(self) -> int:
+        return self.frames * self.height * self.width
+
+    def __str__(self) -> str:
+        return f"{self.frames}×{self.height}×{self.width}"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of tokens of one kind.
+
+    Attributes:
+        kind: "text", "video" (the grid being generated; exactly one per layout) or "extra".
+        tokens: Length of the run, at least 1.
+        grid: The video grid; given for "video" only.
+    """
+
+    kind: SegmentKind
+    tokens: int
+    grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("text", "video", "extra"):
+            raise ShapeError(f"a segment is 'text', 'video' or 'extra', got {self.kind=}")
+        if self.tokens < 1:
+            raise ShapeError(
+                f"a segment needs at least one token, got {self.tokens=}; leave empty segments out"
+            )
+        if (self.grid is not None) != (self.kind == "video"):
+            raise ShapeError(
+                f"a grid belongs to the video segment and to no other, got {self.kind=} and {self.grid=}"
+            )
+        if self.grid is not None and self.grid.tokens != self.tokens:
+            raise ShapeError(f"the grid {self.grid} has {self.grid.tokens} tokens, the segment {self.tokens}")
+
+
+@dataclass(frozen=True)
+class VideoLayout:
+    """The segments of an attention sequence, in order.
+
+    Attributes:
+        segments: At least one segment; exactly one has kind "video".
+
+    Raises:
+        ShapeError: There is not exactly one video segment.
+    """
+
+    segments: tuple[Segment, ...]
+
+    def __post_init__(self) -> None:
+        videos = sum(segment.kind == "video" for segment in self.segments)
+        if videos != 1:
+            raise ShapeError(
+                f"a layout has exactly one video segment, got {videos} in {len(self.segments)} segments"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        frames: int,
+        height: int,
+        width: int,
+        *,
+        text_first: int = 0,
+        text_last: int = 0,
+        extra_last: int = 0,
+    ) -> "VideoLayout":
+        """The usual layouts: a video grid with text before it, after it, or none.
+
+        Args:
+            frames: Latent frames.
+            height: Rows of tokens in a frame.
+            width: Columns of tokens in a frame.
+            text_first: Text tokens before the video.
+            text_last: Text tokens after the video.
+            extra_last: Other tokens after the text.
+
+        Returns:
+            The layout, empty segments left out.
+        """
+        grid = Grid(frames, height, width)
+        sizes: list[tuple[SegmentKind, int, Grid | None]] = [
+            ("text", text_first, None),
+            ("video", grid.tokens, grid),
+            ("text", text_last, None),
+            ("extra", extra_last, None),
+        ]
+        return cls(tuple(Segment(kind, tokens, grid) for kind, tokens, grid in sizes if tokens))
+
+    @cached_property
+    def tokens(self) -> int:
+        """Length of the whole sequence."""
+        return sum(segment.tokens for segment in self.segments)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The video grid."""
+        return next(segment.grid for segment in self.segments if segment.grid is not None)
+
+    @cached_property
+    def video(self) -> slice:
+        """Positions of the video grid."""
+        start = 0
+        for segment in self.segments:
+            if segment.kind == "video":
+                break
+            start += segment.tokens
+        return slice(start, start + self.grid.tokens)
+
+    @property
+    def other_tokens(self) -> int:
+        """Tokens outside the video grid: text and extra."""
+        return self.tokens - self.grid.tokens
+
+    def require(self, tokens: int) -> None:
+        """Raise a ShapeError unless the layout describes exactly `tokens` positions."""
+        if tokens != self.tokens:
+            parts = " + ".join(f"{segment.tokens} {segment.kind}" for segment in self.segments)
+            raise ShapeError(
+                f"the layout must add up to the sequence: {parts} = {self.tokens}, but q has {tokens} tokens; "
+                f"pass the grid after patching and the text tokens that are really in the sequence"
+            )
+
+    def token_major_order(self, device: torch.device | str = "cpu") -> Tensor:
+        """Gather index from frame-major to token-major order; tokens outside the video keep their places.
+
+        Token-major order (row, column, frame) makes one place across all frames contiguous (Sparse VideoGen, §4.2).
+
+        Args:
+            device: Where the index is needed.
+
+        Returns:
+            int64 [tokens]; `x[..., order, :]` is token-major. A shared tensor: do not write to it.
+        """
+        return _token_major_order(self, torch.device(device))
+
+
+@lru_cache(maxsize=16)
+def _token_major_order(layout: VideoLayout, device: torch.device) -> Tensor:
+    order = torch.arange(layout.tokens)
+    video = order[layout.video].view(layout.grid.frames, layout.grid.tokens_per_frame)
+    order[layout.video] = video.T.flatten().clone()
+    return order.to(device)
+
+
+def inverse_order(order: Tensor) -> Tensor:
+    """The permutation that undoes `order`.
+
+    Args:
+        order: int64 permutation [..., tokens].
+
+    Returns:
+        int64 [..., tokens] with `x[order][inverse] == x`.
+    """
+    inverse = torch.empty_like(order)
+    places = torch.arange(order.shape[-1], device=order.device).expand_as(order)
+    return inverse.scatter_(-1, order, places)

@@ -1,0 +1,102 @@
+"""What a method is: it looks at one attention call and says which blocks to compute.
+
+State is passed in and handed back, never kept in the method: a method object is a frozen bundle of the paper's
+parameters that any number of pipelines may share.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask
+from videosieve.call import AttentionCall, AttentionResult
+from videosieve.kernels import block_sparse_attention, reorder_tokens
+from videosieve.layout import inverse_order
+
+State = Any
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOrder:
+    """A permutation of the sequence before block-sparse attention.
+
+    Attributes:
+        order: int64 gather index [tokens] or [batch|1, heads|1, tokens].
+        heads: bool [batch|1, heads]; heads to permute. None permutes all.
+    """
+
+    order: Tensor
+    heads: Tensor | None = None
+
+    def apply(self, x: Tensor) -> Tensor:
+        """x [batch, heads, tokens, head_dim] in this order."""
+        return reorder_tokens(x, self.order, heads=self.heads)
+
+    def undo(self, x: Tensor) -> Tensor:
+        """The inverse of `apply`."""
+        return reorder_tokens(x, inverse_order(self.order), heads=self.heads)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a method decided for one call.
+
+    Attributes:
+        mask: Kept blocks, in the order given by the two token orders.
+        query_order: Permutation of the queries; None leaves them.
+        key_order: Permutation of keys and values; None leaves them.
+        patterns: Names that `pattern` indexes, e.g. ("spatial", "temporal").
+        pattern: int64 [batch|1, heads]; which pattern every head got. None where the method has one.
+        recall: fp32 [batch|1, heads]; estimated true softmax mass inside the kept blocks, where the method knows it.
+    """
+
+    mask: BlockMask
+    query_order: TokenOrder | None = None
+    key_order: TokenOrder | None = None
+    patterns: tuple[str, ...] = ()
+    pattern: Tensor | None = None
+    recall: Tensor | None = None
+
+
+class Method(ABC):
+    """One paper's answer to *which* attention is computed. Subclasses are frozen dataclasses of its parameters.
+
+    Attributes:
+        name: The word that `sparsify(pipe, name)` and recipes use.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def select(self, call: AttentionCall, state: State) -> tuple[Selection | None, State]:
+        """Decide which blocks of a call to compute.
+
+        Args:
+            call: The attention call.
+            state: What this method handed back for the same layer and branch at its previous call; None at first.
+
+        Returns:
+            The selection, or None for dense attention, and the state to hand in next time.
+        """
+
+
+def attend_selected(call: AttentionCall, selection: Selection, backend: str | None = None) -> AttentionResult:
+    """Compute a selection: reorder, attend over the kept blocks, put the tokens back.
+
+    Args:
+        call: The attention call.
+        selection: What its method decided.
+        backend: Implementation of `block_sparse_attention`; None takes the fastest that can.
+
+    Returns:
+        The output and LSE in the original token order, with the mask in the computed order.
+    """
+    queries, keys = selection.query_order, selection.key_order
+    q = queries.apply(call.q) if queries else call.q
+    k, v = (keys.apply(x) if keys else x for x in (call.k, call.v))
+    output, lse = block_sparse_attention(q, k, v, selection.mask, scale=call.scale, backend=backend)
+    if queries:
+        output, lse = queries.undo(output), queries.undo(lse.unsqueeze(-1)).squeeze(-1)
+    return AttentionResult(output, lse, selection.mask)

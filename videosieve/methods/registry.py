@@ -1,0 +1,44 @@
+"""The names of the methods."""
+
+import difflib
+from dataclasses import fields
+from typing import Any
+
+from videosieve.errors import RecipeError
+from videosieve.methods.base import Method
+from videosieve.methods.dense import Dense
+from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
+
+METHODS: dict[str, type[Method]] = {
+    cls.name: cls for cls in (Dense, SparseVideoGen, SpatialOnly, TemporalOnly)
+}
+
+
+def make_method(name: str, **parameters: Any) -> Method:
+    """Build a method from its name.
+
+    Args:
+        name: A key of METHODS.
+        **parameters: Fields of the method's class.
+
+    Returns:
+        The method.
+
+    Raises:
+        RecipeError: The name or a parameter is unknown, or a value is outside its range.
+    """
+    if name not in METHODS:
+        raise RecipeError(f"unknown method {name!r}{nearest(name, METHODS)}; there are {', '.join(METHODS)}")
+    known = [field.name for field in fields(METHODS[name])]  # type: ignore[arg-type]
+    for key in parameters:
+        if key not in known:
+            raise RecipeError(
+                f"method {name!r} has no parameter {key!r}{nearest(key, known)}; it has {', '.join(known) or 'none'}"
+            )
+    return METHODS[name](**parameters)
+
+
+def nearest(word: str, known: Any) -> str:
+    """ ", did you mean 'x'?" or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

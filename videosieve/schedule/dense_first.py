@@ -1,0 +1,43 @@
+"""Warm-up: the first denoising steps and the first layers stay dense, the rest is sparse.
+
+Early steps decide the layout of the video and early layers mix everything, so every method of the field keeps them
+dense. A fraction is rounded down as in Sparse VideoGen's scripts: floor(fraction × steps).
+"""
+
+from dataclasses import dataclass
+
+from videosieve.call import Site
+from videosieve.errors import RecipeError
+from videosieve.schedule.base import Action, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class DenseFirst(Schedule):
+    """Dense first steps and dense first layers.
+
+    Attributes:
+        steps: Denoising steps that stay dense: a fraction of all steps as a float in [0, 1], or a count as an int.
+        layers: Layers that stay dense at every step: a fraction as a float in [0, 1], or a count as an int.
+    """
+
+    steps: float | int = 0.2
+    layers: float | int = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.steps), ("layers", self.layers)):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise RecipeError(f"dense {name} must be a fraction (float) or a count (int), got {value!r}")
+            if value < 0 or (isinstance(value, float) and not value <= 1):
+                raise RecipeError(
+                    f"dense {name} must be a fraction in [0.0, 1.0] or a count >= 0, got {value!r}; "
+                    f"write a count without a decimal point"
+                )
+
+    def action(self, site: Site) -> Action:
+        warm = site.step < _count(self.steps, site.steps) or site.layer < _count(self.layers, site.layers)
+        return Action.DENSE if warm else Action.SPARSE
+
+
+def _count(value: float | int, total: int) -> int:
+    # The small term keeps products such as 0.29 * 100 = 28.999999999999996 on their integer.
+    return value if isinstance(value, int) else int(value * total + 1e-9)

@@ -1,0 +1,195 @@
+"""What happened: one record per attention call, as JSON lines in and out, and the summary over them.
+
+Density and recall are always reported together. *Run density* counts every call of the generation, the dense warm-up
+included; *sparse density* counts the sparse calls only. Both are weighted by query–key pairs.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from torch import Tensor
+
+from videosieve.call import Site
+from videosieve.errors import OutputError, RecipeError
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One attention call.
+
+    Attributes:
+        layer: Index of the self-attention.
+        step: Denoising step.
+        branch: "cond", "uncond" or "cond_uncond".
+        action: "dense" or "sparse".
+        reason: Why it was dense; empty for sparse calls.
+        kernel: Implementation that computed it.
+        pairs: Query–key pairs of the call, batch and heads included.
+        density: Computed pairs ÷ all pairs, in [0, 1].
+        recall: True softmax mass inside the kept blocks, per head, averaged over the batch; empty if not measured.
+        pattern: Pattern name per head of the first batch element; empty where the method has one pattern.
+        milliseconds: Wall time of the call, selection included.
+    """
+
+    layer: int
+    step: int
+    branch: str
+    action: str
+    reason: str
+    kernel: str
+    pairs: int
+    density: float
+    recall: list[float] = field(default_factory=list)
+    pattern: list[str] = field(default_factory=list)
+    milliseconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call was computed, before device tensors and timers are read."""
+
+    action: str
+    kernel: str
+    pairs: int
+    density: float
+    reason: str = ""
+    recall: Tensor | None = None
+    patterns: tuple[str, ...] = ()
+    pattern: Tensor | None = None
+
+
+class Trace:
+    """The records of a run. Device tensors and timers are read only when somebody looks."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._records = list(records)
+        self._pending: list[tuple[Site, Outcome, Callable[[], float]]] = []
+
+    def add(self, site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> None:
+        """Note one call; `milliseconds` is asked once, later."""
+        self._pending.append((site, outcome, milliseconds))
+
+    @property
+    def records(self) -> list[Record]:
+        """All records so far, in call order."""
+        self._records += [_resolve(*entry) for entry in self._pending]
+        self._pending.clear()
+        return self._records
+
+    def __len__(self) -> int:
+        return len(self._records) + len(self._pending)
+
+    def summary(self) -> "Summary":
+        """Totals over all records."""
+        return Summary.of(self.records)
+
+    def save(self, path: str | Path) -> None:
+        """Write one JSON object per record and line; an OutputError says why it could not."""
+        lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in self.records)
+        try:
+            Path(path).write_text(lines, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write trace {str(path)!r}: {error.strerror or error}") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trace":
+        """Read what `save` wrote.
+
+        Raises:
+            RecipeError: The file is missing, or a line is not a record.
+        """
+        known = {item.name for item in fields(Record)}
+        records = []
+        try:
+            for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+                values = json.loads(line)
+                if not isinstance(values, dict) or set(values) != known:
+                    raise RecipeError(
+                        f"{path}:{number} is not a trace record; a record has {', '.join(sorted(known))}"
+                    )
+                records.append(Record(**values))
+        except json.JSONDecodeError as error:
+            raise RecipeError(f"{path} is not JSON lines: {error}") from None
+        except OSError as error:
+            raise RecipeError(f"cannot read trace {str(path)!r}: {error.strerror or error}") from None
+        return cls(records)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Totals of a run.
+
+    Attributes:
+        calls: Attention calls.
+        sparse_calls: How many of them were sparse.
+        run_density: Computed pairs ÷ all pairs over the whole run, warm-up included.
+        sparse_density: The same over the sparse calls; None without any.
+        recall: Mean true softmax mass inside the kept blocks over the sparse calls; None if not measured.
+        attention_seconds: Time inside attention calls, selection included.
+        pattern_shares: Share of heads that got each pattern, over the sparse calls.
+        dense_reasons: Calls that stayed dense, by reason.
+    """
+
+    calls: int
+    sparse_calls: int
+    run_density: float
+    sparse_density: float | None
+    recall: float | None
+    attention_seconds: float
+    pattern_shares: dict[str, float]
+    dense_reasons: dict[str, int]
+
+    @classmethod
+    def of(cls, records: list[Record]) -> "Summary":
+        """Add up records."""
+        sparse = [record for record in records if record.action == "sparse"]
+        recalls = [value for record in sparse for value in record.recall]
+        names = [name for record in sparse for name in record.pattern]
+        reasons = [record.reason for record in records if record.action == "dense"]
+        return cls(
+            calls=len(records),
+            sparse_calls=len(sparse),
+            run_density=_density(records) if records else 1.0,
+            sparse_density=_density(sparse) if sparse else None,
+            recall=sum(recalls) / len(recalls) if recalls else None,
+            attention_seconds=sum(record.milliseconds for record in records) / 1e3,
+            pattern_shares={name: names.count(name) / len(names) for name in sorted(set(names))},
+            dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        )
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.calls} attention calls, {self.sparse_calls} sparse",
+            f"run density {self.run_density:.3f}",
+        ]
+        if self.sparse_density is not None:
+            recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
+            parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
+        parts.append(f"{self.attention_seconds:.2f} s in attention")
+        parts += [f"{share:.0%} {name} heads" for name, share in self.pattern_shares.items()]
+        parts += [f"{count} dense: {reason}" for reason, count in self.dense_reasons.items()]
+        return "\n".join(parts)
+
+
+def _density(records: list[Record]) -> float:
+    return sum(r.density * r.pairs for r in records) / sum(r.pairs for r in records)
+
+
+def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> Record:
+    recall = [] if outcome.recall is None else outcome.recall.float().mean(0).tolist()
+    pattern = [] if outcome.pattern is None else [outcome.patterns[i] for i in outcome.pattern[0].tolist()]
+    return Record(
+        site.layer,
+        site.step,
+        site.branch,
+        outcome.action,
+        outcome.reason,
+        outcome.kernel,
+        outcome.pairs,
+        outcome.density,
+        recall,
+        pattern,
+        milliseconds(),
+    )

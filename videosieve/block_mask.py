@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -112,6 +112,11 @@ class BlockMask:
         ]
         real = torch.arange(most, device=self.keep.device) < counts.unsqueeze(-1)
         return CompactBlocks(order.masked_fill(~real, 0).to(torch.int32), counts)
+
+    @cached_property
+    def plans(self) -> dict[object, Any]:
+        """What kernels derived from this mask and want to find again, by their own names; a mask never changes."""
+        return {}
 
     def rows(self, tokens: Tensor) -> Tensor:
         """The mask of single query tokens over all keys.

@@ -56,7 +56,7 @@ class Run:
         """
         if self._check_finite:
             call.check_finite()
-        timer = _timer(call.q.device)
+        timer = start_timer(call.q.device)
         reason = self._dense_reason(call)
         selection = None if reason else self._select(call, owner)
         if selection is None:
@@ -82,7 +82,7 @@ class Run:
         self, call: AttentionCall, reason: str, timer: "Callable[[], Callable[[], float]] | None" = None
     ) -> Tensor:
         """Compute a call in full and note why."""
-        timer = timer or _timer(call.q.device)
+        timer = timer or start_timer(call.q.device)
         output = scaled_dot_product_attention(call.q, call.k, call.v, scale=call.scale)
         self.trace.add(call.site, Outcome("dense", "sdpa", _pairs(call), 1.0, reason), timer())
         return output.contiguous()
@@ -135,7 +135,7 @@ def _pairs(call: AttentionCall) -> int:
     return call.batch * call.heads * call.tokens**2
 
 
-def _timer(device: torch.device) -> Callable[[], Callable[[], float]]:
+def start_timer(device: torch.device) -> Callable[[], Callable[[], float]]:
     """Start timing; the result stops the clock and hands back a reader of the milliseconds."""
     if device.type != "cuda":
         start = time.perf_counter()

@@ -39,6 +39,7 @@ class BandPattern:
         width: Half-width of the band, tokens: video tokens less than this apart see one another.
         query_order: int64 [tokens]; gather index of the queries. None where they stay frame-major.
         key_order: int64 [tokens]; gather index of keys and values. None where they stay frame-major.
+        query_inverse: int64 [tokens]; undoes `query_order`. None where that is None.
         query_block: int64 [tokens]; the block row that computes each token's query.
         key_block: int64 [tokens]; the block column that holds each token's key.
     """
@@ -47,6 +48,7 @@ class BandPattern:
     width: int
     query_order: Tensor | None
     key_order: Tensor | None
+    query_inverse: Tensor | None
     query_block: Tensor
     key_block: Tensor
 
@@ -60,6 +62,19 @@ class BandPattern:
             bool [1, 1, rows, tokens].
         """
         return self.mask.keep[..., self.query_block[tokens], :][..., self.key_block]
+
+    def orders(self, heads: Tensor | None = None) -> tuple[TokenOrder | None, TokenOrder | None]:
+        """Orders of the queries and of the keys for chosen heads.
+
+        Args:
+            heads: bool [batch, heads]; heads of this kind. None: all.
+
+        Returns:
+            Two token orders; None where tokens stay frame-major.
+        """
+        if self.query_order is None or self.key_order is None:
+            return None, None
+        return TokenOrder(self.query_order, heads, self.query_inverse), TokenOrder(self.key_order, heads)
 
 
 def check_band(density: float, block: int | None) -> None:
@@ -122,8 +137,9 @@ def build_pattern(
     query, key = (order.to(device) for order in orders)
     key = query if orders[0] is orders[1] else key
     moved = not torch.equal(orders[0], torch.arange(tokens))
-    blocks = (inverse_order(order) // block for order in (query, key))
-    return BandPattern(mask, width, query if moved else None, key if moved else None, *blocks)
+    query_places, key_places = (inverse_order(order) for order in (query, key))
+    shown = (query, key, query_places) if moved else (None, None, None)
+    return BandPattern(mask, width, *shown, query_places // block, key_places // block)
 
 
 def token_orders(layout: VideoLayout, kind: HeadKind, first_frame_sink: bool) -> tuple[Tensor, Tensor]:
@@ -231,8 +247,4 @@ def select_kinds(patterns: Sequence[BandPattern], kind: Tensor, recall: Tensor |
     if temporal.query_order is not temporal.key_order:
         keep = torch.where(moved[..., None, None], temporal.mask.keep, spatial.mask.keep)
         mask = BlockMask(keep, mask.block, mask.queries)
-    queries, keys = (
-        None if order is None else TokenOrder(order, moved)
-        for order in (temporal.query_order, temporal.key_order)
-    )
-    return Selection(mask, queries, keys, KINDS, kind, recall)
+    return Selection(mask, *temporal.orders(moved), KINDS, kind, recall)

@@ -25,10 +25,12 @@ class TokenOrder:
     Attributes:
         order: int64 gather index [tokens] or [batch|1, heads|1, tokens].
         heads: bool [batch|1, heads]; heads to permute. None permutes all.
+        inverse: The inverse of `order`, where the method has it at hand; None computes it when needed.
     """
 
     order: Tensor
     heads: Tensor | None = None
+    inverse: Tensor | None = None
 
     def apply(self, x: Tensor) -> Tensor:
         """x [batch, heads, tokens, head_dim] in this order."""
@@ -36,7 +38,8 @@ class TokenOrder:
 
     def undo(self, x: Tensor) -> Tensor:
         """The inverse of `apply`."""
-        return reorder_tokens(x, inverse_order(self.order), heads=self.heads)
+        inverse = inverse_order(self.order) if self.inverse is None else self.inverse
+        return reorder_tokens(x, inverse, heads=self.heads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import torch
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.methods.band import KINDS, HeadKind, band_patterns, check_band, select_kinds
-from videosieve.methods.base import Method, Selection, State, TokenOrder
+from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.sparse_videogen_official import official_patterns, official_profile, official_rows
 from videosieve.methods.sparse_videogen_profile import check_rows, profile_masks, sample_rows, stratified_rows
 
@@ -98,10 +98,7 @@ class OneKind(Method):
         device, index = call.q.device, KINDS.index(self.kind)
         pattern = band_patterns(call.layout, self.density, self.block, self.first_frame_sink, device)[index]
         kind = torch.full((1, call.heads), index, device=device)
-        queries, keys = (
-            None if order is None else TokenOrder(order) for order in (pattern.query_order, pattern.key_order)
-        )
-        return Selection(pattern.mask, queries, keys, KINDS, kind), None
+        return Selection(pattern.mask, *pattern.orders(), KINDS, kind), None
 
 
 class SpatialOnly(OneKind):

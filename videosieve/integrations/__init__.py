@@ -1,0 +1,1 @@
+"""Where videosieve meets other libraries; import the one you need, e.g. `videosieve.integrations.diffusers`."""

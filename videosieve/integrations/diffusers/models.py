@@ -1,0 +1,134 @@
+"""The supported video transformers: one row of data per class, no code per model.
+
+A row says what the seam cannot find out by itself: which modules are the video self-attentions, how `hidden_states` is
+laid out, how many latent pixels make a token, and where text tokens sit. Model *classes* are named by strings, so that
+a row costs no import and an older diffusers without the class still works.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch.nn import Module
+
+from videosieve.errors import IntegrationError
+from videosieve.layout import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What the seam needs to know about one transformer class.
+
+    Attributes:
+        name: The diffusers class.
+        family: What people call the model.
+        attentions: Regular expression that the names of the video self-attention modules match in full.
+        axes: Meaning of the axes of `hidden_states`: B batch, C channels, T frames, H rows, W columns.
+        patch: Config entries that hold the patch sides of frames, rows and columns; one entry may hold all three.
+        text: Where text tokens sit in the attention sequence, relative to the video.
+        text_mask: Forward argument [batch, text] that marks valid text as a prefix; empty where text is never padded
+            as far as the model is concerned.
+        branches: Names of the calls within one step, in call order, where the pipeline does not name them.
+        notes: Variants this row covers, for people.
+    """
+
+    name: str
+    family: str
+    attentions: str
+    axes: Literal["BCTHW", "BTCHW"]
+    patch: tuple[str, ...]
+    text: Literal["first", "last", "none"]
+    text_mask: str
+    branches: tuple[str, ...]
+    notes: str
+
+    def self_attentions(self, transformer: Module) -> dict[str, Module]:
+        """The video self-attention modules by name, in call order."""
+        return {name: m for name, m in transformer.named_modules() if re.fullmatch(self.attentions, name)}
+
+    def grid(self, shape: tuple[int, ...], config: Mapping[str, Any]) -> Grid:
+        """The token grid of latents with this shape; frames are rounded up as the model pads them."""
+        if len(shape) != len(self.axes):
+            raise IntegrationError(
+                f"hidden_states of {self.name} must have the axes {self.axes}, got {list(shape)}"
+            )
+        sides = dict(zip(self.axes, shape, strict=True))
+        frames, height, width = self._patch_sides(config)
+        return Grid(-(-sides["T"] // frames), sides["H"] // height, sides["W"] // width)
+
+    def _patch_sides(self, config: Mapping[str, Any]) -> tuple[int, int, int]:
+        values = [config[key] for key in self.patch]
+        frames, height, width = values[0] if len(values) == 1 else values
+        return frames or 1, height, width  # CogVideoX 1.0 writes its frame patch as None
+
+
+_ROWS = (
+    ModelRow(
+        name="HunyuanVideoTransformer3DModel",
+        family="HunyuanVideo",
+        attentions=r"(single_)?transformer_blocks\.\d+\.attn",
+        axes="BCTHW",
+        patch=("patch_size_t", "patch_size", "patch_size"),
+        text="last",
+        text_mask="encoder_attention_mask",
+        branches=("cond", "uncond"),
+        notes="text to video; image to video (latent_concat, token_replace); SkyReels-V1; the bundled shapes models",
+    ),
+    ModelRow(
+        name="CogVideoXTransformer3DModel",
+        family="CogVideoX",
+        attentions=r"transformer_blocks\.\d+\.attn1",
+        axes="BTCHW",
+        patch=("patch_size_t", "patch_size", "patch_size"),
+        text="first",
+        text_mask="",
+        branches=("cond_uncond",),
+        notes="1.0 and 1.5, text, image and video to video; call fuse_qkv_projections() before sparsify",
+    ),
+    ModelRow(
+        name="WanTransformer3DModel",
+        family="Wan",
+        attentions=r"blocks\.\d+\.attn1",
+        axes="BCTHW",
+        patch=("patch_size",),
+        text="none",
+        text_mask="",
+        branches=("cond", "uncond"),
+        notes="2.1 and 2.2 (both transformers share the step axis; TI2V-5B too), text, image and video to video",
+    ),
+)
+
+MODELS: dict[str, ModelRow] = {row.name: row for row in _ROWS}
+
+
+def find_row(transformer: object) -> ModelRow | None:
+    """The row of a transformer's class or of the nearest class it inherits from."""
+    return next((MODELS[cls.__name__] for cls in type(transformer).__mro__ if cls.__name__ in MODELS), None)
+
+
+def find_transformers(target: object) -> dict[str, Module]:
+    """The supported transformers of a pipeline by component name, or the transformer itself as "transformer".
+
+    Args:
+        target: A diffusers pipeline or a transformer; compiled ones are unwrapped.
+
+    Returns:
+        At least one transformer.
+
+    Raises:
+        IntegrationError: There is no supported transformer.
+    """
+    components = getattr(target, "components", None)
+    candidates = components if isinstance(components, Mapping) else {"transformer": target}
+    modules = {name: getattr(part, "_orig_mod", part) for name, part in candidates.items()}
+    found = {name: part for name, part in modules.items() if isinstance(part, Module) and find_row(part)}
+    if not found:
+        seen = [
+            f"{name}: {type(part).__name__}" for name, part in modules.items() if isinstance(part, Module)
+        ]
+        raise IntegrationError(
+            f"{type(target).__name__} has no video transformer that videosieve knows; it has "
+            f"{', '.join(seen) or 'no network'}. Known: {', '.join(MODELS)}"
+        )
+    return found

@@ -1,0 +1,190 @@
+"""The router: where every hooked attention call arrives, as one custom op that torch.compile treats as a black box.
+
+The op gets the layer's identity as a 0-dim CPU tensor, the *handle*. Dynamo sees data there and not a constant, so all
+layers share one compiled frame; a Python int would recompile per layer until torch gives up.
+"""
+
+import itertools
+import weakref
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from videosieve.call import AttentionCall, Site
+from videosieve.integrations.diffusers.clock import Group, Moment
+from videosieve.run import Run, start_timer
+from videosieve.trace import Outcome
+
+# The one global of the library: a custom op can only carry tensors and numbers, so the number in the handle must be
+# looked up somewhere. Weak, so that a removed run leaves nothing behind.
+_LAYERS: "weakref.WeakValueDictionary[int, Layer]" = weakref.WeakValueDictionary()
+_IDS = itertools.count()
+
+
+class Stage:
+    """One hooked transformer: its layers share the moment that the clock sets before every forward.
+
+    Attributes:
+        name: Component name in the pipeline.
+        run: What attends and remembers.
+        layers: Number of hooked self-attentions.
+        moment: Facts about the running forward.
+        handle: Handle of the self-attention that is running; what the router hands to the op.
+    """
+
+    def __init__(self, name: str, run: Run, layers: int) -> None:
+        self.name = name
+        self.run = run
+        self.layers = layers
+        self.moment = Moment()
+        self.handle = torch.tensor(-1, device="cpu")
+
+
+class Layer:
+    """One hooked self-attention.
+
+    Attributes:
+        name: Module name inside the transformer.
+        index: Position in call order.
+        handle: int64 CPU scalar that identifies the layer inside the custom op.
+        entered: Eager calls of its processor in the running forward; compiled code cannot count.
+        routed: Attention calls that reached the router in the running forward.
+    """
+
+    def __init__(self, stage: Stage, name: str, index: int) -> None:
+        self._number = next(_IDS)
+        self.name = name
+        self.index = index
+        self.handle = torch.tensor(self._number, device="cpu")  # whatever the default device
+        self.entered = 0
+        self.routed = 0
+        self._stage = stage
+        _LAYERS[self._number] = self
+
+    def forget(self) -> None:
+        """Take the layer out of the table: processors that still carry its handle attend as if never hooked."""
+        _LAYERS.pop(self._number, None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Layer":
+        return self  # a copied transformer reports to the same run
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+        """Sparse where the layout fits, else dense with the reason traced; tensors [batch, heads, tokens, head_dim]."""
+        self.routed += 1
+        reason = self._misfit(q, k, v, mask)
+        if reason:
+            return self.attend_dense(q, k, v, mask, scale, reason)
+        moment = self._stage.moment
+        parts = [self._attend_group(group, q, k, v, scale) for group in moment.groups]
+        if len(parts) == 1 and parts[0].shape == q.shape:
+            return parts[0]
+        # Text padding comes last, no valid token attends to it, and it is dropped before the latents are returned:
+        # its rows may hold anything finite, and zeros cost nothing.
+        output = q.new_zeros(q.shape)
+        for group, part in zip(moment.groups, parts, strict=True):
+            members = slice(None) if group.members is None else torch.tensor(group.members, device=q.device)
+            output[members, :, : group.layout.tokens] = part
+        return output
+
+    def attend_dense(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, reason: str
+    ) -> Tensor:
+        """Plain attention of any shape; differentiable."""
+        stop = start_timer(q.device)
+        output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        pairs = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
+        self._stage.run.trace.add(self._site(), Outcome("dense", "sdpa", pairs, 1.0, reason), stop())
+        return output.contiguous()
+
+    def _attend_group(self, group: Group, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
+        tokens = group.layout.tokens
+        if group.members is None:
+            owner = self._stage.name
+            picked = (q, k, v)
+        else:
+            # Method states are as long as the sequence, so every text length keeps its own.
+            owner = f"{self._stage.name}, {tokens} tokens"
+            picked = tuple(x[list(group.members)] for x in (q, k, v))
+        q, k, v = (x[:, :, :tokens] for x in picked)
+        call = AttentionCall(q, k, v, group.layout, self._site(), -1.0 if scale is None else scale)
+        return self._stage.run.attend(call, owner)
+
+    def _misfit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> str:
+        moment = self._stage.moment
+        if not moment.groups:
+            return "the transformer's forward was not seen"
+        if not (q.shape == k.shape == v.shape and q.dtype == k.dtype == v.dtype):
+            return "queries, keys and values differ in shape or dtype"
+        if q.shape[2] != moment.tokens:
+            return f"{q.shape[2]} tokens instead of the layout's {moment.tokens}"
+        if q.shape[0] != moment.batch and len(moment.groups) > 1:
+            return f"a batch of {q.shape[0]} instead of {moment.batch} prompts of different length"
+        # A padding mask says what the clock has read from the text mask already; any other mask says more.
+        if mask is not None and not (moment.padded and mask.shape == (q.shape[0], 1, 1, moment.tokens)):
+            return "an attention mask that is not text padding"
+        return ""
+
+    def _site(self) -> Site:
+        moment = self._stage.moment
+        return Site(self.index, self._stage.layers, moment.step, moment.steps, moment.branch)
+
+
+@torch.library.custom_op("videosieve::attend", mutates_args=())
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, handle: Tensor
+) -> Tensor:
+    """Route one attention call to its layer.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim].
+        k: Keys [batch, heads, keys, head_dim].
+        v: Values [batch, heads, keys, head_dim].
+        mask: As for scaled_dot_product_attention.
+        scale: Factor on every q·k; None means head_dim ** -0.5.
+        handle: int64 CPU scalar of the layer.
+
+    Returns:
+        [batch, heads, queries, head_dim], contiguous, no view of an input.
+    """
+    layer = _LAYERS.get(int(handle))
+    if (
+        layer is None
+    ):  # a processor that outlived its run, e.g. kept by fuse_qkv_projections: as if never hooked
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).contiguous()
+    return layer.attend(q, k, v, mask, scale)
+
+
+@attend.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, handle: Tensor) -> Tensor:
+    del k, mask, scale, handle
+    return q.new_empty((*q.shape[:-1], v.shape[-1]))
+
+
+def _attend_with_gradients(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, handle: Tensor
+) -> Tensor:
+    layer = _LAYERS.get(int(handle))
+    if layer is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    layer.routed += 1
+    return layer.attend_dense(q, k, v, mask, scale, "gradients are needed")
+
+
+# The op has no backward; under torch.compile this costs a graph break, and fullgraph says so.
+_differentiable: Any = torch.compiler.disable(_attend_with_gradients)
+
+
+def route(stage: Stage, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """Hand a call of the running self-attention to the op; where gradients are needed, to dense attention.
+
+    Tensors [batch, heads, tokens, head_dim].
+    """
+    if torch.is_autocast_enabled(
+        q.device.type
+    ):  # which casts the inputs of attention, but not those of our op
+        q, k, v = (x.to(torch.get_autocast_dtype(q.device.type)) for x in (q, k, v))
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
+        return _differentiable(q, k, v, mask, scale, stage.handle)
+    return attend(q, k, v, mask, scale, stage.handle)

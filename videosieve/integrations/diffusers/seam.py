@@ -1,0 +1,189 @@
+"""The seam: re-bound processors.
+
+Every hooked self-attention gets an instance of a dynamic subclass of its *own* processor class. The subclass runs the
+original `__call__` code with other globals, in which only the attention primitive (`dispatch_attention_fn` or
+`F.scaled_dot_product_attention`) leads to our router. No projection, norm or RoPE code is copied, no class or module
+of diffusers is changed, and the original processor objects go back in place on removal.
+"""
+
+import inspect
+import itertools
+import sys
+from collections.abc import Callable
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+
+from videosieve.errors import IntegrationError
+from videosieve.integrations.diffusers.router import Layer, Stage, route
+
+_DISPATCH = ("dispatch_attention_fn", "_dispatch_attention_fn")
+_SDPA = "scaled_dot_product_attention"
+_NUMBERS = itertools.count()
+
+
+class Rebinder:
+    """Makes re-bound processors for one transformer.
+
+    Args:
+        stage: The transformer.
+        context_parallel: Whether Ulysses context parallelism keeps the token order of the layout.
+    """
+
+    def __init__(self, stage: Stage, context_parallel: bool) -> None:
+        self._stage = stage
+        self._context_parallel = context_parallel
+        self._classes: dict[type, type] = {}
+        self._modules: list[str] = []
+
+    def rebind(self, processor: Any, layer: Layer) -> Any:
+        """A copy of `processor` whose attention primitive is the router.
+
+        Raises:
+            IntegrationError: Its `__call__` names no attention primitive.
+        """
+        cls = type(processor)
+        if cls not in self._classes:
+            self._classes[cls] = self._subclass(cls)
+        rebound = object.__new__(self._classes[cls])
+        rebound.__dict__.update(processor.__dict__, videosieve_handle=layer.handle, videosieve_layer=layer)
+        return rebound
+
+    def close(self) -> None:
+        """Forget the modules that hold the re-bound code."""
+        for name in self._modules:
+            sys.modules.pop(name, None)
+
+    def _subclass(self, cls: type) -> type:
+        original: Any = cls.__call__
+        inner = FunctionType(
+            original.__code__,
+            self._globals(cls, original).__dict__,
+            original.__name__,
+            original.__defaults__,
+            original.__closure__,
+        )
+        inner.__kwdefaults__ = original.__kwdefaults__
+        stage = self._stage
+
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            stage.handle = self.videosieve_handle
+            if not torch.compiler.is_compiling():
+                self.videosieve_layer.entered += 1
+            return inner(self, *args, **kwargs)
+
+        # diffusers drops every keyword argument that the processor's signature does not name.
+        call.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+        return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
+
+    def _globals(self, cls: type, original: Any) -> ModuleType:
+        code = getattr(original, "__code__", None)
+        names = _names(code) if code else set()
+        replaced: dict[str, Any] = {name: self._dispatch() for name in _DISPATCH if name in names}
+        if _SDPA in names and "F" in names:
+            replaced["F"] = self._module(
+                "functional", dict(vars(F)), {_SDPA: self._scaled_dot_product_attention()}
+            )
+        if not replaced:
+            raise IntegrationError(
+                f"{cls.__name__}.__call__ must call dispatch_attention_fn or F.{_SDPA} to be made sparse, and it names "
+                f"neither; put the model's own processor back, or patch its class after sparsify"
+            )
+        return self._module(cls.__name__, original.__globals__, replaced)
+
+    def _module(self, name: str, content: dict[str, Any], replaced: dict[str, Any]) -> ModuleType:
+        # Dynamo guards globals through the module that holds them, so it must be a real one with a name of its own.
+        module = ModuleType(f"{__name__}_{next(_NUMBERS)}_{name}")
+        module.__dict__.update({key: value for key, value in content.items() if key != "__name__"} | replaced)
+        sys.modules[module.__name__] = module
+        self._modules.append(module.__name__)
+        return module
+
+    def _scaled_dot_product_attention(self) -> Callable[..., Tensor]:
+        stage = self._stage
+
+        def scaled_dot_product_attention(
+            query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+            is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+        ) -> Tensor:  # fmt: skip
+            _require_plain(dropout_p, is_causal, enable_gqa)
+            return route(stage, query, key, value, attn_mask, scale)
+
+        return scaled_dot_product_attention
+
+    def _dispatch(self) -> Callable[..., Tensor]:
+        stage, allowed = self._stage, self._context_parallel
+
+        def dispatch_attention_fn(
+            query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
+            is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
+            **options: Any,
+        ) -> Tensor:  # fmt: skip
+            _require_plain(dropout_p, is_causal, enable_gqa)
+            config = options.get("parallel_config")
+            if getattr(config, "context_parallel_config", None) is not None:
+                return _attend_ulysses(stage, allowed, config, (query, key, value), attn_mask, scale)
+            q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+            return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
+
+        return dispatch_attention_fn
+
+
+def _attend_ulysses(
+    stage: Stage,
+    allowed: bool,
+    config: Any,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    mask: Tensor | None,
+    scale: float | None,
+) -> Tensor:
+    from diffusers.models import attention_dispatch
+
+    parallel = config.context_parallel_config
+    if parallel.ring_degree > 1:
+        raise IntegrationError(
+            f"ring context parallelism shows each rank only a chunk of the keys, so no method can choose among all of "
+            f"them; got ring_degree={parallel.ring_degree}. Use ulysses_degree instead"
+        )
+    if not allowed:
+        raise IntegrationError(
+            f"{stage.name} keeps text and video in one sequence, which context parallelism cuts into an order that its "
+            f"layout does not describe; run it on one device"
+        )
+
+    def forward(
+        _ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None,
+        *_rest: Any,
+        **_options: Any,
+    ) -> Tensor:
+        q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+        return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
+
+    template: Any = vars(attention_dispatch)["_templated_context_parallel_attention"]
+    return template(*qkv, mask, scale=scale, forward_op=forward, backward_op=None, _parallel_config=config)
+
+
+def _require_plain(dropout: float, causal: bool, grouped: bool) -> None:
+    if dropout or causal or grouped:
+        raise IntegrationError(
+            f"video self-attention must be plain to be made sparse, got {dropout=}, {causal=}, {grouped=}; "
+            f"call .remove() on the run"
+        )
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = (_names(constant) for constant in code.co_consts if isinstance(constant, CodeType))
+    return set(code.co_names).union(*inner)
+
+
+def is_rebound(module: Module) -> bool:
+    """Whether the module's processor is one of ours."""
+    return hasattr(getattr(module, "processor", None), "videosieve_layer")

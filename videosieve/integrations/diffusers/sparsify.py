@@ -1,0 +1,202 @@
+"""`sparsify`: hook a pipeline's transformers, all of them or none, and hand back the run that undoes it."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import Module
+
+from videosieve.errors import BackendError, IntegrationError
+from videosieve.integrations.diffusers.clock import Clock, bind_forward, follow_cache_context, read_moment
+from videosieve.integrations.diffusers.models import ModelRow, find_row, find_transformers
+from videosieve.integrations.diffusers.router import Layer, Stage
+from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
+from videosieve.methods import Method
+from videosieve.methods.registry import nearest
+from videosieve.recipe import Recipe
+from videosieve.run import Run
+from videosieve.schedule import DenseFirst, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One transformer that `sparsify` hooks or would hook.
+
+    Attributes:
+        component: Its name in the pipeline.
+        transformer: The transformer.
+        row: What is known about its class.
+        attentions: Its video self-attention modules by name, in call order.
+        heads: Attention heads.
+        head_dim: Channels per head.
+    """
+
+    component: str
+    transformer: Module
+    row: ModelRow
+    attentions: dict[str, Module]
+    heads: int
+    head_dim: int
+
+    @property
+    def layers(self) -> int:
+        """Number of video self-attentions."""
+        return len(self.attentions)
+
+
+def describe(target: Any) -> list[Target]:
+    """What `sparsify` would hook; changes nothing.
+
+    Args:
+        target: A diffusers pipeline or a transformer.
+
+    Returns:
+        One entry per supported transformer.
+
+    Raises:
+        IntegrationError: No supported transformer, or one without the self-attentions its class should have.
+    """
+    found = []
+    for component, transformer in find_transformers(target).items():
+        row: Any = find_row(transformer)
+        config: Any = transformer.config
+        attentions = row.self_attentions(transformer)
+        if not attentions or not all(hasattr(module, "processor") for module in attentions.values()):
+            raise IntegrationError(
+                f"{component} ({type(transformer).__name__}) must have self-attentions with processors, named like "
+                f"{row.attentions!r}, got {len(attentions)} such modules; diffusers 0.36 or later is needed"
+            )
+        heads, head_dim = config["num_attention_heads"], config["attention_head_dim"]
+        found.append(Target(component, transformer, row, attentions, heads, head_dim))
+    return found
+
+
+def sparsify(
+    target: Any,
+    method_or_recipe: str | Path | Method | Recipe = "svg",
+    *,
+    steps: int | None = None,
+    check_finite: bool = False,
+    recall_rows: int = 16,
+    backend: str | None = None,
+    **overrides: Any,
+) -> Run:
+    """Make a diffusers video pipeline sparse, in place and reversibly.
+
+    Args:
+        target: A diffusers video pipeline, or a bare transformer; see `MODELS` for the supported classes.
+        method_or_recipe: Name of a method or bundled recipe, path of a recipe, a method or a recipe.
+        steps: Denoising steps of a generation. Needed for a bare transformer where the recipe counts dense steps as
+            a fraction; a pipeline knows its own.
+        check_finite: Check q, k and v of every call for NaN and infinity, and say where they are.
+        recall_rows: Query rows per sparse call from which recall is measured; 0 turns the measurement off.
+        backend: Implementation of block-sparse attention; None takes the fastest that can run a call.
+        **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`: `density=0.3`.
+
+    Returns:
+        The run: a context manager with `summary()`, `trace` and `remove()`.
+
+    Raises:
+        RecipeError: Unknown method or recipe, unknown key, value outside its range.
+        BackendError: Unknown backend.
+        IntegrationError: Unsupported model, already sparse, or `steps` is missing. An error changes nothing.
+    """
+    recipe = Recipe.of(method_or_recipe, **overrides)
+    targets = describe(target)
+    pipeline = None if isinstance(target, Module) else target
+    _require_steps(steps, pipeline, recipe)
+    _require_options(recall_rows, backend)
+    for found in targets:
+        if any(is_rebound(module) for module in found.attentions.values()):
+            raise IntegrationError(
+                f"{found.component} is already sparsified; call .remove() on the earlier run first"
+            )
+    run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
+    clock = Clock(run, pipeline, steps)
+    with ExitStack() as undo:  # closes, and so undoes, where any transformer refuses
+        for found in targets:
+            _attach(found, run, clock, undo)
+        run.on_remove(undo.pop_all().close)
+    return run
+
+
+def _require_steps(steps: int | None, pipeline: object, recipe: Recipe) -> None:
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise IntegrationError(f"steps must be an int >= 1, got {steps!r}")
+    if steps is None and pipeline is None and not recipe.is_dense and _counts_steps(recipe.schedule):
+        raise IntegrationError(
+            f"a bare transformer does not know how many denoising steps there will be, and the schedule of recipe "
+            f"{recipe.name!r} needs it: {recipe.schedule}; give steps=..., or dense_steps as a count (int)"
+        )
+
+
+def _require_options(recall_rows: int, backend: str | None) -> None:
+    if isinstance(recall_rows, bool) or not isinstance(recall_rows, int) or recall_rows < 0:
+        raise IntegrationError(f"recall_rows must be an int >= 0, got {recall_rows!r}")
+    backends = [implementation.name for implementation in IMPLEMENTATIONS]
+    if backend is not None and backend not in backends:
+        raise BackendError(
+            f"block_sparse_attention has no backend {backend!r}{nearest(backend, backends)}; "
+            f"there are {', '.join(backends)}"
+        )
+
+
+def _counts_steps(schedule: Schedule) -> bool:
+    return not isinstance(schedule, DenseFirst) or (isinstance(schedule.steps, float) and schedule.steps > 0)
+
+
+def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
+    stage = Stage(found.component, run, found.layers)
+    rebinder = Rebinder(stage, context_parallel=found.row.text == "none")
+    undo.callback(rebinder.close)
+    modules: list[Any] = list(found.attentions.values())
+    layers = [Layer(stage, name, index) for index, name in enumerate(found.attentions)]
+    for layer in layers:
+        undo.callback(layer.forget)
+    rebound = [
+        rebinder.rebind(module.processor, layer) for module, layer in zip(modules, layers, strict=True)
+    ]
+    for module, processor in zip(modules, rebound, strict=True):
+        undo.callback(_restore, module, module.processor, processor)
+        module.processor = processor
+    undo.callback(follow_cache_context(found.transformer, clock))
+    _watch_forward(found, stage, layers, clock, undo)
+
+
+def _restore(module: Any, original: object, ours: object) -> None:
+    if module.processor is ours:  # else somebody put another one there since: theirs to keep
+        module.processor = original
+
+
+def _watch_forward(found: Target, stage: Stage, layers: list[Layer], clock: Clock, undo: ExitStack) -> None:
+    """Hooks before and after the transformer's forward. Plain torch hooks: they survive model offload, and
+    `torch.compiler.disable` keeps them out of the compiled graph."""
+    bind = bind_forward(found.transformer)
+
+    def before(transformer: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        lost = [name for name, module in found.attentions.items() if not is_rebound(module)]
+        if lost:
+            raise IntegrationError(
+                f"{len(lost)} of {len(layers)} self-attentions of {found.component} lost their sparse processor since "
+                f"sparsify, the first is {lost[0]}; call fuse_qkv_projections() or set_attn_processor() before "
+                f"sparsify, or .remove() the run"
+            )
+        for layer in layers:
+            layer.entered = layer.routed = 0
+        stage.moment = read_moment(clock, found.row, transformer, bind(args, kwargs))
+
+    def after(transformer: Module, args: tuple[Any, ...], output: Any) -> None:
+        del transformer, args, output
+        dry = [layer.name for layer in layers if layer.entered and not layer.routed]
+        if dry:
+            raise IntegrationError(
+                f"{len(dry)} self-attentions of {found.component} ran without reaching videosieve, the first is "
+                f"{dry[0]}; something replaced its attention after sparsify. Apply that first, or .remove() the run"
+            )
+
+    hooks: tuple[Any, Any] = torch.compiler.disable(before), torch.compiler.disable(after)
+    undo.callback(found.transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)
+    undo.callback(found.transformer.register_forward_hook(hooks[1]).remove)

@@ -1,0 +1,62 @@
+"""What the kernels must compute, in fp64 and as directly as it can be said: small sizes only."""
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask
+
+
+def attention_oracle(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Softmax attention over the kept keys with all scores at once, in fp64.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim].
+        k: Keys [batch, heads, keys, head_dim].
+        v: Values [batch, heads, keys, head_dim].
+        keep: bool [batch|1, heads|1, queries, keys].
+        scale: Factor on every q·k.
+
+    Returns:
+        Output [batch, heads, queries, head_dim] and LSE [batch, heads, queries], fp64. A query without keys has
+        output 0 and LSE −inf.
+    """
+    scores = torch.einsum("bhqd,bhkd->bhqk", q.double(), k.double()) * scale
+    largest = torch.where(keep, scores, -torch.inf).amax(-1, keepdim=True)
+    largest = torch.where(largest.isinf(), 0.0, largest)
+    weights = torch.where(keep, torch.exp(scores - largest), 0.0)
+    total = weights.sum(-1)
+    output = torch.einsum("bhqk,bhkd->bhqd", weights, v.double()) / torch.where(
+        total == 0, 1.0, total
+    ).unsqueeze(-1)
+    return output, total.log() + largest.squeeze(-1)
+
+
+def pairs_oracle(mask: BlockMask) -> Tensor:
+    """Kept query–key pairs: every block blown up to its tokens.
+
+    Args:
+        mask: The kept blocks.
+
+    Returns:
+        bool [batch|1, heads|1, queries, keys].
+    """
+    tile = torch.ones(mask.block.query, mask.block.key, dtype=torch.bool)
+    return torch.kron(mask.keep, tile[None, None])[..., : mask.queries, : mask.keys]
+
+
+def reorder_oracle(x: Tensor, order: Tensor, heads: Tensor) -> Tensor:
+    """Permuted tokens, one at a time.
+
+    Args:
+        x: [batch, heads, tokens, head_dim].
+        order: int64 gather index [batch, heads, tokens].
+        heads: bool [batch, heads]; heads to permute.
+
+    Returns:
+        Shaped like x.
+    """
+    y = x.clone()
+    for b, h in heads.nonzero().tolist():
+        for token in range(x.shape[2]):
+            y[b, h, token] = x[b, h, order[b, h, token]]
+    return y

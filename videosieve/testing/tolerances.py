@@ -1,0 +1,77 @@
+"""How far a kernel may be from the truth: derived from the arithmetic of its inputs, not tuned.
+
+The budget is twice the error that a plain computation of the same precision makes, plus a rounding band. A kernel
+that sums in another order stays inside it; one that drops a key, a scale or a row does not.
+"""
+
+import torch
+from torch import Tensor
+
+from videosieve.testing.oracles import attention_oracle
+
+# A value is rounded when its score, its weight, its sum and its quotient are formed.
+ROUNDINGS = 4
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention in the precision of its inputs: weights rounded to the dtype of v, sums in fp32.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim].
+        k: Keys [batch, heads, keys, head_dim].
+        v: Values [batch, heads, keys, head_dim].
+        keep: bool [batch|1, heads|1, queries, keys].
+        scale: Factor on every q·k.
+
+    Returns:
+        Output [batch, heads, queries, head_dim] and LSE [batch, heads, queries]; NaN where no key is kept.
+    """
+    wide = torch.promote_types(q.dtype, torch.float32)
+    scores = (q.to(wide) @ k.to(wide).mT * scale).masked_fill(~keep, -torch.inf)
+    largest = scores.amax(-1, keepdim=True)
+    weights = (scores - largest).exp().to(v.dtype).to(wide)
+    total = weights.sum(-1, keepdim=True)
+    return (weights @ v.to(wide) / total).to(v.dtype), (total.log() + largest).squeeze(-1)
+
+
+def assert_attention(
+    actual: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float
+) -> None:
+    """Raise an AssertionError unless output and LSE are as near to fp64 as their precision allows.
+
+    Args:
+        actual: Output [batch, heads, queries, head_dim] and LSE [batch, heads, queries] under test.
+        q: Queries [batch, heads, queries, head_dim].
+        k: Keys [batch, heads, keys, head_dim].
+        v: Values [batch, heads, keys, head_dim].
+        keep: bool [batch|1, heads|1, queries, keys].
+        scale: Factor on every q·k.
+    """
+    exact = attention_oracle(q, k, v, keep, scale)
+    plain = plain_attention(q, k, v, keep, scale)
+    empty = exact[1].isneginf()
+    for name, got, want, rough in zip(("output", "LSE"), actual, exact, plain, strict=True):
+        if got.shape != want.shape:
+            raise AssertionError(f"{name} must be {list(want.shape)}, got {list(got.shape)}")
+        if not torch.equal(got[empty].double(), want[empty]):
+            raise AssertionError(
+                f"a query without keys must have output 0 and LSE −inf, got {name} {got[empty]}"
+            )
+        if not empty.all():
+            assert_within(got[~empty], rough[~empty], want[~empty], name)
+
+
+def assert_within(actual: Tensor, rough: Tensor, exact: Tensor, name: str) -> None:
+    """Raise an AssertionError unless the largest error is within 2 × (error of `rough` + rounding band).
+
+    Args:
+        actual: Under test.
+        rough: A plain computation in the same precision.
+        exact: fp64.
+        name: For the message.
+    """
+    band = ROUNDINGS * torch.finfo(actual.dtype).eps * float(exact.abs().max())
+    budget = 2 * (float((rough.double() - exact).abs().max()) + band)
+    error = float((actual.double() - exact).abs().max())
+    if not error <= budget:  # also when it is NaN
+        raise AssertionError(f"{name} is off by {error:.3g}, more than {budget:.3g}, in {actual.dtype}")

@@ -1,0 +1,80 @@
+"""A small finished comparison, made up, with real media files."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from videosieve.generation.media import write_poster, write_video
+from videosieve.report import Atlas, ClipResult, Results
+from videosieve.report.results import COMPLETE
+
+FRAMES, FPS = 16, 8.0
+PROMPT = "a small red circle moves left & up"
+
+
+def make_clip(method: str, seed: int, folder: Path) -> ClipResult:
+    dense = method == "dense"
+    stem = f"{method}-{seed}"
+    frames = torch.rand(FRAMES, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    files = {"video": f"{stem}.mp4", "poster": f"{stem}.png", "trace": f"{stem}.trace.jsonl"}
+    write_video(frames, folder / files["video"], FPS)
+    write_poster(frames, folder / files["poster"])
+    if not dense:
+        files["difference"] = f"{stem}.difference.mp4"
+        write_video(frames, folder / files["difference"], FPS)
+    return ClipResult(
+        method=method,
+        prompt=PROMPT,
+        seed=seed,
+        seconds=4.0 if dense else 2.5,
+        denoising_seconds=3.0 if dense else 1.5,
+        attention_seconds=2.0 if dense else 0.5,
+        speedup=1.0 if dense else 1.6,
+        run_density=1.0 if dense else 0.5,
+        sparse_density=None if dense else 0.3,
+        recall=None if dense else 0.875,
+        density_steps=[1.0, 1.0, 1.0] if dense else [1.0, 0.3, 0.3],
+        dense_reasons={},
+        psnr=None if dense else 31.25,
+        psnr_pooled=None if dense else 30.5,
+        psnr_worst=None if dense else 28.75,
+        psnr_frames=None if dense else [28.75 + index / 4 for index in range(FRAMES)],
+        ssim=None if dense else 0.9125,
+        atlas=Atlas(["spatial", "temporal"], [0, 1, 2], [["--"], ["01"], ["11"]])
+        if method == "svg"
+        else None,
+        files=files,
+        all_seconds=[4.0 if dense else 2.5],
+    )
+
+
+def make_results(folder: Path, seeds: tuple[int, ...] = (0,)) -> Results:
+    results = Results(
+        model="shapes-s",
+        pipeline="ShapesPipeline",
+        machine={"device": "cpu", "processor": "Test × 2", "threads": "2", "memory": "4 GiB", "system": "Linux"},
+        versions={"videosieve": "0.1.0", "torch": "2"},
+        settings={
+            "steps": 3, "height": 16, "width": 16, "frames": FRAMES, "guidance": None, "negative_prompt": "",
+            "dtype": "float32", "repeats": 1, "warm_up_steps": 2, "fps": FPS, "difference_gain": 4.0,
+        },
+        recipes={"dense": 'name = "dense"', "svg": 'name = "svg"', "other": 'name = "other"'},
+        created="2026-01-01T00:00:00+00:00",
+        status=COMPLETE,
+    )  # fmt: skip
+    results.clips += [make_clip(method, seed, folder) for seed in seeds for method in results.recipes]
+    results.save(folder)
+    return results
+
+
+@pytest.fixture(scope="session")
+def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    make_results(folder)
+    return folder
+
+
+@pytest.fixture
+def two_seeds(tmp_path: Path) -> tuple[Results, Path]:
+    return make_results(tmp_path, seeds=(0, 1)), tmp_path

@@ -1,0 +1,157 @@
+"""The page: valid HTML, everything inside it, honest about what is missing."""
+
+import dataclasses
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from videosieve.errors import OutputError
+from videosieve.report import Results, render_page, write_report
+from videosieve.report.results import INTERRUPTED, RESULTS
+
+VOID = {"meta", "input", "br", "hr", "img", "link"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, text by tag, and a check that every tag is closed."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str):
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(results_folder: Path) -> Page:
+    return Page(write_report(results_folder).read_text(encoding="utf-8"))
+
+
+def test_every_video_is_inside_the_page(page: Page):
+    sources = [video["src"] for video in page.all("video")]
+    assert len(sources) == 5  # three methods, and the difference of two of them
+    assert all(source and source.startswith("data:video/mp4;base64,") for source in sources)
+
+
+def test_the_page_needs_no_network(results_folder: Path):
+    text = write_report(results_folder).read_text(encoding="utf-8")
+    assert not re.search(
+        r"https?:|//[a-z]|@import|url\(", text.split("base64,")[0] + re.sub(r"base64,[^\"]*", "", text)
+    )
+    assert "default-src 'none'" in text
+
+
+def test_the_table_has_one_row_per_method_and_explains_each_column(page: Page):
+    assert len([row for row in page.all("th") if row.get("scope") == "row"]) == 3
+    columns = [column for column in page.all("th") if column.get("scope") == "col"]
+    assert len(columns) == 10
+    assert all(column.get("title") for column in columns[1:])
+    text = "".join(page.text)
+    for number in ("2.50", "1.60", "0.500", "0.300", "0.875", "31.2", "28.8", "0.9125"):
+        assert number in text
+
+
+def test_the_head_atlas_has_a_square_per_layer_and_head(page: Page):
+    cells = [cell for cell in page.all("rect") if cell.get("class") == "cell"]
+    assert [(cell["data-layer"], cell["data-head"]) for cell in cells] == [("0", "0"), ("0", "1")]
+    shown = [cell["style"] or "" for cell in cells]
+    assert "50%" in shown[0]  # spatial at one sparse step, temporal at the other
+    assert "100%" in shown[1]  # temporal at both
+
+
+def test_the_prompt_is_escaped(page: Page, results_folder: Path):
+    assert "a small red circle moves left &amp; up" in (results_folder / "report.html").read_text(
+        encoding="utf-8"
+    )
+    assert "a small red circle moves left & up" in "".join(page.text)
+
+
+def test_several_prompts_or_seeds_can_be_chosen_and_are_averaged(two_seeds: tuple[Results, Path]):
+    results, folder = two_seeds
+    results.clips[4] = dataclasses.replace(results.clips[4], seconds=3.5)
+    page = Page(render_page(results, folder))
+    assert len(page.all("option")) == 2 + 3 * 2
+    assert len(page.all("video")) == 10
+    assert "3.00" in "".join(page.text)  # mean of 2.5 and 3.5
+    assert "Means over 2 prompts and seeds" in "".join(page.text)
+
+
+def test_an_interrupted_comparison_says_so(results_folder: Path):
+    results = Results.load(results_folder)
+    results.status = INTERRUPTED
+    results.clips = results.clips[:1]
+    text = " ".join("".join(Page(render_page(results, results_folder)).text).split())
+    assert "This comparison is interrupted: the page shows the 1 finished video only." in text
+
+
+def test_a_slower_method_is_called_slower(results_folder: Path):
+    results = Results.load(results_folder)
+    results.clips[1] = dataclasses.replace(results.clips[1], speedup=0.5)
+    assert "not faster on this machine" in render_page(results, results_folder)
+
+
+def test_results_survive_the_way_to_disk_and_back(results_folder: Path, tmp_path: Path):
+    results = Results.load(results_folder)
+    results.save(tmp_path)
+    assert Results.load(tmp_path) == results
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "compare"),
+        ("{", "damaged"),
+        ("[]", "schema 1, got None"),
+        ('{"schema": 99}', "schema 1, got 99"),
+        ('{"schema": 1, "clips": []}', "not a comparison"),
+        ('{"schema": 1, "clips": [{"method": "svg"}]}', "a clip has"),
+    ],
+)
+def test_folders_without_sound_results_are_refused(tmp_path: Path, text: str | None, message: str):
+    if text is not None:
+        (tmp_path / RESULTS).write_text(text)
+    with pytest.raises(OutputError, match=message):
+        write_report(tmp_path)
+
+
+def test_a_missing_video_is_named(results_folder: Path, tmp_path: Path):
+    folder = tmp_path / "copy"
+    shutil.copytree(results_folder, folder)
+    (folder / "svg-0.mp4").unlink()
+    with pytest.raises(OutputError, match=r"svg-0\.mp4"):
+        write_report(folder)
+
+
+def test_files_outside_the_folder_are_not_read(results_folder: Path, tmp_path: Path):
+    folder = tmp_path / "copy"
+    shutil.copytree(results_folder, folder)
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    values = json.loads((folder / RESULTS).read_text())
+    values["clips"][0]["files"]["video"] = "../secret.mp4"
+    (folder / RESULTS).write_text(json.dumps(values))
+    with pytest.raises(OutputError, match="secret"):
+        write_report(folder)

@@ -1,0 +1,67 @@
+"""`videosieve compare`: several methods, the same noise, one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.comparing import run_plan
+
+
+def compare(
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
+            show_default=False,
+        ),
+    ] = None,
+    model: options.Model = "shapes-s",
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods, bundled recipes or .toml files, separated by commas; dense is always added."
+        ),
+    ] = "svg,spatial_only,temporal_only",
+    density: options.Density = None,
+    settings: options.Settings = None,
+    negative_prompt: options.NegativePrompt = "",
+    image: options.Image = None,
+    steps: options.Steps = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
+    ] = None,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    guidance: options.Guidance = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for results; made if missing. Earlier results in it are replaced."
+        ),
+    ] = Path("comparison"),
+    repeats: Annotated[int, typer.Option(help="Timed runs per video, >= 1; the median is reported.")] = 1,
+    fps: options.Fps = 8.0,
+) -> None:
+    """Compare methods with dense attention on the same noise: videos, numbers and report.html.
+
+    videosieve compare --methods svg,spatial_only,temporal_only --density 0.3 --output comparison
+    """
+    from videosieve.generation import recipes
+    from videosieve.generation.plan import Plan, cross_requests, name_recipes
+    from videosieve.generation.request import Request
+
+    base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
+    plan = Plan(
+        cross_requests(base, prompt or (), seed or (0,), model),
+        name_recipes(recipes.make_recipes(methods, density, settings or ())),
+        repeats,
+        fps,
+        model,
+    )
+    run_plan(plan, output, device, dtype)

@@ -1,0 +1,30 @@
+"""Where text goes: results to stdout, progress and errors to stderr."""
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line to stdout, as it is."""
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One red line to stderr."""
+    err.print(" ".join(text.split()), style="red", markup=False, soft_wrap=True)
+
+
+def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without a box; the named columns are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left")
+    return table
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number for a table; a dash for none."""
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,20 @@
+"""`videosieve doctor`: what this machine can run, and why not the rest."""
+
+from rich.markup import escape
+
+from videosieve.cli.console import out, plain_table
+
+
+def doctor() -> None:
+    """Show what this machine can run, and why not the rest."""
+    from videosieve.generation.capabilities import examine
+
+    table = plain_table("", "part", "", "detail")
+    topic = ""
+    for finding in examine():
+        if finding.topic != topic:
+            topic = finding.topic
+            table.add_row(f"[bold]{topic}[/bold]")
+        mark = "[green]yes[/green]" if finding.ready else "[yellow]no[/yellow]"
+        table.add_row("", escape(finding.name), mark, escape(finding.detail))
+    out.print(table)

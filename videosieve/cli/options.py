@@ -1,0 +1,65 @@
+"""Options that several verbs share; each help text states unit, range and default."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        help="shapes-s (bundled), a folder in diffusers' format, or a hub id owner/name.", show_default=True
+    ),
+]
+NegativePrompt = Annotated[
+    str, typer.Option(help="What the video should not show; default: nothing.", show_default=False)
+]
+Image = Annotated[
+    Path | None,
+    typer.Option(
+        help="First frame, PNG or JPEG, for image-to-video models; default: none.", show_default=False
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option(help="Denoising steps, >= 1; default: the model's own.", show_default=False)
+]
+Height = Annotated[
+    int | None, typer.Option(help="Pixels, >= 1; default: the model's own.", show_default=False)
+]
+Width = Annotated[
+    int | None, typer.Option(help="Pixels, >= 1; default: the model's own.", show_default=False)
+]
+Frames = Annotated[
+    int | None, typer.Option(help="Video frames, >= 1; default: the model's own.", show_default=False)
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(help="Guidance scale, no unit, >= 0; default: the model's own.", show_default=False),
+]
+Density = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of query-key pairs that sparse calls compute, in (0, 1]; default: the method's own (svg: 0.3).",
+        show_default=False,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any parameter of the method, or dense_steps, dense_layers (fraction in [0.0, 1.0] or count), min_tokens "
+        "(count). Repeatable; default: none.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto for the first accelerator there is.")
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="float32, bfloat16 or float16; default: float32 on cpu, bfloat16 elsewhere.", show_default=False
+    ),
+]
+Fps = Annotated[float, typer.Option(help="Frames per second of the written video, in (0, 240].")]

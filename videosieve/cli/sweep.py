@@ -1,0 +1,65 @@
+"""`videosieve sweep`: one method at several densities."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.comparing import run_plan
+from videosieve.cli.console import say
+
+
+def sweep(
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
+            show_default=False,
+        ),
+    ] = None,
+    model: options.Model = "shapes-s",
+    method: Annotated[
+        str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
+    ] = "svg",
+    densities: Annotated[
+        str, typer.Option(help="Two or more shares of query-key pairs in (0, 1], separated by commas.")
+    ] = "0.1,0.2,0.3,0.5,0.7",
+    settings: options.Settings = None,
+    steps: options.Steps = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
+    ] = None,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for results; made if missing. Earlier results in it are replaced."
+        ),
+    ] = Path("sweep"),
+    fps: options.Fps = 8.0,
+) -> None:
+    """Run one method at several densities: what fidelity costs. Writes sweep.json and a plot besides the comparison.
+
+    videosieve sweep --method svg --densities 0.1,0.2,0.3,0.5 --output sweep
+    """
+    from videosieve.generation import recipes
+    from videosieve.generation.plan import Plan, cross_requests, name_recipes
+    from videosieve.generation.request import Request
+    from videosieve.generation.sweep import sweep_recipes, write_sweep
+
+    base = Request("", steps=steps, height=height, width=width, frames=frames)
+    swept = sweep_recipes(
+        recipes.make_recipe(method, None, settings or ()), recipes.parse_densities(densities)
+    )
+    plan = Plan(
+        cross_requests(base, prompt or (), seed or (0,), model), name_recipes(swept.values()), 1, fps, model
+    )
+    results = run_plan(plan, output, device, dtype)
+    for path in write_sweep(results, swept, output):
+        say(f"wrote {path}")

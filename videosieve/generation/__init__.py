@@ -1,0 +1,1 @@
+"""From a prompt to files: load a pipeline, generate, compare methods, write videos and results."""

@@ -1,0 +1,52 @@
+"""What there is to choose from: methods with their papers and parameters, as plain data for a table."""
+
+import inspect
+import re
+import sys
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from videosieve.methods import METHODS
+from videosieve.recipe import SCHEDULE_KEYS, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class MethodEntry:
+    """A method in words.
+
+    Attributes:
+        name: What `--method` takes.
+        idea: One sentence.
+        paper: Title and arXiv id; empty where there is none.
+        parameters: "name=default", as `--set` takes them.
+    """
+
+    name: str
+    idea: str
+    paper: str
+    parameters: tuple[str, ...]
+
+
+def describe_methods() -> list[MethodEntry]:
+    """All methods, in the order of `videosieve.METHODS`."""
+    return [
+        MethodEntry(name, (inspect.getdoc(cls) or "").split("\n")[0], _paper(cls), _parameters(cls))
+        for name, cls in METHODS.items()
+    ]
+
+
+def common_settings() -> str:
+    """The settings that every method takes, with their defaults."""
+    recipe = Recipe()
+    timing = [f"{key}={getattr(recipe.schedule, name)}" for key, name in SCHEDULE_KEYS.items()]
+    return "  ".join([*timing, f"min_tokens={recipe.min_tokens}"])
+
+
+def _paper(cls: type) -> str:
+    text = " ".join((sys.modules[cls.__module__].__doc__ or "").split())
+    found = re.search(r'"([^"]+?),?",? (arXiv:\d{4}\.\d{4,5})', text)
+    return f"{found[1]}, {found[2]}" if found else ""
+
+
+def _parameters(cls: Any) -> tuple[str, ...]:
+    return tuple(f"{f.name}={'?' if f.default is MISSING else f.default}" for f in fields(cls))

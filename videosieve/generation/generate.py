@@ -1,0 +1,177 @@
+"""One generation: a request goes in; frames before any codec, seconds and a trace come out."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import ModelError, VideosieveError
+from videosieve.generation.request import Request, call_parameters, pipeline_arguments
+from videosieve.recipe import Recipe
+from videosieve.trace import Record, Trace
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a generation is.
+
+    Attributes:
+        step: Finished denoising steps.
+        steps: All of them.
+        density: Computed query–key pairs ÷ all pairs so far, in [0, 1].
+        seconds_left: Estimate for the denoising, seconds.
+    """
+
+    step: int
+    steps: int
+    density: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A generated video and what it took.
+
+    Attributes:
+        frames: fp32 in [0, 1] [frames, 3, height, width], on the CPU, before any codec.
+        seconds: Wall time of the whole pipeline call: text encoding, denoising, decoding.
+        denoising_seconds: Wall time from the first transformer call to the end of the last.
+        steps: Denoising steps that ran.
+        trace: One record per attention call.
+    """
+
+    frames: Tensor
+    seconds: float
+    denoising_seconds: float
+    steps: int
+    trace: Trace
+
+
+def generate(
+    pipe: "DiffusionPipeline",
+    request: Request,
+    recipe: Recipe,
+    *,
+    warm_up: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Clip:
+    """Generate one video with one recipe; the pipeline is as before when this returns or raises.
+
+    Args:
+        pipe: A diffusers video pipeline.
+        request: What to generate.
+        recipe: Which attention is computed.
+        warm_up: Run two untimed steps first, so that kernels are built and caches are warm.
+        progress: Called after every denoising step, where the pipeline allows it.
+
+    Returns:
+        The clip.
+
+    Raises:
+        ModelError: The pipeline refuses the request or cannot honour a part of it.
+        IntegrationError: The pipeline cannot be made sparse.
+    """
+    if warm_up:
+        _run(pipe, replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS)), recipe, None)
+    return _run(pipe, request, recipe, progress)
+
+
+def _run(pipe: Any, request: Request, recipe: Recipe, progress: Callable[[Progress], None] | None) -> Clip:
+    from videosieve.integrations.diffusers import sparsify
+
+    arguments = pipeline_arguments(pipe, request)
+    with sparsify(pipe, recipe) as run, _StepClock(pipe, run.trace, progress) as clock:
+        if "callback_on_step_end" in call_parameters(pipe):
+            arguments["callback_on_step_end"] = clock.on_step_end
+        _synchronize(pipe)
+        start = time.perf_counter()
+        output = _call_pipeline(pipe, arguments)
+        _synchronize(pipe)
+        seconds = time.perf_counter() - start
+    return Clip(_to_frames(output.frames), seconds, clock.seconds, clock.steps, run.trace)
+
+
+def _call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
+    try:
+        return pipe(**arguments)
+    except VideosieveError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{pipe.device} has too little memory for this request; lower height, width or frames, or take bfloat16"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"{type(pipe).__name__} refuses this request: {' '.join(str(error).split())}"
+        ) from error
+
+
+class _StepClock:
+    """Watches the transformers of a pipeline: when denoising starts, when it ends, how far it is."""
+
+    def __init__(self, pipe: Any, trace: Trace, progress: Callable[[Progress], None] | None) -> None:
+        self.steps = 0
+        self.seconds = 0.0
+        self._pipe, self._trace, self._progress = pipe, trace, progress
+        self._start: float | None = None
+        self._seen = 0
+        self._pairs = [0.0, 0.0]
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> "_StepClock":
+        for name in ("transformer", "transformer_2"):
+            if (transformer := getattr(self._pipe, name, None)) is not None:
+                self._handles.append(transformer.register_forward_pre_hook(self._on_call))
+                self._handles.append(transformer.register_forward_hook(self._on_return))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def on_step_end(self, pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """diffusers' callback."""
+        del timestep
+        self.steps = step + 1
+        steps = getattr(pipe, "num_timesteps", None) or self.steps
+        if self._progress is not None:
+            left = self.seconds / self.steps * (steps - self.steps)
+            self._progress(Progress(self.steps, steps, self._density(), left))
+        return tensors
+
+    def _on_call(self, *_arguments: object) -> None:
+        if self._start is None:
+            _synchronize(self._pipe)
+            self._start = time.perf_counter()
+
+    def _on_return(self, *_arguments: object) -> None:
+        _synchronize(self._pipe)
+        self.seconds = time.perf_counter() - (self._start or 0.0)
+
+    def _density(self) -> float:
+        fresh: list[Record] = self._trace.records[self._seen :]
+        self._seen += len(fresh)
+        self._pairs[0] += sum(record.density * record.pairs for record in fresh)
+        self._pairs[1] += sum(record.pairs for record in fresh)
+        return self._pairs[0] / self._pairs[1] if self._pairs[1] else 1.0
+
+
+def _synchronize(pipe: Any) -> None:
+    if torch.device(pipe.device).type == "cuda":
+        torch.cuda.synchronize(pipe.device)
+
+
+def _to_frames(frames: Any) -> Tensor:
+    """The first video of a pipeline's output as fp32 [frames, 3, height, width]."""
+    first = frames[0]
+    if not isinstance(first, Tensor):
+        first = torch.from_numpy(first).permute(0, 3, 1, 2)
+    return first.detach().float().cpu().clamp(0, 1).contiguous()

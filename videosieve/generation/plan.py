@@ -1,0 +1,145 @@
+"""What to compare: prompts, seeds and methods, checked before a model is loaded; and the folder for results."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from videosieve.errors import OutputError, RecipeError
+from videosieve.generation.load import is_shapes
+from videosieve.generation.media import check_fps
+from videosieve.generation.request import Request
+from videosieve.recipe import Recipe
+from videosieve.report import Results
+from videosieve.report.files import check_writable
+from videosieve.report.results import RESULTS
+
+BASELINE = "dense"
+DEFAULT_PROMPT = "a large red circle moves left and a small blue square moves up over a striped background"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to compare.
+
+    Attributes:
+        requests: One video per request and method; requests differ in prompt or seed.
+        recipes: The methods by name; see `name_recipes`.
+        repeats: Timed runs per video, at least 1.
+        fps: Frames per second of the written videos.
+        model: What the results call the model.
+
+    Raises:
+        RecipeError: Nothing to compare, or fewer than one repeat.
+    """
+
+    requests: tuple[Request, ...]
+    recipes: dict[str, Recipe]
+    repeats: int = 1
+    fps: float = 8.0
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if (
+            len({(request.prompt, request.seed) for request in self.requests}) != len(self.requests)
+            or not self.requests
+        ):
+            raise RecipeError("a comparison needs at least one prompt and seed, and none of them twice")
+        check_fps(self.fps)
+        if self.repeats < 1:
+            raise RecipeError(f"repeats must be at least 1, got {self.repeats}")
+        if next(iter(self.recipes), None) != BASELINE:
+            raise RecipeError(f"the first method must be {BASELINE!r}; make the recipes with name_recipes")
+
+
+def name_recipes(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
+    """Recipes by name, with the dense baseline first whether it was asked for or not.
+
+    Args:
+        recipes: Any recipes.
+
+    Returns:
+        At least two recipes.
+
+    Raises:
+        RecipeError: Two recipes share a name, or there is nothing but dense.
+    """
+    named = {BASELINE: Recipe.of("dense")}
+    for recipe in recipes:
+        if recipe.is_dense:
+            continue
+        if recipe.name in named:
+            raise RecipeError(
+                f"two methods are called {recipe.name!r}; give one of them another name in its recipe"
+            )
+        named[recipe.name] = recipe
+    if len(named) == 1:
+        raise RecipeError("a comparison needs at least one method besides dense, for example svg")
+    return named
+
+
+def cross_requests(
+    base: Request, prompts: Iterable[str], seeds: Iterable[int], model: str
+) -> tuple[Request, ...]:
+    """Every prompt with every seed.
+
+    Args:
+        base: Everything but prompt and seed.
+        prompts: What the videos show; none takes a fitting one for the bundled models.
+        seeds: Seeds of the initial noise.
+        model: As `load_pipeline` takes it.
+
+    Returns:
+        At least one request.
+
+    Raises:
+        RecipeError: No prompt for a model that is not bundled.
+    """
+    prompts = list(prompts) or ([DEFAULT_PROMPT] if is_shapes(model) else [])
+    if not prompts:
+        raise RecipeError(f"model {model!r} needs a prompt; give one with --prompt")
+    return tuple(replace(base, prompt=prompt, seed=seed) for prompt in prompts for seed in seeds)
+
+
+def check_folder(folder: Path) -> bool:
+    """Refuse a results folder before anything expensive happens; changes nothing.
+
+    Args:
+        folder: Where results are to go.
+
+    Returns:
+        True where it holds earlier results, which `clear_folder` will replace.
+
+    Raises:
+        OutputError: It is a file, holds something else, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
+    check_writable(next(place for place in (folder, *folder.absolute().parents) if place.is_dir()))
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    if not (folder / RESULTS).is_file():
+        raise OutputError(
+            f"{str(folder)!r} holds other files; give an empty folder or one with earlier results"
+        )
+    return True
+
+
+def clear_folder(folder: Path) -> None:
+    """Make a results folder, or take the earlier results out of it; files that they do not name stay.
+
+    Args:
+        folder: A folder that passed `check_folder`.
+
+    Raises:
+        OutputError: It cannot be made, or its results.json is damaged.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror or error}") from None
+    if not check_folder(folder):
+        return
+    for clip in Results.load(folder).clips:
+        for name in clip.files.values():
+            (folder / Path(name).name).unlink(missing_ok=True)
+    (folder / RESULTS).unlink()

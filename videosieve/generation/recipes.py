@@ -1,0 +1,116 @@
+"""Recipes from what a person types: method names, recipe files, a density, key=value settings."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from videosieve.errors import RecipeError
+from videosieve.recipe import Recipe
+
+
+def make_recipe(source: str, density: float | None = None, settings: Iterable[str] = ()) -> Recipe:
+    """One recipe.
+
+    Args:
+        source: A method, a bundled recipe, or the path of a .toml file.
+        density: Overrides the method's density, in (0, 1]; None leaves it.
+        settings: Further overrides, "key=value".
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: Unknown name or key, a value outside its range, or a setting without "=".
+    """
+    values = parse_settings(settings)
+    if density is not None:
+        if "density" in values:
+            raise RecipeError(
+                f"give the density once, got --density {density} and --set density={values['density']}"
+            )
+        values["density"] = density
+    return Recipe.of(source, **values)
+
+
+def make_recipes(sources: str, density: float | None = None, settings: Iterable[str] = ()) -> list[Recipe]:
+    """Several recipes from a comma-separated list; the overrides go to every one but dense.
+
+    Args:
+        sources: For example "svg,spatial_only,mine.toml".
+        density: As in `make_recipe`.
+        settings: As in `make_recipe`.
+
+    Returns:
+        One recipe per entry.
+
+    Raises:
+        RecipeError: As in `make_recipe`, or the list is empty.
+    """
+    names = [name.strip() for name in sources.split(",") if name.strip()]
+    if not names:
+        raise RecipeError(
+            f"methods must name at least one method, got {sources!r}; for example svg,spatial_only"
+        )
+    plain = [Recipe.of(name) for name in names]
+    settings = list(settings)
+    return [
+        recipe if recipe.is_dense else make_recipe(name, density, settings)
+        for name, recipe in zip(names, plain, strict=True)
+    ]
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """ "key=value" texts as a dict; values become int, float, bool or stay text.
+
+    Args:
+        settings: For example ["dense_steps=0.1", "profile=official"].
+
+    Returns:
+        Values by key.
+
+    Raises:
+        RecipeError: An entry has no "=", or a key comes twice.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise RecipeError(f"a setting is key=value, got {setting!r}; for example dense_steps=0.1")
+        if key in values:
+            raise RecipeError(f"setting {key!r} is given twice, got {values[key]!r} and {value!r}")
+        values[key] = _parse_value(value.strip())
+    return values
+
+
+def parse_densities(text: str) -> list[float]:
+    """A comma-separated list of densities.
+
+    Args:
+        text: For example "0.2,0.3,0.5".
+
+    Returns:
+        Two or more numbers in (0, 1], ascending.
+
+    Raises:
+        RecipeError: Not numbers, outside the range, or the same one twice.
+    """
+    try:
+        densities = sorted(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise RecipeError(
+            f"densities must be numbers separated by commas, got {text!r}; for example 0.2,0.3,0.5"
+        ) from None
+    if len(set(densities)) < max(2, len(densities)) or not all(0 < value <= 1 for value in densities):
+        raise RecipeError(f"densities must be at least two different numbers in (0, 1], got {text!r}")
+    return densities
+
+
+def _parse_value(text: str) -> int | float | bool | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

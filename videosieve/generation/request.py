@@ -1,0 +1,150 @@
+"""What a person asks for, and how a pipeline takes it: every option is honoured or refused."""
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from videosieve.errors import ModelError, PromptError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to generate. None leaves a value to the pipeline.
+
+    Attributes:
+        prompt: What the video shows.
+        negative_prompt: What it should not show; empty for none.
+        image: First frame, for image-to-video pipelines.
+        steps: Denoising steps, at least 1.
+        seed: Seed of the initial noise, drawn on the CPU so that it is the same on every device.
+        height: Pixels.
+        width: Pixels.
+        frames: Video frames.
+        guidance: Guidance scale: classifier-free where a negative prompt is given or the model embeds no scale, else
+            as the pipeline defines it.
+
+    Raises:
+        ModelError: A number is outside its range, or the image does not exist.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    image: Path | None = None
+    steps: int | None = None
+    seed: int = 0
+    height: int | None = None
+    width: int | None = None
+    frames: int | None = None
+    guidance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "height", "width", "frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ModelError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.seed < 2**63:
+            raise ModelError(f"seed must be at least 0 and below 2^63, got {self.seed}")
+        if self.image is not None and not self.image.is_file():
+            raise ModelError(f"image {str(self.image)!r} does not exist; give a PNG or JPEG file")
+        if self.guidance is not None and not 0 <= self.guidance < float("inf"):
+            raise ModelError(f"guidance must be finite and at least 0, got {self.guidance}")
+
+
+def choose_prompt(*texts: str | None) -> str:
+    """The one text that was given.
+
+    Args:
+        *texts: The prompt as argument and as option; None for not given.
+
+    Returns:
+        The prompt.
+
+    Raises:
+        PromptError: None was given, or several.
+    """
+    given = [text for text in texts if text is not None]
+    if len(given) != 1 or not given[0].strip():
+        raise PromptError(f"give one prompt, as argument or with --prompt; got {len(given)}: {given}")
+    return given[0]
+
+
+def default_steps(pipe: Any) -> int:
+    """Denoising steps that the pipeline takes if nobody says otherwise."""
+    return call_parameters(pipe)["num_inference_steps"].default
+
+
+def pipeline_arguments(pipe: Any, request: Request) -> dict[str, Any]:
+    """The request as keyword arguments of a pipeline.
+
+    Args:
+        pipe: A diffusers video pipeline.
+        request: What to generate.
+
+    Returns:
+        Arguments of its `__call__`.
+
+    Raises:
+        ModelError: The pipeline lacks an argument that the request sets, or needs an image and gets none.
+    """
+    known = call_parameters(pipe)
+    wanted = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt or None,
+        "num_inference_steps": request.steps,
+        "height": request.height,
+        "width": request.width,
+        "num_frames": request.frames,
+        _guidance_argument(pipe, request): request.guidance,
+        "image": _load_image(request.image),
+    }
+    arguments = {key: value for key, value in wanted.items() if value is not None}
+    if lacking := [key for key in arguments if key not in known]:
+        raise ModelError(f"{type(pipe).__name__} takes no {' and no '.join(lacking)}; leave that option out")
+    if "image" in known and request.image is None:
+        raise ModelError(f"{type(pipe).__name__} continues an image; give one (--image)")
+    return {**arguments, "generator": torch.Generator().manual_seed(request.seed), "output_type": "pt"}
+
+
+def _guidance_argument(pipe: Any, request: Request) -> str:
+    """Which argument of the pipeline `guidance` means.
+
+    HunyuanVideo has two: an embedded scale, which some models lack, and classifier-free guidance, off by default,
+    without which a negative prompt does nothing.
+    """
+    embedded = getattr(getattr(pipe, "transformer", None), "config", {}).get("guidance_embeds", True)
+    if "true_cfg_scale" not in call_parameters(pipe) or (embedded and not request.negative_prompt):
+        return "guidance_scale"
+    if request.negative_prompt and (request.guidance or 1.0) <= 1:
+        raise ModelError(
+            f"a negative prompt does nothing in {type(pipe).__name__} without guidance above 1, "
+            f"got {request.guidance}; give --guidance, for example 3"
+        )
+    return "true_cfg_scale"
+
+
+def call_parameters(pipe: Any) -> dict[str, inspect.Parameter]:
+    """Parameters of a pipeline's call, those that it hands to its parent class with **kwargs included."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for cls in type(pipe).__mro__:
+        if "__call__" in vars(cls):
+            own = inspect.signature(vars(cls)["__call__"]).parameters
+            parameters = {**own, **parameters}
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in own.values()):
+                break
+    return parameters
+
+
+def _load_image(path: Path | None) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    if path is None:
+        return None
+    try:
+        return Image.open(path).convert("RGB")
+    except UnidentifiedImageError:
+        raise ModelError(f"{str(path)!r} is not an image that Pillow can read; give a PNG or JPEG") from None
+    except OSError as error:
+        raise ModelError(f"cannot read the image {str(path)!r}: {error.strerror or error}") from None

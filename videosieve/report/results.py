@@ -1,0 +1,168 @@
+"""What a comparison leaves on disk: results.json, versioned, whole at every moment of the run.
+
+The report is drawn from this file and the media beside it, on any machine, long after the models are gone.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from videosieve.errors import OutputError
+from videosieve.report.files import write_text
+
+SCHEMA = 1
+RESULTS = "results.json"
+RUNNING, COMPLETE, INTERRUPTED = "running", "complete", "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Atlas:
+    """Which pattern every head used, at every layer and step.
+
+    Attributes:
+        patterns: Names of the patterns, e.g. ["spatial", "temporal"].
+        steps: The denoising steps, in order.
+        choice: choice[step][layer] has one character per head: the index of its pattern, or "-" where it was dense.
+    """
+
+    patterns: list[str]
+    steps: list[int]
+    choice: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """One video of a comparison. Densities and recall are fractions in [0, 1].
+
+    Attributes:
+        method: Name of the method as the comparison calls it; "dense" is the baseline.
+        prompt: What the video shows.
+        seed: Seed of the initial noise.
+        seconds: Median wall time of the whole pipeline call.
+        denoising_seconds: Median wall time from the first transformer call to the end of the last.
+        attention_seconds: Median time inside attention calls, selection included.
+        speedup: Seconds of the dense video of the same prompt and seed ÷ seconds.
+        run_density: Computed query–key pairs ÷ all pairs, dense steps and layers included.
+        sparse_density: The same over the sparse calls only; None without any.
+        recall: True softmax mass inside the kept blocks, mean over sparse calls and heads; None if not measured.
+        density_steps: Run density of every denoising step.
+        dense_reasons: Attention calls that stayed dense, by reason.
+        psnr: Mean PSNR over the frames against the dense video, dB; None for dense itself, as are the next four.
+        psnr_pooled: PSNR of the mean squared error of the whole video, dB.
+        psnr_worst: PSNR of the worst frame, dB.
+        psnr_frames: PSNR of every frame, dB.
+        ssim: Mean SSIM against the dense video.
+        atlas: Pattern of every head; None where the method has one pattern.
+        files: Names of the files in the results folder: video, poster, difference, trace.
+        all_seconds: Seconds of every timed repeat.
+    """
+
+    method: str
+    prompt: str
+    seed: int
+    seconds: float
+    denoising_seconds: float
+    attention_seconds: float
+    speedup: float
+    run_density: float
+    sparse_density: float | None
+    recall: float | None
+    density_steps: list[float]
+    dense_reasons: dict[str, int]
+    psnr: float | None
+    psnr_pooled: float | None
+    psnr_worst: float | None
+    psnr_frames: list[float] | None
+    ssim: float | None
+    atlas: Atlas | None
+    files: dict[str, str]
+    all_seconds: list[float]
+
+
+@dataclass(slots=True)
+class Results:
+    """A comparison.
+
+    Attributes:
+        model: The model as the caller named it.
+        pipeline: Class of the pipeline.
+        machine: What it ran on: device, processor, threads, system.
+        versions: Versions of videosieve, torch, diffusers and Python.
+        settings: Steps, size, frames, guidance, dtype, repeats, warm-up steps, frames per second.
+        recipes: The recipe of every method as TOML, by name, the baseline first.
+        status: "running", "complete" or "interrupted".
+        created: When it started, ISO 8601 with time zone.
+        clips: The finished videos.
+        schema: Version of this layout.
+    """
+
+    model: str
+    pipeline: str
+    machine: dict[str, str]
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    recipes: dict[str, str]
+    created: str
+    status: str = RUNNING
+    clips: list[ClipResult] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    def save(self, folder: Path) -> None:
+        """Write results.json, whole or not at all; an OutputError says why it could not."""
+        write_text(folder / RESULTS, json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Results":
+        """Read what `save` wrote.
+
+        Args:
+            folder: The results folder.
+
+        Returns:
+            The results.
+
+        Raises:
+            OutputError: There is no results.json, or it is damaged or of another version.
+        """
+        path = folder / RESULTS
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise OutputError(
+                f"cannot read {str(path)!r}: {error.strerror or error}; give a folder that `videosieve compare` wrote"
+            ) from None
+        except ValueError as error:
+            raise OutputError(f"{str(path)!r} is damaged: {error}; run the comparison again") from None
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            found = values.get("schema") if isinstance(values, dict) else None
+            raise OutputError(
+                f"{str(path)!r} must have schema {SCHEMA}, got {found!r}; run the comparison again"
+            )
+        try:
+            clips = [_clip(dict(entry)) for entry in values.pop("clips")]
+            return cls(**values, clips=clips)
+        except (TypeError, KeyError, ValueError) as error:
+            raise OutputError(
+                f"{str(path)!r} is not a comparison: {error}; run the comparison again"
+            ) from None
+
+    def scenes(self) -> list[tuple[str, int]]:
+        """Prompt and seed of every group of videos to be compared, in order."""
+        return list(dict.fromkeys((clip.prompt, clip.seed) for clip in self.clips))
+
+    def of_scene(self, prompt: str, seed: int) -> list[ClipResult]:
+        """The videos of one prompt and seed, the baseline first."""
+        return [clip for clip in self.clips if (clip.prompt, clip.seed) == (prompt, seed)]
+
+    def of_method(self, method: str) -> list[ClipResult]:
+        """The videos of one method."""
+        return [clip for clip in self.clips if clip.method == method]
+
+
+def _clip(entry: dict[str, Any]) -> ClipResult:
+    known = {item.name for item in fields(ClipResult)}
+    if set(entry) != known:
+        raise ValueError(f"a clip has {', '.join(sorted(known))}")
+    atlas = entry.pop("atlas")
+    return ClipResult(**entry, atlas=Atlas(**atlas) if atlas else None)

@@ -56,8 +56,8 @@ def test_a_method_object_is_a_recipe_with_the_default_schedule():
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [
-        ("swg", {}, "unknown method or recipe 'swg', did you mean 'svg'"),
-        ("svg", {"densty": 0.3}, "no option 'densty', did you mean 'density'"),
+        ("swg", {}, "unknown method or recipe 'swg' .did you mean 'svg'"),
+        ("svg", {"densty": 0.3}, "no option 'densty' .did you mean 'density'"),
         ("svg", {"density": 0.0}, "density"),
         ("svg", {"density": 1.5}, "density"),
         ("svg", {"min_tokens": -1}, "min_tokens"),
@@ -73,8 +73,8 @@ def test_bad_requests_are_refused(source, options, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nam = 'x'\n[method]\nname = 'svg'", "no key 'nam', did you mean 'name'"),
-        ("[method]\nname = 'svg'\ndensiti = 0.3", "no parameter 'densiti', did you mean 'density'"),
+        ("nam = 'x'\n[method]\nname = 'svg'", "no key 'nam' .did you mean 'name'"),
+        ("[method]\nname = 'svg'\ndensiti = 0.3", "no parameter 'densiti' .did you mean 'density'"),
         ("[method]\nname = 'svg'\n[schedule]\nsteps = 3", r"\[schedule\] has no key 'steps'"),
         ("[method]\ndensity = 0.3", r"\[method\] needs a name"),
         ("method = 'svg'", r"\[method\] must be a table"),

@@ -108,9 +108,11 @@ class AttentionResult:
     Attributes:
         output: [batch, heads, tokens, head_dim] in the dtype of q.
         lse: fp32 [batch, heads, tokens]; natural log of Σ exp(scale · q·k) over the kept keys.
-        mask: The kept blocks, in the order in which they were computed; None for dense attention.
+        mask: The kept blocks, in the order in which they were computed.
+        kernel: Implementation that computed it.
     """
 
     output: Tensor
-    lse: Tensor | None
-    mask: BlockMask | None
+    lse: Tensor
+    mask: BlockMask
+    kernel: str = ""

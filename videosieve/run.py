@@ -67,7 +67,7 @@ class Run:
             call.site,
             Outcome(
                 "sparse",
-                self._backend or call.q.device.type,
+                result.kernel,
                 _pairs(call),
                 selection.mask.density,
                 recall=self._recall(call, selection, result),
@@ -124,7 +124,7 @@ class Run:
         return selection
 
     def _recall(self, call: AttentionCall, selection: Selection, result: AttentionResult) -> Tensor | None:
-        if selection.recall is not None or not self._recall_rows or result.lse is None:
+        if selection.recall is not None or not self._recall_rows:
             return selection.recall
         rows = torch.linspace(0, call.tokens - 1, self._recall_rows, device=call.q.device).long()
         scores = call.q[:, :, rows].float() @ call.k.float().mT * call.scale

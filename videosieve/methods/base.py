@@ -13,6 +13,7 @@ from torch import Tensor
 from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.kernels import block_sparse_attention, reorder_tokens
+from videosieve.kernels.block_sparse_attention import runner
 from videosieve.layout import inverse_order
 
 State = Any
@@ -102,4 +103,4 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
     output, lse = block_sparse_attention(q, k, v, selection.mask, scale=call.scale, backend=backend)
     if queries:
         output, lse = queries.undo(output), queries.undo(lse.unsqueeze(-1)).squeeze(-1)
-    return AttentionResult(output, lse, selection.mask)
+    return AttentionResult(output, lse, selection.mask, runner(q, k, v, selection.mask, backend=backend))

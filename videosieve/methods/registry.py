@@ -39,6 +39,6 @@ def make_method(name: str, **parameters: Any) -> Method:
 
 
 def nearest(word: str, known: Any) -> str:
-    """ ", did you mean 'x'?" or nothing."""
+    """(did you mean 'x'?) or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,29 @@
+"""Block-sparse attention in plain PyTorch: the meaning of the op, and the oracle for its kernels."""
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask
+
+
+def block_sparse_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Softmax attention over the kept keys, one query block at a time so that no S × S tensor exists.
+
+    A query whose row keeps no block returns zeros and an LSE of −inf.
+    """
+    wide = q.dtype if q.dtype == torch.float64 else torch.float32
+    output = torch.empty_like(q, dtype=wide)
+    lse = torch.empty(q.shape[:-1], dtype=wide, device=q.device)
+    for start in range(0, mask.queries, mask.block.query):
+        rows = torch.arange(start, min(start + mask.block.query, mask.queries), device=q.device)
+        scores = q[..., rows, :].to(wide) @ k.to(wide).mT * scale
+        scores = scores.masked_fill(~mask.rows(rows).to(q.device), -torch.inf)
+        largest = scores.amax(-1, keepdim=True)
+        largest = largest.masked_fill(largest.isneginf(), 0.0)
+        weights = (scores - largest).exp()
+        total = weights.sum(-1, keepdim=True)
+        output[..., rows, :] = weights @ v.to(wide) / total.masked_fill(total == 0, 1.0)
+        lse[..., rows] = (total.log() + largest).squeeze(-1)
+    return output.to(q.dtype), lse

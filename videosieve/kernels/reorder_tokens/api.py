@@ -1,0 +1,37 @@
+"""Token reordering: documentation, checks, dispatch."""
+
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+from videosieve.kernels.dispatch import Implementation, anything, choose
+from videosieve.kernels.reorder_tokens import cpu, reference
+
+IMPLEMENTATIONS = (
+    Implementation("cpu", cpu.refuse, cpu.reorder_tokens),
+    Implementation("reference", anything, reference.reorder_tokens),
+)
+
+
+def reorder_tokens(
+    x: Tensor, order: Tensor, *, heads: Tensor | None = None, backend: str | None = None
+) -> Tensor:
+    """Permute the tokens of chosen heads: `y[b, h, i] = x[b, h, order[i]]`.
+
+    Args:
+        x: [batch, heads, tokens, head_dim].
+        order: int64 gather index [tokens], or [batch|1, heads|1, tokens] for an order per head.
+        heads: bool [batch|1, heads]; heads to permute, the others are copied. None permutes all.
+        backend: Implementation to use; None takes the fastest that can run the call.
+
+    Returns:
+        A new tensor shaped like x.
+
+    Raises:
+        ShapeError: The index does not fit x.
+    """
+    if order.ndim not in (1, 3) or order.shape[-1] != x.shape[-2]:
+        raise ShapeError(
+            f"order must be [{x.shape[-2]}] or [batch, heads, {x.shape[-2]}], got {list(order.shape)}"
+        )
+    chosen = choose("reorder_tokens", IMPLEMENTATIONS, backend, x, order, heads)
+    return chosen.run(x, order, heads)

@@ -1,0 +1,69 @@
+"""Attention of sampled rows: documentation, checks, dispatch."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+from videosieve.kernels.dispatch import Implementation, anything, choose
+from videosieve.kernels.sampled_attention import cpu, reference
+
+IMPLEMENTATIONS = (
+    Implementation("cpu", cpu.refuse, cpu.sampled_attention),
+    Implementation("reference", anything, reference.sampled_attention),
+)
+
+
+class SampledAttention(NamedTuple):
+    """Attention of the sampled rows, full and under each mask.
+
+    Attributes:
+        output: Full attention [batch, heads, rows, head_dim], fp32.
+        lse: Its LSE [batch, heads, rows], fp32.
+        masked_output: [masks, batch, heads, rows, head_dim], fp32.
+        masked_lse: [masks, batch, heads, rows], fp32. `exp(masked_lse − lse)` is the recall of a row.
+    """
+
+    output: Tensor
+    lse: Tensor
+    masked_output: Tensor
+    masked_lse: Tensor
+
+
+def sampled_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    masks: Sequence[Tensor],
+    *,
+    scale: float | None = None,
+    backend: str | None = None,
+) -> SampledAttention:
+    """Attend from a few sampled query rows to all keys, in full and under each candidate mask.
+
+    Memory is O(rows × keys); the caller samples the rows.
+
+    Args:
+        q: The sampled queries [batch, heads, rows, head_dim].
+        k: All keys [batch, heads, keys, head_dim].
+        v: All values [batch, heads, keys, head_dim].
+        masks: At least one bool [batch|1, heads|1, rows, keys]; True keeps a key. Rows should keep at least one.
+        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        backend: Implementation to use; None takes the fastest that can run the call.
+
+    Returns:
+        Full and masked outputs with their LSE. A row that keeps no key has output 0 and LSE −inf.
+
+    Raises:
+        ShapeError: A mask does not fit rows × keys.
+    """
+    rows, keys = q.shape[2], k.shape[2]
+    for mask in masks:
+        if mask.ndim != 4 or mask.shape[-2:] != (rows, keys):
+            raise ShapeError(
+                f"every mask must be bool [batch, heads, {rows}, {keys}], got {list(mask.shape)}"
+            )
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    chosen = choose("sampled_attention", IMPLEMENTATIONS, backend, q, k, v, masks, scale)
+    return SampledAttention(*chosen.run(q, k, v, masks, scale))

@@ -1,6 +1,6 @@
 """Sparse attention on tensors alone: no pipeline, no diffusers.
 
-    python examples/plain_attention.py
+python examples/plain_attention.py
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Make any supported diffusers video pipeline sparse with one line.
 
-    python examples/sparsify_a_pipeline.py
+python examples/sparsify_a_pipeline.py
 """
 
 import torch

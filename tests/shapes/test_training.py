@@ -1,0 +1,201 @@
+"""Training: right positions, right targets, exact resumption."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from videosieve.errors import ModelError
+from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
+from videosieve.shapes.evaluate import evaluate, unseen_captions
+from videosieve.shapes.model import build_networks
+from videosieve.shapes.objective import choose_frames, draw_batch, flow_loss, frame_subset
+from videosieve.shapes.train import Phase, TrainConfig, Trainer, train
+from videosieve.shapes.weights import export, load_shapes
+
+TINY = TrainConfig(
+    model="shapes-nano",
+    samples=24,
+    warmup=8,
+    bf16=False,
+    compile=False,
+    phases=(Phase(0.5, 2, 4), Phase(1.0, 3, 4, emphasis=1.0)),
+)
+
+
+def _batch(seed: int = 0, **changes: float):
+    networks = build_networks("shapes-nano")
+    settings = {"num_frames": 4, "pixels": 16, "two_objects": 0.5, "emphasis": 3.0, **changes}
+    seeds = torch.arange(8) + seed
+    return networks, draw_batch(seeds, tokenizer=networks.tokenizer, codec=networks.codec, **settings)
+
+
+def test_a_frame_subset_has_the_rotary_rows_of_the_whole_clip():
+    transformer = build_networks("shapes-nano").transformer
+    whole = transformer.rope(torch.zeros(1, 12, 16, 8, 8))
+    frames = torch.tensor([2, 7, 12])
+    with frame_subset(transformer, frames):
+        some = transformer.rope(torch.zeros(1, 12, 3, 8, 8))
+    for table, part in zip(whole, some, strict=True):
+        rows = table.reshape(16, 16, -1)[frames].reshape(48, -1)
+        assert torch.equal(part, rows)
+    assert torch.equal(transformer.rope(torch.zeros(1, 12, 16, 8, 8))[0], whole[0])
+
+
+def test_frames_are_evenly_spaced_and_inside_the_clip():
+    generator = torch.Generator().manual_seed(0)
+    for count in (1, 2, 4, 8, 16):
+        for _ in range(40):
+            frames = choose_frames(count, generator)
+            assert len(frames) == count
+            assert frames.min() >= 0
+            assert frames.max() <= 15
+            assert len(frames.diff().unique()) <= 1
+            assert count == 1 or frames.diff().min() > 0
+
+
+def test_a_batch_is_a_pure_function_of_its_seeds():
+    (_, first), (_, again), (_, other) = _batch(), _batch(), _batch(seed=8)
+    assert torch.equal(first.latents, again.latents)
+    assert torch.equal(first.noise, again.noise)
+    assert torch.equal(first.input_ids, again.input_ids)
+    assert torch.equal(first.sigma, again.sigma)
+    assert not torch.equal(first.noise, other.noise)
+
+
+def test_a_perfect_velocity_has_no_loss_and_a_zero_velocity_has_the_weighted_one():
+    networks, batch = _batch()
+    target = batch.noise - batch.latents
+    networks.transformer.forward = lambda **_: (target,)
+    assert float(flow_loss(networks, batch)) == 0
+    networks.transformer.forward = lambda **_: (torch.zeros_like(target),)
+    weighted = (batch.weight * target.square()).sum() / (batch.weight.sum() * 12)
+    torch.testing.assert_close(flow_loss(networks, batch), weighted)
+
+
+def test_what_the_transformer_sees_is_the_noisy_clip_at_its_timestep():
+    networks, batch = _batch()
+    seen = {}
+    networks.transformer.forward = lambda **given: (seen.update(given), torch.zeros_like(batch.noise))[1:]
+    flow_loss(networks, batch)
+    sigma = batch.sigma.view(-1, 1, 1, 1, 1)
+    torch.testing.assert_close(seen["hidden_states"], batch.latents + sigma * (batch.noise - batch.latents))
+    torch.testing.assert_close(seen["timestep"], batch.sigma * 1000)
+
+
+def test_emphasis_weighs_objects_and_one_is_plain():
+    _, batch = _batch(emphasis=3.0)
+    assert set(batch.weight.unique().tolist()) == {1.0, 3.0}
+    bright = batch.latents.amax(1, keepdim=True) > 1.2  # object pixels, in latent units
+    assert batch.weight[bright].min() == 3.0
+    assert _batch(emphasis=1.0)[1].weight.unique().tolist() == [1.0]
+
+
+def test_about_a_tenth_of_captions_is_dropped():
+    networks = build_networks("shapes-nano")
+    parts = (networks.tokenizer, networks.codec)
+    batch = draw_batch(torch.arange(400), 1, 8, 0.5, 1.0, *parts)
+    empty = (batch.attention_mask.sum(1) == 2).float().mean()
+    assert 0.05 < float(empty) < 0.15
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, muon: bool):
+    config = replace(TINY, muon=muon)
+    train(config, tmp_path / "whole")
+    broken = Trainer(config)
+    for _ in range(2):
+        broken.step()
+    (tmp_path / "broken").mkdir()
+    broken.save(tmp_path / "broken" / "checkpoint.safetensors")
+    train(config, tmp_path / "broken", resume=True)
+    whole, _ = read_checkpoint(tmp_path / "whole" / "checkpoint.safetensors")
+    resumed, state = read_checkpoint(tmp_path / "broken" / "checkpoint.safetensors")
+    assert state["samples"] == 24
+    assert state["count"] == 6
+    assert whole.keys() == resumed.keys()
+    for key in whole:
+        assert torch.equal(whole[key], resumed[key]), key
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [row["samples"] for row in rows] == [4, 8, 12, 16, 20, 24]
+    assert [row["frames"] for row in rows] == [2, 2, 2, 3, 3, 3]
+
+
+def test_training_lowers_the_loss_on_a_batch_it_has_not_seen():
+    trainer = Trainer(replace(TINY, samples=40 * 8, warmup=1, lr=3e-3, phases=(Phase(1.0, 2, 8),)))
+    parts = (trainer.networks.tokenizer, trainer.networks.codec)
+    fixed = draw_batch(torch.arange(16) + 10**9, 2, 16, 0.5, 3.0, *parts)
+    with torch.no_grad():
+        before = flow_loss(trainer.networks, fixed)
+        for _ in range(40):
+            with torch.enable_grad():
+                trainer.step()
+        assert flow_loss(trainer.networks, fixed) < 0.9 * before
+
+
+def test_the_average_is_between_the_first_and_the_last_weights():
+    trainer = Trainer(TINY)
+    key = next(key for key in trainer.average if key.endswith("x_embedder.proj.weight"))
+    first = trainer.average[key].clone()
+    for _ in range(3):
+        trainer.step()
+    last = trainer.trained.state_dict()[key]
+    assert 0 < (trainer.average[key] - last).norm() < (first - last).norm()
+
+
+def test_a_pause_costs_no_budget():
+    trainer = Trainer(TINY)
+    for _ in range(5):
+        trainer._clock(1.0)
+    trainer._clock(3600.0)
+    assert trainer.spent == pytest.approx(5 + 3.0)
+
+
+def test_the_budget_in_minutes_sets_the_progress():
+    trainer = Trainer(replace(TINY, samples=0, minutes=2.0))
+    trainer.spent = 30.0
+    assert trainer.progress == pytest.approx(0.25)
+
+
+def test_an_exported_run_loads_and_is_judged(tmp_path: Path):
+    trainer = Trainer(TINY)
+    trainer.step()
+    (tmp_path / "run").mkdir()
+    trainer.save(tmp_path / "run" / "checkpoint.safetensors")
+    export(tmp_path / "run", tmp_path / "model")
+    assert all(file.stat().st_size < 2**24 for file in (tmp_path / "model").rglob("*") if file.is_file())
+    pipe = load_shapes(tmp_path / "model")
+    key = "x_embedder.proj.weight"
+    averaged = next(value for name, value in trainer.average.items() if name.endswith(key))
+    torch.testing.assert_close(pipe.transformer.state_dict()[key], averaged.bfloat16().float())
+    result = evaluate(pipe, unseen_captions(3), steps=1, num_frames=3)
+    assert len(result.verdicts) == 3
+    assert result.videos.shape == (3, 3, 3, 16, 16)
+    assert 0 <= result.scores["all"] <= 1
+
+
+def test_unseen_captions_are_repeatable_and_new_for_another_seed():
+    assert unseen_captions(5) == unseen_captions(5)
+    assert unseen_captions(5) != unseen_captions(5, seed=1)
+
+
+def test_training_never_overwrites_and_refuses_foreign_files(tmp_path: Path):
+    train(replace(TINY, samples=4), tmp_path)
+    with pytest.raises(ModelError, match="would be overwritten"):
+        train(TINY, tmp_path)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match="not a training checkpoint"):
+        train(TINY, tmp_path, resume=True)
+    write_checkpoint(tmp_path / "checkpoint.safetensors", {}, {"config": {"model": "shapes-m"}})
+    with pytest.raises(ModelError, match="holds 'shapes-m'"):
+        train(TINY, tmp_path, resume=True)
+    with pytest.raises(ModelError, match="one of shapes-s"):
+        build_networks("shapes-xl")
+
+
+def test_a_stop_file_ends_the_run_with_a_checkpoint(tmp_path: Path):
+    (tmp_path / "stop").touch()
+    assert train(TINY, tmp_path) == {}
+    assert read_checkpoint(tmp_path / "checkpoint.safetensors")[1]["samples"] == 0

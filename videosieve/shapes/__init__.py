@@ -1,0 +1,17 @@
+"""A small, really trained text-to-video model and everything around it: renderer, captions, training, judge."""
+
+from videosieve.shapes.captions import check_prompt, parse_caption
+from videosieve.shapes.codec import ShapesCodec
+from videosieve.shapes.pipeline import ShapesPipeline
+from videosieve.shapes.text import ShapesTextEncoder
+from videosieve.shapes.weights import bundled_models, load_shapes
+
+__all__ = [
+    "ShapesCodec",
+    "ShapesPipeline",
+    "ShapesTextEncoder",
+    "bundled_models",
+    "check_prompt",
+    "load_shapes",
+    "parse_caption",
+]

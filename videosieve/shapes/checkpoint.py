@@ -1,0 +1,84 @@
+"""Checkpoints: one safetensors file, written whole or not at all, state as JSON in its header."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from videosieve.errors import ModelError
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, torch.Tensor]:
+    """Flattens an optimizer's state to `prefix.<parameter index>.<name>`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{prefix}.{index}.{name}": torch.as_tensor(value)
+        for index, slots in state.items()
+        for name, value in slots.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], prefix: str
+) -> None:
+    """Puts back what `optimizer_tensors` flattened; hyper-parameters stay as they are."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(prefix + "."):
+            index, name = key[len(prefix) + 1 :].split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def module_tensors(module: nn.Module, prefix: str) -> dict[str, torch.Tensor]:
+    """The module's state dict under a prefix."""
+    return {f"{prefix}.{key}": value for key, value in module.state_dict().items()}
+
+
+def restore_module(module: nn.Module, tensors: dict[str, torch.Tensor], prefix: str) -> None:
+    """Puts back what `module_tensors` collected; every key must match."""
+    start = len(prefix) + 1
+    module.load_state_dict(
+        {key[start:]: value for key, value in tensors.items() if key.startswith(prefix + ".")}
+    )
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+    """Writes tensors and JSON state to one file, replacing the old one only when complete.
+
+    Args:
+        path: Target file.
+        tensors: Any device, any dtype.
+        state: What JSON can hold.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    save_file(plain, part, metadata={"state": json.dumps(state)})
+    part.replace(path)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Reads what `write_checkpoint` wrote.
+
+    Args:
+        path: A checkpoint file.
+
+    Returns:
+        Tensors and state.
+
+    Raises:
+        ModelError: If the file is missing or is not such a checkpoint.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})["state"])
+            return {key: file.get_tensor(key) for key in file.keys()}, state  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ModelError(
+            f"{path} is not a training checkpoint ({error}); give the folder that was trained into"
+        ) from error

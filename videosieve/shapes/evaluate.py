@@ -1,0 +1,93 @@
+"""Samples videos for unseen captions and judges them."""
+
+from dataclasses import dataclass
+
+import torch
+
+from videosieve.shapes.captions import parse_caption, write_captions
+from videosieve.shapes.factors import sample_factors
+from videosieve.shapes.judge import Verdict, judge_video, summarise
+from videosieve.shapes.pipeline import GUIDANCE, ShapesPipeline
+
+UNSEEN = 10**9  # training seeds stay below; see TrainConfig.seed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Captions, the videos made for them, and the verdicts.
+
+    Args:
+        captions: One a video.
+        videos: RGB in [0, 1] [videos, frames, 3, height, width].
+        verdicts: One a video.
+    """
+
+    captions: list[str]
+    videos: torch.Tensor
+    verdicts: list[Verdict]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Averages over all videos; see videosieve.shapes.judge.summarise."""
+        return summarise(self.verdicts)
+
+    def scores_for(self, objects: int) -> dict[str, float]:
+        """Averages over the videos whose caption names that many objects; there must be one."""
+        return summarise([v for v in self.verdicts if len(v.seen) == objects])
+
+
+def unseen_captions(count: int, seed: int = 0, two_objects: float = 0.5, held_out: bool = False) -> list[str]:
+    """Captions of clips that training never rendered.
+
+    Args:
+        count: How many, >= 1.
+        seed: Another seed, other captions; in [0, 1000).
+        two_objects: Share with two objects.
+        held_out: True uses (colour, shape, motion) combinations excluded from training.
+
+    Returns:
+        Captions.
+    """
+    seeds = UNSEEN + seed * 10**6 + torch.arange(count)
+    factors = sample_factors(seeds, two_objects, held_out)
+    return write_captions([factors.named(i) for i in range(count)], seeds)
+
+
+def evaluate(
+    pipe: ShapesPipeline,
+    captions: list[str],
+    seed: int = 0,
+    steps: int = 20,
+    batch: int = 8,
+    num_frames: int = 16,
+    guidance: float = GUIDANCE,
+) -> Evaluation:
+    """Makes one video a caption and judges it.
+
+    Args:
+        pipe: The model.
+        captions: What to make; each names one or two objects.
+        seed: Of the initial noise.
+        steps: Denoising steps.
+        batch: Videos made at a time.
+        num_frames: Frames a video.
+        guidance: Classifier-free guidance; 1 is none.
+
+    Returns:
+        Captions, videos and verdicts.
+    """
+    videos = []
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, len(captions), batch):
+        made = pipe(
+            captions[start : start + batch],
+            num_frames=num_frames,
+            num_inference_steps=steps,
+            true_cfg_scale=guidance,
+            generator=generator,
+            output_type="pt",
+        )
+        videos.append(made.frames.float().cpu())
+    frames = torch.cat(videos)
+    verdicts = [judge_video(video, parse_caption(text)) for video, text in zip(frames, captions, strict=True)]
+    return Evaluation(captions, frames, verdicts)

@@ -45,7 +45,8 @@ def test_generate_writes_a_video_and_a_trace_and_says_the_density(
     assert "sparse density 0." in result.stdout
     assert "at recall 0." in result.stdout
     assert (tmp_path / "v.mp4").stat().st_size > 1000
-    assert Trace.load(tmp_path / "t.jsonl").summary().sparse_calls == 2
+    # One sparse step of two, two layers, and a guided and an unguided branch.
+    assert Trace.load(tmp_path / "t.jsonl").summary().sparse_calls == 4
 
 
 def test_generate_does_not_replace_a_file_unasked(run: Callable[..., Any], model: str, tmp_path: Path):

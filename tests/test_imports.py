@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 FLOORS = [
     ["errors", "version"],
     ["layout", "block_mask"],
+    ["ragged_mask"],
     ["call"],
     ["kernels"],
     ["methods"],

@@ -39,6 +39,22 @@ class CompactBlocks(NamedTuple):
     counts: Tensor
 
 
+def compact_blocks(keep: Tensor) -> CompactBlocks:
+    """Kept key blocks as padded index lists.
+
+    Args:
+        keep: bool [batch|1, heads|1, rows, columns].
+
+    Returns:
+        Ascending indices and counts of every row.
+    """
+    counts = keep.sum(-1, dtype=torch.int32)
+    most = max(int(counts.max()), 1)
+    order = torch.sort(keep.to(torch.uint8), dim=-1, descending=True, stable=True).indices[..., :most]
+    real = torch.arange(most, device=keep.device) < counts.unsqueeze(-1)
+    return CompactBlocks(order.masked_fill(~real, 0).to(torch.int32), counts)
+
+
 @dataclass(frozen=True)
 class BlockMask:
     """Kept blocks of a queries × keys attention.
@@ -105,13 +121,7 @@ class BlockMask:
     @cached_property
     def compact(self) -> CompactBlocks:
         """Kept key blocks as padded index lists, the form that kernels read."""
-        counts = self.keep.sum(-1, dtype=torch.int32)
-        most = max(int(counts.max()), 1)
-        order = torch.sort(self.keep.to(torch.uint8), dim=-1, descending=True, stable=True).indices[
-            ..., :most
-        ]
-        real = torch.arange(most, device=self.keep.device) < counts.unsqueeze(-1)
-        return CompactBlocks(order.masked_fill(~real, 0).to(torch.int32), counts)
+        return compact_blocks(self.keep)
 
     @cached_property
     def plans(self) -> dict[object, Any]:

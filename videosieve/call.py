@@ -8,6 +8,7 @@ from torch import Tensor
 from videosieve.block_mask import BlockMask
 from videosieve.errors import NumericsError, ShapeError
 from videosieve.layout import VideoLayout
+from videosieve.ragged_mask import RaggedBlockMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +115,5 @@ class AttentionResult:
 
     output: Tensor
     lse: Tensor
-    mask: BlockMask
+    mask: BlockMask | RaggedBlockMask
     kernel: str = ""

@@ -8,11 +8,12 @@ from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, cpu
-from videosieve.testing.factories import band_mask, make_qkv, random_mask
+from videosieve.testing.factories import band_mask, make_qkv, random_mask, random_ragged_mask
 from videosieve.testing.oracles import pairs_oracle
 from videosieve.testing.tolerances import assert_attention
 
 BACKENDS = [implementation.name for implementation in IMPLEMENTATIONS]
+RAGGED = [name for name in BACKENDS if name != "cpu"]
 BLOCKS = [
     BlockSize(16, 16),
     BlockSize(32, 32),
@@ -45,6 +46,20 @@ def test_random_blocks_per_batch_and_head_match_fp64(backend, block, tokens):
 def test_a_shared_band_with_a_sink_matches_fp64(backend, block, tokens):
     q, k, v = make_qkv(tokens, tokens, batch=2, heads=2, head_dim=16)
     check(backend, q, k, v, band_mask(tokens, block, 40, sink=1))
+
+
+@pytest.mark.parametrize("backend", RAGGED)
+@pytest.mark.parametrize("blocks", [(1, 1), (5, 7), (20, 9)], ids=lambda blocks: f"{blocks[0]}x{blocks[1]}")
+@pytest.mark.parametrize("tokens", [75, 200])
+def test_ragged_blocks_match_fp64(backend, blocks, tokens):
+    q, k, v = make_qkv(tokens, tokens + 1, batch=2, heads=3, head_dim=32)
+    check(backend, q, k, v, random_ragged_mask(tokens, tokens + 1, blocks, 0.4, batch=2, heads=3))
+
+
+def test_the_cpu_path_refuses_ragged_blocks():
+    q, k, v = make_qkv(75, 75)
+    with pytest.raises(BackendError, match="blocks of one size"):
+        block_sparse_attention(q, k, v, random_ragged_mask(75, 75, (3, 4), 0.5), backend="cpu")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -139,7 +154,7 @@ def test_wide_bands_are_split_into_groups_and_merged(side):
     assert_attention(actual, q, k, v, mask.to_dense(), 8**-0.5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     queries=st.integers(1, 300),
     keys=st.integers(1, 300),

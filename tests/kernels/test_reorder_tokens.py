@@ -50,7 +50,7 @@ def test_any_strides_are_read_right(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     frames=st.integers(1, 5),
     height=st.integers(1, 4),

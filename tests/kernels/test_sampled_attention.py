@@ -108,7 +108,7 @@ def test_heads_are_worked_on_in_groups(monkeypatch):
             torch.testing.assert_close(tensor, expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.integers(1, 20),
     keys=st.integers(1, 200),

@@ -12,7 +12,8 @@ from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
 from videosieve.shapes.evaluate import evaluate, unseen_captions
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.objective import choose_frames, draw_batch, flow_loss, frame_subset
-from videosieve.shapes.train import Phase, TrainConfig, Trainer, train
+from videosieve.shapes.phases import Draw, Phase
+from videosieve.shapes.train import TrainConfig, Trainer, train
 from videosieve.shapes.weights import export, load_shapes
 
 TINY = TrainConfig(
@@ -21,7 +22,7 @@ TINY = TrainConfig(
     warmup=8,
     bf16=False,
     compile=False,
-    phases=(Phase(0.5, 2, 4), Phase(1.0, 3, 4, emphasis=1.0)),
+    phases=(Phase(0.5, (Draw(2, 4),)), Phase(1.0, (Draw(3, 4, 0.5), Draw(2, 4, 0.5)), emphasis=1.0)),
 )
 
 
@@ -120,11 +121,21 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path, muon: bool):
         assert torch.equal(whole[key], resumed[key]), key
     rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     assert [row["samples"] for row in rows] == [4, 8, 12, 16, 20, 24]
-    assert [row["frames"] for row in rows] == [2, 2, 2, 3, 3, 3]
+    drawn = [config.phases[step >= 3].draw(config.seed, step).frames for step in range(6)]
+    assert [row["frames"] for row in rows] == drawn
+    assert set(drawn[3:]) == {2, 3}
+
+
+def test_batches_are_drawn_as_often_as_their_shares_say():
+    phase = Phase(1.0, (Draw(2, 4, 3.0), Draw(16, 2, 1.0)))
+    drawn = [phase.draw(0, step) for step in range(400)]
+    assert 0.7 < sum(draw.frames == 2 for draw in drawn) / 400 < 0.8
+    assert drawn == [phase.draw(0, step) for step in range(400)]
+    assert drawn != [phase.draw(1, step) for step in range(400)]
 
 
 def test_training_lowers_the_loss_on_a_batch_it_has_not_seen():
-    trainer = Trainer(replace(TINY, samples=40 * 8, warmup=1, lr=3e-3, phases=(Phase(1.0, 2, 8),)))
+    trainer = Trainer(replace(TINY, samples=40 * 8, warmup=1, lr=3e-3, phases=(Phase(1.0, (Draw(2, 8),)),)))
     parts = (trainer.networks.tokenizer, trainer.networks.codec)
     fixed = draw_batch(torch.arange(16) + 10**9, 2, 16, 0.5, 3.0, *parts)
     with torch.no_grad():

@@ -15,6 +15,7 @@ from videosieve.call import AttentionCall, AttentionResult
 from videosieve.kernels import block_sparse_attention, reorder_tokens
 from videosieve.kernels.block_sparse_attention import runner
 from videosieve.layout import inverse_order
+from videosieve.ragged_mask import RaggedBlockMask
 
 State = Any
 
@@ -56,7 +57,7 @@ class Selection:
         recall: fp32 [batch|1, heads]; estimated true softmax mass inside the kept blocks, where the method knows it.
     """
 
-    mask: BlockMask
+    mask: BlockMask | RaggedBlockMask
     query_order: TokenOrder | None = None
     key_order: TokenOrder | None = None
     patterns: tuple[str, ...] = ()

@@ -20,34 +20,7 @@ from videosieve.shapes.checkpoint import (
 )
 from videosieve.shapes.model import SIZES, build_networks
 from videosieve.shapes.objective import draw_batch, flow_loss
-
-
-@dataclass(frozen=True)
-class Phase:
-    """What is trained on until a share of the budget is spent.
-
-    Args:
-        until: Share of the budget at which the phase ends, in (0, 1].
-        frames: Frames out of 16 in a sample.
-        batch: Samples in a step.
-        two_objects: Share of clips with two objects.
-        emphasis: Loss weight of objects; 1 is plain MSE.
-    """
-
-    until: float
-    frames: int
-    batch: int
-    two_objects: float = 0.5
-    emphasis: float = 3.0
-
-
-PHASES = (
-    Phase(0.08, 2, 16, 0.15, 3.0),
-    Phase(0.20, 4, 16, 0.30, 3.0),
-    Phase(0.62, 4, 16, 0.30, 3.0),
-    Phase(0.855, 4, 16, 0.65, 3.0),
-    Phase(1.00, 16, 8, 0.60, 1.5),
-)
+from videosieve.shapes.phases import PHASES, Phase
 
 
 @dataclass(frozen=True)
@@ -124,9 +97,10 @@ class Trainer:
         started = time.perf_counter()
         config, networks = self.config, self.networks
         phase = next((p for p in config.phases if self.progress < p.until), config.phases[-1])
-        seeds = torch.arange(phase.batch) + self.samples + config.seed * 2**33
+        draw = phase.draw(config.seed, self.count)
+        seeds = torch.arange(draw.batch) + self.samples + config.seed * 2**33
         pixels = SIZES[config.model].pixels
-        shown = (seeds, phase.frames, pixels, phase.two_objects, phase.emphasis)
+        shown = (seeds, draw.frames, pixels, phase.two_objects, phase.emphasis)
         batch = draw_batch(*shown, networks.tokenizer, networks.codec, self.device)
         rate = self._rate()
         for optimizer, peak in zip(self.optimizers, (config.lr, config.muon_lr), strict=False):
@@ -140,9 +114,9 @@ class Trainer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.count += 1
-        self.samples += phase.batch
+        self.samples += draw.batch
         self._update_average()
-        row = {"loss": loss.item(), "norm": norm.item(), "rate": rate, "frames": phase.frames}
+        row = {"loss": loss.item(), "norm": norm.item(), "rate": rate, "frames": draw.frames}
         seconds = self._clock(time.perf_counter() - started)
         return {"step": self.count, "samples": self.samples, **row, "seconds": seconds, "spent": self.spent}
 

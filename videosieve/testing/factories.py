@@ -6,6 +6,7 @@ from torch import Tensor
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, Site
 from videosieve.layout import VideoLayout
+from videosieve.ragged_mask import RaggedBlockMask
 
 ODD_LAYOUT = VideoLayout.of(3, 5, 5)
 """75 tokens, no text: neither 16 nor 64 divides it, nor does a frame fill a block."""
@@ -129,3 +130,37 @@ def random_mask(
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     shape = (batch, heads, -(-queries // block.query), -(-keys // block.key))
     return BlockMask(torch.rand(shape, generator=generator) < density, block, queries, keys)
+
+
+def random_ragged_mask(
+    queries: int,
+    keys: int,
+    blocks: tuple[int, int],
+    density: float,
+    *,
+    batch: int = 1,
+    heads: int = 1,
+    seed: int = 0,
+) -> RaggedBlockMask:
+    """Blocks cut at random places, empty ones included, kept at random.
+
+    Args:
+        queries: Query tokens.
+        keys: Key tokens.
+        blocks: Query blocks and key blocks.
+        density: Share of blocks to keep, in [0, 1]; some rows may keep none.
+        batch: Batch axis of the mask.
+        heads: Head axis of the mask.
+        seed: Source of the cuts and of the kept blocks.
+
+    Returns:
+        The mask.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    keep = torch.rand(batch, heads, *blocks, generator=generator) < density
+    offsets = []
+    for tokens, count in zip((queries, keys), blocks, strict=True):
+        cuts = torch.randint(0, tokens + 1, (batch, heads, count - 1), generator=generator).sort(-1).values
+        ends = torch.tensor([0, tokens]).expand(batch, heads, 2)
+        offsets.append(torch.cat([ends[..., :1], cuts, ends[..., 1:]], -1))
+    return RaggedBlockMask(keep, offsets[0], offsets[1], queries, keys)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
+from videosieve.ragged_mask import RaggedBlockMask
 
 
 def attention_oracle(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -31,7 +32,7 @@ def attention_oracle(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float
     return output, total.log() + largest.squeeze(-1)
 
 
-def pairs_oracle(mask: BlockMask) -> Tensor:
+def pairs_oracle(mask: BlockMask | RaggedBlockMask) -> Tensor:
     """Kept query–key pairs: every block blown up to its tokens.
 
     Args:
@@ -40,8 +41,19 @@ def pairs_oracle(mask: BlockMask) -> Tensor:
     Returns:
         bool [batch|1, heads|1, queries, keys].
     """
+    if isinstance(mask, RaggedBlockMask):
+        return _ragged_pairs(mask)
     tile = torch.ones(mask.block.query, mask.block.key, dtype=torch.bool)
     return torch.kron(mask.keep, tile[None, None])[..., : mask.queries, : mask.keys]
+
+
+def _ragged_pairs(mask: RaggedBlockMask) -> Tensor:
+    shape = torch.broadcast_shapes(*(x.shape[:2] for x in (mask.keep, mask.query_offsets, mask.key_offsets)))
+    keep, q, k = (x.expand(*shape, *x.shape[2:]) for x in (mask.keep, mask.query_offsets, mask.key_offsets))
+    pairs = torch.zeros(*shape, mask.queries, mask.keys, dtype=torch.bool)
+    for b, h, r, c in keep.nonzero().tolist():
+        pairs[b, h, q[b, h, r] : q[b, h, r + 1], k[b, h, c] : k[b, h, c + 1]] = True
+    return pairs
 
 
 def reorder_oracle(x: Tensor, order: Tensor, heads: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from videosieve.block_mask import BlockMask
 from videosieve.errors import ShapeError
 from videosieve.kernels.block_sparse_attention import cpu, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
+from videosieve.ragged_mask import RaggedBlockMask
 
 IMPLEMENTATIONS = (
     Implementation("cpu", cpu.refuse, cpu.block_sparse_attention),
@@ -17,7 +18,7 @@ def block_sparse_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: BlockMask,
+    mask: BlockMask | RaggedBlockMask,
     *,
     scale: float | None = None,
     backend: str | None = None,
@@ -28,7 +29,7 @@ def block_sparse_attention(
         q: Queries [batch, heads, queries, head_dim], any strides.
         k: Keys [batch, heads, keys, head_dim].
         v: Values [batch, heads, keys, head_dim].
-        mask: The kept blocks; batch and head axes of size 1 are shared.
+        mask: The kept blocks, of one size or ragged; batch and head axes of size 1 are shared.
         scale: Factor on every q·k; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
 
@@ -59,7 +60,9 @@ def block_sparse_attention(
     return chosen.run(q, k, v, mask, scale)
 
 
-def runner(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, *, backend: str | None = None) -> str:
+def runner(
+    q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, *, backend: str | None = None
+) -> str:
     """Name of the implementation that `block_sparse_attention` takes for these arguments."""
     scale = q.shape[-1] ** -0.5
     return choose("block_sparse_attention", IMPLEMENTATIONS, backend, q, k, v, mask, scale).name

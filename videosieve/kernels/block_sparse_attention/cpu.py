@@ -11,17 +11,20 @@ from torch.nn.functional import pad
 
 from videosieve.block_mask import BlockMask
 from videosieve.kernels.block_sparse_attention.plan import Plan, plan_mask
+from videosieve.ragged_mask import RaggedBlockMask
 
 # Gathered keys and values of one step, per thread: enough jobs to share out, and they stay in the last-level cache.
 STEP_BYTES = 4 << 20
 
 
-def refuse(q: Tensor, k: Tensor, v: Tensor, _mask: BlockMask, _scale: float) -> str | None:
+def refuse(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, _scale: float) -> str | None:
     """Why the CPU implementation cannot run a call, or None."""
     if q.device.type != "cpu":
         return f"it needs CPU tensors, got {q.device}"
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         return "it has no backward; detach q, k and v or use torch.no_grad()"
+    if isinstance(mask, RaggedBlockMask):
+        return "it needs blocks of one size, got a ragged mask"
     if not hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu"):
         return f"torch {torch.__version__} has no dense CPU kernel that returns LSE"
     return None

@@ -4,20 +4,22 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
+from videosieve.ragged_mask import RaggedBlockMask
+
+ROWS = 128  # whose scores are in memory at a time
 
 
 def block_sparse_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float
+    q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention over the kept keys, one query block at a time so that no S × S tensor exists.
+    """Softmax attention over the kept keys, a few rows at a time so that no S × S tensor exists.
 
     A query whose row keeps no block returns zeros and an LSE of −inf.
     """
     wide = q.dtype if q.dtype == torch.float64 else torch.float32
     output = torch.empty_like(q, dtype=wide)
     lse = torch.empty(q.shape[:-1], dtype=wide, device=q.device)
-    for start in range(0, mask.queries, mask.block.query):
-        rows = torch.arange(start, min(start + mask.block.query, mask.queries), device=q.device)
+    for rows in torch.arange(mask.queries, device=q.device).split(ROWS):
         scores = q[..., rows, :].to(wide) @ k.to(wide).mT * scale
         scores = scores.masked_fill(~mask.rows(rows).to(q.device), -torch.inf)
         largest = scores.amax(-1, keepdim=True)

@@ -1,0 +1,52 @@
+"""What a training run shows its model, and when: few frames first, sixteen at last."""
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One kind of batch.
+
+    Args:
+        frames: Frames out of 16 in a sample.
+        batch: Samples in a step.
+        share: How often it is drawn, in relation to the other draws of its phase.
+    """
+
+    frames: int
+    batch: int
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is trained on until a share of the budget is spent.
+
+    Args:
+        until: Share of the budget at which the phase ends, in (0, 1].
+        draws: Kinds of batches, mixed at random. Two frames teach what a caption names (most captions a
+            second), four how it moves, sixteen what is sampled in the end.
+        two_objects: Share of clips with two objects.
+        emphasis: Loss weight of objects; 1 is plain MSE.
+    """
+
+    until: float
+    draws: tuple[Draw, ...]
+    two_objects: float = 0.5
+    emphasis: float = 3.0
+
+    def draw(self, seed: int, step: int) -> Draw:
+        """Chooses the kind of batch of a step; the same for the same seed and step."""
+        generator = torch.Generator().manual_seed(seed * 2**32 + step)
+        shares = torch.tensor([draw.share for draw in self.draws])
+        return self.draws[int(torch.multinomial(shares, 1, generator=generator))]
+
+
+PHASES = (
+    Phase(0.08, (Draw(2, 16),), 0.15),
+    Phase(0.20, (Draw(4, 16),), 0.30),
+    Phase(0.80, (Draw(2, 32, 0.5), Draw(4, 16, 0.4), Draw(16, 8, 0.1)), 0.40),
+    Phase(1.00, (Draw(4, 16, 0.3), Draw(16, 8, 0.7)), 0.60, 1.5),
+)

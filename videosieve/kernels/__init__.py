@@ -1,5 +1,7 @@
 """The kernel ops: one meaning each, several speeds. Import an op from here; its implementations load when they run."""
 
+from videosieve.kernels.antidiagonal_scores import antidiagonal_scores
+from videosieve.kernels.block_mass import block_mass
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.sampled_attention import SampledAttention, sampled_attention

@@ -15,7 +15,7 @@ from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.model import FRAMES, Networks
 from videosieve.shapes.render import render
-from videosieve.shapes.seeds import Stream, uniforms
+from videosieve.shapes.seeds import Stream, generator_for, uniforms
 
 CAPTION_DROPOUT = 0.1
 # Means of the two normals behind sigma = sigmoid(normal + mean). Where objects are and where they go is decided above
@@ -127,7 +127,7 @@ def draw_batch(
     Returns:
         The batch.
     """
-    generator = torch.Generator().manual_seed(int(seeds[0]) * 2654435761 % 2**62)
+    generator = generator_for(int(seeds[0]), Stream.NOISE)
     frames = choose_frames(num_frames, generator)
     lean = torch.tensor(_NOISE_LEAN)[torch.randint(2, (len(seeds),), generator=generator)]
     sigma = torch.sigmoid(lean + torch.randn(len(seeds), generator=generator))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from videosieve.shapes.seeds import Stream, generator_for
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -39,7 +41,7 @@ class Phase:
 
     def draw(self, seed: int, step: int) -> Draw:
         """Chooses the kind of batch of a step; the same for the same seed and step."""
-        generator = torch.Generator().manual_seed(seed * 2**32 + step)
+        generator = generator_for(seed * 2**33 + step, Stream.BATCH)
         shares = torch.tensor([draw.share for draw in self.draws])
         return self.draws[int(torch.multinomial(shares, 1, generator=generator))]
 

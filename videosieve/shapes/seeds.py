@@ -18,6 +18,7 @@ class Stream(IntEnum):
     BACKGROUND = 3
     CAPTION = 4
     NOISE = 5
+    BATCH = 6
 
 
 def _mix(value: torch.Tensor) -> torch.Tensor:
@@ -42,3 +43,17 @@ def uniforms(seeds: torch.Tensor, count: int, stream: Stream) -> torch.Tensor:
     index = torch.arange(count, device=seeds.device)
     bits = _mix(_mix(key[:, None] + index * 0x9E3779B1 & _MASK) ^ key[:, None])
     return (bits >> 8).float() / 2**24
+
+
+def generator_for(seed: int, stream: Stream) -> torch.Generator:
+    """A torch generator for a 64-bit seed; torch's own reads only the low 32 bits of what it is given.
+
+    Args:
+        seed: In [0, 2**63).
+        stream: What the draws are for.
+
+    Returns:
+        A CPU generator.
+    """
+    high, low = (uniforms(torch.tensor([seed]), 2, stream)[0] * 2**16).long().tolist()
+    return torch.Generator().manual_seed(high << 16 | low)

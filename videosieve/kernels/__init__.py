@@ -6,4 +6,11 @@ from videosieve.kernels.block_sparse_attention import block_sparse_attention
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.sampled_attention import SampledAttention, sampled_attention
 
-__all__ = ["SampledAttention", "block_sparse_attention", "reorder_tokens", "sampled_attention"]
+__all__ = [
+    "SampledAttention",
+    "antidiagonal_scores",
+    "block_mass",
+    "block_sparse_attention",
+    "reorder_tokens",
+    "sampled_attention",
+]

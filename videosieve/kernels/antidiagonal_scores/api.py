@@ -1,0 +1,49 @@
+"""Antidiagonal scores: documentation, checks, dispatch."""
+
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+from videosieve.kernels.antidiagonal_scores import cpu, reference
+from videosieve.kernels.dispatch import Implementation, anything, choose
+
+IMPLEMENTATIONS = (
+    Implementation("cpu", cpu.refuse, cpu.antidiagonal_scores),
+    Implementation("reference", anything, reference.antidiagonal_scores),
+)
+
+
+def antidiagonal_scores(
+    q: Tensor, k: Tensor, stride: int, *, scale: float | None = None, backend: str | None = None
+) -> Tensor:
+    """Mean of `scale · q·k` along the antidiagonal of every stride × stride cell of the attention scores.
+
+    The stride divides query and key axis into cells; query `stride − 1 − s` of a cell meets key `s`. One such
+    antidiagonal crosses every row and every column of its cell, which is why XAttention (arXiv:2503.16428, Algorithm 1)
+    estimates blocks from it at 1 / stride of the cost. Memory is what is returned, plus one copy of q and k: callers
+    with long sequences hand in a stretch of the queries at a time.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim], any strides. A stretch of a sequence must start at a cell.
+        k: Keys [batch, heads, keys, head_dim], any strides.
+        stride: Cell side, tokens, at least 1.
+        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        backend: Implementation to use; None takes the fastest that can run the call.
+
+    Returns:
+        fp32 [batch, heads, ceil(queries / stride), ceil(keys / stride)], fp64 for fp64 inputs. The sum is divided by
+        the stride everywhere; tokens past the end of a partial last cell count as zeros.
+
+    Raises:
+        ShapeError: q and k do not fit together, or the stride is less than 1.
+        BackendError: No implementation, or not the one asked for, can run the call.
+    """
+    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+        raise ShapeError(
+            f"q and k must be [batch, heads, tokens, head_dim] and differ in tokens only, "
+            f"got {list(q.shape)} and {list(k.shape)}"
+        )
+    if stride < 1:
+        raise ShapeError(f"stride is a number of tokens, at least 1, got {stride=}")
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    chosen = choose("antidiagonal_scores", IMPLEMENTATIONS, backend, q, k, stride, scale)
+    return chosen.run(q, k, stride, scale)

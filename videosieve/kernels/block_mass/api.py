@@ -1,0 +1,57 @@
+"""Block mass: documentation, checks, dispatch."""
+
+from torch import Tensor
+
+from videosieve.block_mask import BlockSize
+from videosieve.errors import ShapeError
+from videosieve.kernels.block_mass import cpu, reference
+from videosieve.kernels.dispatch import Implementation, anything, choose
+
+IMPLEMENTATIONS = (
+    Implementation("cpu", cpu.refuse, cpu.block_mass),
+    Implementation("reference", anything, reference.block_mass),
+)
+
+
+def block_mass(
+    q: Tensor,
+    k: Tensor,
+    lse: Tensor,
+    block: BlockSize,
+    *,
+    scale: float | None = None,
+    backend: str | None = None,
+) -> Tensor:
+    """Softmax mass of every block: Σ exp(scale · q·k − lse) over its query–key pairs.
+
+    This is the second pass of AdaSpa's search (arXiv:2502.21079, Algorithm 1 prints Log where exp is meant). With the
+    LSE of these very queries over all keys, every query's masses add up to 1, so a block row adds up to its query
+    tokens. With an LSE from an earlier step each query is off by a factor of its own. No tokens × tokens tensor exists.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim], any strides.
+        k: Keys [batch, heads, keys, head_dim], any strides.
+        lse: Natural log of Σ exp(scale · q·k) per query [batch, heads, queries], finite.
+        block: Block sides, tokens; last blocks may be partial.
+        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        backend: Implementation to use; None takes the fastest that can run the call.
+
+    Returns:
+        fp32 [batch, heads, ceil(queries / block.query), ceil(keys / block.key)], fp64 for fp64 inputs; scores and
+        sums are fp32 also for half-precision inputs. Infinite where exp overflows, which takes an LSE that is too
+        small by about 88.
+
+    Raises:
+        ShapeError: q, k and lse do not fit together.
+        BackendError: No implementation, or not the one asked for, can run the call.
+    """
+    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+        raise ShapeError(
+            f"q and k must be [batch, heads, tokens, head_dim] and differ in tokens only, "
+            f"got {list(q.shape)} and {list(k.shape)}"
+        )
+    if lse.shape != q.shape[:3]:
+        raise ShapeError(f"lse must be {list(q.shape[:3])}: one value per query of q, got {list(lse.shape)}")
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    chosen = choose("block_mass", IMPLEMENTATIONS, backend, q, k, lse, block, scale)
+    return chosen.run(q, k, lse, block, scale)

@@ -1,0 +1,87 @@
+"""What every Triton implementation asks before it runs, without importing Triton until one does.
+
+Kernels live in files named `triton*.py` of an op's folder and import Triton at the top. An op's `api.py` lists them
+with `lazily(module, name)`, so that `import videosieve` stays free of Triton and a machine without it reads a sentence.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LEAST_ARCH = 80
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def lazily(module: str, name: str) -> Callable[..., Any]:
+    """A function that imports `module` when it is first called and calls `name` of it."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*args, **kwargs)
+
+    return call
+
+
+@cache
+def installed(package: str) -> bool:
+    """Whether a top-level package can be imported; it is not imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def interpreting() -> bool:
+    """Whether kernels run in Triton's interpreter, on CPU tensors, by `TRITON_INTERPRET=1` or in a test."""
+    if not installed("triton"):
+        return False
+    return bool(importlib.import_module("triton.knobs").runtime.interpret)
+
+
+@cache
+def architecture(device: torch.device) -> int:
+    """Compute capability of a CUDA device as major · 10 + minor: 80 for A100, 90 for H100, 100 for B200."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return major * 10 + minor
+
+
+def refuse_triton(
+    *tensors: Tensor, dtypes: tuple[torch.dtype, ...] = DTYPES, least_arch: int = LEAST_ARCH
+) -> str | None:
+    """Why no Triton kernel can run on these tensors, or None. Asks for as little as every kernel needs.
+
+    Args:
+        *tensors: Inputs of one call; the first decides about device and dtype.
+        dtypes: Of the inputs that the kernel knows.
+        least_arch: Smallest compute capability that the kernel runs on, as `architecture` counts.
+
+    Returns:
+        A sentence without a full stop, or None.
+    """
+    return _refuse_device(tensors, least_arch) or _refuse_values(tensors, dtypes)
+
+
+def _refuse_device(tensors: tuple[Tensor, ...], least_arch: int) -> str | None:
+    device = tensors[0].device
+    if not installed("triton"):
+        return "triton is not installed; it comes with torch for CUDA on Linux"
+    if device.type != "cuda" and not (device.type == "cpu" and interpreting()):
+        return f"it needs CUDA tensors, got {device}"
+    if any(x.device != device for x in tensors):
+        return (
+            f"it needs all tensors on one device, got {', '.join(sorted({str(x.device) for x in tensors}))}"
+        )
+    if device.type == "cuda" and architecture(device) < least_arch:
+        return f"it needs sm{least_arch} or newer, got sm{architecture(device)}"
+    return None
+
+
+def _refuse_values(tensors: tuple[Tensor, ...], dtypes: tuple[torch.dtype, ...]) -> str | None:
+    if any(x.dtype not in dtypes for x in tensors):
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        met = ", ".join(sorted({str(x.dtype).removeprefix("torch.") for x in tensors}))
+        return f"it needs {known}, got {met}"
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return "it has no backward; detach its inputs or use torch.no_grad()"
+    return None

@@ -74,7 +74,7 @@ def test_only_the_kept_keys_are_seen():
     expected = scaled_dot_product_attention(call.q, call.k[:, :, :48], call.v[:, :, :48])
     torch.testing.assert_close(run.attend(call), expected)
     assert run.trace.records[0].density == pytest.approx(48 / 67)
-    assert run.trace.records[0].kernel == "cpu"
+    assert run.trace.records[0].kernel in ("native", "cpu")
 
 
 def test_recall_is_the_softmax_mass_of_the_kept_keys():

@@ -4,11 +4,12 @@ from torch import Tensor
 
 from videosieve.block_mask import BlockMask
 from videosieve.errors import ShapeError
-from videosieve.kernels.block_sparse_attention import cpu, reference
+from videosieve.kernels.block_sparse_attention import cpu, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.ragged_mask import RaggedBlockMask
 
 IMPLEMENTATIONS = (
+    Implementation("native", native.refuse, native.block_sparse_attention),
     Implementation("cpu", cpu.refuse, cpu.block_sparse_attention),
     Implementation("reference", anything, reference.block_sparse_attention),
 )

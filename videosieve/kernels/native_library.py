@@ -1,0 +1,144 @@
+"""The native CPU kernels: a plain shared library with a C interface, built at install where a compiler is present.
+
+It links neither Python nor PyTorch, so one build serves every version of both. `videosieve/native/abi.h` is its
+interface; the structures here mirror it. What keeps it from being used is a sentence, never an exception.
+"""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import BackendError
+
+ABI = 1
+PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
+SWITCH = "VIDEOSIEVE_NATIVE"
+ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+MOST_HEAD_DIM = 256
+
+
+class TensorPointer(ctypes.Structure):
+    """A tensor [batch, heads, tokens, head_dim]; strides in elements, 1 along head_dim."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("batch_stride", ctypes.c_int64),
+        ("head_stride", ctypes.c_int64),
+        ("token_stride", ctypes.c_int64),
+    ]
+
+    @classmethod
+    def of(cls, x: Tensor) -> "TensorPointer":
+        """Point at a tensor, which must outlive the call."""
+        return cls(x.data_ptr(), *x.stride()[:3])
+
+
+@dataclass(frozen=True)
+class NativeLibrary:
+    """The loaded library.
+
+    Attributes:
+        handle: Its functions.
+        instruction_sets: Those that it has and this processor runs, fastest first; the first is used.
+    """
+
+    handle: ctypes.CDLL
+    instruction_sets: tuple[str, ...]
+
+    def call(self, function: str, arguments: ctypes.Structure, instruction_set: str | None = None) -> None:
+        """Run a function of the library; other Python threads go on meanwhile.
+
+        Args:
+            function: Its name without the prefix.
+            arguments: What it takes.
+            instruction_set: One of `instruction_sets`; the fastest where left out.
+
+        Raises:
+            BackendError: The library refused; nothing was written.
+        """
+        number = 0 if instruction_set is None else self.instruction_sets.index(instruction_set)
+        run = getattr(self.handle, f"videosieve_{function}")
+        run.restype = ctypes.c_char_p
+        reason = run(ctypes.byref(arguments), ctypes.c_int32(number))
+        if reason is not None:
+            raise BackendError(f"the native kernel refused {function}: {reason.decode()}")
+
+
+def load() -> NativeLibrary:
+    """The library.
+
+    Raises:
+        BackendError: It cannot be used here; `refuse_library` gives the same reason as a sentence.
+    """
+    loaded = _load(PATH)
+    if isinstance(loaded, str):
+        raise BackendError(loaded)
+    return loaded
+
+
+def refuse_library() -> str | None:
+    """Why the native kernels cannot be used in this process, or None."""
+    if os.environ.get(SWITCH, "").lower() in ("0", "off", "no", "false"):
+        return f"the environment variable {SWITCH} turns it off"
+    loaded = _load(PATH)
+    return loaded if isinstance(loaded, str) else None
+
+
+def refuse_tensors(*tensors: Tensor) -> str | None:
+    """Why the native kernels cannot read these tensors [batch, heads, tokens, head_dim], or None.
+
+    Args:
+        *tensors: Of one dtype, with values along head_dim next to one another.
+    """
+    reasons = (_refuse_values(x, tensors[0]) or _refuse_memory(x) for x in tensors)
+    if (reason := next(filter(None, reasons), None)) is not None:
+        return reason
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return "it has no backward; detach the tensors or use torch.no_grad()"
+    return "torch.compile cannot trace it" if torch.compiler.is_compiling() else None
+
+
+def _refuse_values(x: Tensor, first: Tensor) -> str | None:
+    if x.device.type != "cpu":
+        return f"it needs CPU tensors, got {x.device}"
+    if x.dtype not in ELEMENTS or x.dtype != first.dtype:
+        return f"it needs fp32, bf16 or fp16, the same for all tensors; got {first.dtype} and {x.dtype}"
+    if not x.numel():
+        return f"it needs at least one value in every tensor, got {list(x.shape)}"
+    if x.shape[-1] > MOST_HEAD_DIM:
+        return f"it needs a head_dim of at most {MOST_HEAD_DIM}, got {x.shape[-1]}"
+    return None
+
+
+def _refuse_memory(x: Tensor) -> str | None:
+    if x.layout != torch.strided or x.is_neg():
+        return f"it needs plain strided tensors, got {x.layout}{' with a pending negation' * x.is_neg()}"
+    if x.stride(-1) != 1 and x.shape[-1] != 1:
+        return f"it needs head_dim contiguous in memory, got stride {x.stride(-1)}"
+    if x.data_ptr() % x.element_size():
+        return f"it needs tensors aligned to their {x.element_size()}-byte values"
+    return None
+
+
+@cache
+def _load(path: Path) -> "NativeLibrary | str":
+    if not path.exists():
+        return f"it was not built: {path.name} is missing; install a C++17 compiler, then videosieve again"
+    try:
+        handle = ctypes.CDLL(str(path))
+        abi = int(handle.videosieve_abi())
+    except (OSError, AttributeError) as error:
+        return f"{path.name} cannot be loaded here, it may be built for another machine: {error}"
+    if abi != ABI:
+        return f"{path.name} has interface {abi}, this videosieve needs {ABI}; install videosieve again"
+    name = handle.videosieve_instruction_set
+    name.restype = ctypes.c_char_p
+    names = []
+    while (found := name(ctypes.c_int32(len(names)))) is not None:
+        names.append(found.decode())
+    return NativeLibrary(handle, tuple(names)) if names else f"{path.name} has no kernel for this processor"

@@ -1,0 +1,69 @@
+/* The C interface of the native CPU kernels. No Python, no PyTorch: addresses, shapes and strides.
+ *
+ * Every function returns null, or a sentence that says what is wrong; nothing is written then.
+ * VIDEOSIEVE_ABI changes with every incompatible change; callers compare it with videosieve_abi(). */
+#ifndef VIDEOSIEVE_ABI_H
+#define VIDEOSIEVE_ABI_H
+
+#include <stdint.h>
+
+#define VIDEOSIEVE_ABI 1
+#define VIDEOSIEVE_API __attribute__((visibility("default")))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A tensor [batch, heads, tokens, head_dim]: strides in elements, 1 along head_dim. */
+typedef struct {
+    const void* data;
+    int64_t batch_stride;
+    int64_t head_stride;
+    int64_t token_stride;
+} videosieve_tensor;
+
+/* Kept blocks. Row r covers the queries [query_offsets[r], query_offsets[r + 1]), column c the keys likewise; offsets
+ * begin with 0, end with the number of tokens and never fall. A stride of 0 shares an axis. */
+typedef struct {
+    const uint8_t* keep; /* [batch, heads, rows, columns], 0 or 1 */
+    const int64_t* query_offsets; /* [batch, heads, rows + 1], the last axis contiguous */
+    const int64_t* key_offsets; /* [batch, heads, columns + 1], the last axis contiguous */
+    int64_t rows;
+    int64_t columns;
+    int64_t keep_strides[4];
+    int64_t query_offset_strides[2];
+    int64_t key_offset_strides[2];
+} videosieve_mask;
+
+typedef struct {
+    videosieve_tensor q;
+    videosieve_tensor k;
+    videosieve_tensor v;
+    videosieve_mask mask;
+    void* output; /* [batch, heads, queries, head_dim], contiguous, of the element of q */
+    float* lse; /* [batch, heads, queries], contiguous */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries;
+    int64_t keys;
+    int32_t head_dim;
+    int32_t element; /* 0 fp32, 1 bf16, 2 fp16 */
+    int32_t threads;
+    float scale;
+} videosieve_attention_call;
+
+VIDEOSIEVE_API int32_t videosieve_abi(void);
+
+/* Names of the instruction sets that this library has and this processor runs, fastest first; null past the end. */
+VIDEOSIEVE_API const char* videosieve_instruction_set(int32_t index);
+
+/* `set` counts as in videosieve_instruction_set. */
+VIDEOSIEVE_API const char* videosieve_attention(const videosieve_attention_call* call, int32_t set);
+
+/* 2^x of count numbers that are at most 0: the function that the kernels use, for tests. */
+VIDEOSIEVE_API const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,105 @@
+// The C interface: which instruction sets there are, checks, and no exception ever leaves.
+#include "abi.h"
+
+#include <initializer_list>
+#include <new>
+
+#include "schedule.hpp"
+
+namespace {
+
+using videosieve::Kernels;
+
+// __builtin_cpu_supports also asks whether the operating system saves the registers.
+const Kernels* instruction_set(int32_t index) {
+    const Kernels* candidates[] = {
+#if defined(__x86_64__)
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? videosieve::avx512_kernels()
+                                                                                : nullptr,
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
+            ? videosieve::avx2_kernels()
+            : nullptr,
+#endif
+        videosieve::neon_kernels(),
+        videosieve::portable_kernels(),
+    };
+    for (const Kernels* candidate : candidates)
+        if (candidate && index-- == 0) return candidate;
+    return nullptr;
+}
+
+constexpr char no_such_set[] = "there is no such instruction set";
+constexpr char no_memory[] = "there is not enough memory for the scratch space";
+
+const char* refuse_tensor(const videosieve_tensor& x, int64_t alignment) {
+    if (!x.data) return "a tensor has no memory";
+    if (reinterpret_cast<uintptr_t>(x.data) % alignment) return "a tensor is not aligned to its elements";
+    if (x.batch_stride < 0 || x.head_stride < 0 || x.token_stride < 0) return "strides must not be negative";
+    return nullptr;
+}
+
+// Offsets [count + 1] of every head: from 0 to tokens, never falling.
+const char* refuse_offsets(const videosieve_attention_call& call, bool of_queries) {
+    const videosieve_mask& mask = call.mask;
+    const int64_t* strides = of_queries ? mask.query_offset_strides : mask.key_offset_strides;
+    const int64_t count = of_queries ? mask.rows : mask.columns, tokens = of_queries ? call.queries : call.keys;
+    if (strides[0] < 0 || strides[1] < 0) return "strides must not be negative";
+    for (int64_t b = 0; b < (strides[0] ? call.batch : 1); ++b)
+        for (int64_t h = 0; h < (strides[1] ? call.heads : 1); ++h) {
+            const int64_t* offsets =
+                (of_queries ? mask.query_offsets : mask.key_offsets) + b * strides[0] + h * strides[1];
+            if (offsets[0] != 0 || offsets[count] != tokens)
+                return "block offsets must begin with 0 and end with the number of tokens";
+            for (int64_t i = 0; i < count; ++i)
+                if (offsets[i] > offsets[i + 1]) return "block offsets must not fall";
+        }
+    return nullptr;
+}
+
+const char* refuse(const videosieve_attention_call& call) {
+    if (call.batch < 1 || call.heads < 1 || call.queries < 1 || call.keys < 1)
+        return "batch, heads, queries and keys must be at least 1";
+    if (call.head_dim < 1 || call.head_dim > videosieve::most_head_dim) return "head_dim must be 1 to 256";
+    if (call.element < 0 || call.element > 2) return "element must be 0 (fp32), 1 (bf16) or 2 (fp16)";
+    if (call.threads < 1) return "threads must be at least 1";
+    const int64_t alignment = call.element == 0 ? 4 : 2;
+    for (const videosieve_tensor* x : {&call.q, &call.k, &call.v})
+        if (const char* reason = refuse_tensor(*x, alignment)) return reason;
+    const videosieve_mask& mask = call.mask;
+    if (!mask.keep || !mask.query_offsets || !mask.key_offsets || !call.output || !call.lse)
+        return "mask and output must have memory";
+    if (mask.rows < 1 || mask.columns < 1) return "the mask must have at least one row and one column";
+    for (const int64_t stride : mask.keep_strides)
+        if (stride < 0) return "strides must not be negative";
+    if (const char* reason = refuse_offsets(call, true)) return reason;
+    return refuse_offsets(call, false);
+}
+
+}  // namespace
+
+int32_t videosieve_abi(void) { return VIDEOSIEVE_ABI; }
+
+const char* videosieve_instruction_set(int32_t index) {
+    const Kernels* kernels = index < 0 ? nullptr : instruction_set(index);
+    return kernels ? kernels->name : nullptr;
+}
+
+const char* videosieve_attention(const videosieve_attention_call* call, int32_t set) {
+    const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
+    if (!kernels) return no_such_set;
+    if (const char* reason = refuse(*call)) return reason;
+    try {
+        videosieve::attend(*call, *kernels);
+    } catch (const std::bad_alloc&) {
+        return no_memory;
+    }
+    return nullptr;
+}
+
+const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set) {
+    const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
+    if (!kernels) return no_such_set;
+    if (count < 0 || count % kernels->lanes) return "count must be a multiple of the lanes";
+    kernels->exp2(x, y, count);
+    return nullptr;
+}

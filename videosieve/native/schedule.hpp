@@ -1,0 +1,15 @@
+// Work for threads: a call becomes tasks of similar size, the largest first, and every thread takes the next one.
+#pragma once
+
+#include "abi.h"
+#include "kernels.hpp"
+
+namespace videosieve {
+
+constexpr int most_head_dim = 256;
+
+// Computes a checked call. A task's arithmetic does not depend on who runs it or when, so the result is the same, bit
+// for bit, for any number of threads.
+void attend(const videosieve_attention_call& call, const Kernels& kernels);
+
+}  // namespace videosieve

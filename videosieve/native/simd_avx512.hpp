@@ -1,0 +1,50 @@
+// AVX-512: 16 lanes. Included by one translation unit only, which is compiled with the matching flags.
+#pragma once
+
+#include <immintrin.h>
+
+#include "elements.hpp"
+
+namespace {
+
+struct Simd {
+    using Vector = __m512;
+    static constexpr int lanes = 16;
+    static constexpr int rows = 8;     // of a register tile, with `vectors` vectors each
+    static constexpr int vectors = 2;
+
+    static Vector zero() { return _mm512_setzero_ps(); }
+    static Vector set(float x) { return _mm512_set1_ps(x); }
+    static Vector load(const float* p) { return _mm512_loadu_ps(p); }
+    static void store(float* p, Vector x) { _mm512_storeu_ps(p, x); }
+    static Vector add(Vector a, Vector b) { return _mm512_add_ps(a, b); }
+    static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
+    static Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
+    static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+    static Vector largest(Vector a, Vector b) { return _mm512_max_ps(a, b); }
+
+    // 0 where x is −inf, else x: what scores are measured from.
+    static Vector finite_or_zero(Vector x) {
+        const __mmask16 empty = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ);
+        return _mm512_mask_mov_ps(x, empty, _mm512_setzero_ps());
+    }
+
+    // 2^x for x <= 0. VSCALEFPS flushes what is too small and passes NaN on by itself.
+    static Vector exp2(Vector x) {
+        const Vector whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        const Vector rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        Vector y = set(exp2_coefficients[4]);
+        for (int i = 3; i >= 0; --i) y = multiply_add(y, rest, set(exp2_coefficients[i]));
+        return _mm512_scalef_ps(multiply_add(y, rest, set(1.0f)), whole);
+    }
+
+    static Vector load_half(const uint16_t* p) {
+        return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    }
+    static Vector load_bfloat(const uint16_t* p) {
+        const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+    }
+};
+
+}  // namespace

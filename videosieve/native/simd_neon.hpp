@@ -1,0 +1,51 @@
+// NEON of 64-bit ARM: 4 lanes. Included by one translation unit only.
+#pragma once
+
+#include <arm_neon.h>
+
+#include "elements.hpp"
+
+namespace {
+
+struct Simd {
+    using Vector = float32x4_t;
+    static constexpr int lanes = 4;
+    static constexpr int rows = 6;
+    static constexpr int vectors = 4;
+
+    static Vector zero() { return vdupq_n_f32(0.0f); }
+    static Vector set(float x) { return vdupq_n_f32(x); }
+    static Vector load(const float* p) { return vld1q_f32(p); }
+    static void store(float* p, Vector x) { vst1q_f32(p, x); }
+    static Vector add(Vector a, Vector b) { return vaddq_f32(a, b); }
+    static Vector subtract(Vector a, Vector b) { return vsubq_f32(a, b); }
+    static Vector multiply(Vector a, Vector b) { return vmulq_f32(a, b); }
+    static Vector multiply_add(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
+    static Vector largest(Vector a, Vector b) { return vmaxq_f32(a, b); }
+
+    // 0 where x is −inf, else x: what scores are measured from.
+    static Vector finite_or_zero(Vector x) {
+        return vbslq_f32(vceqq_f32(x, set(-INFINITY)), zero(), x);
+    }
+
+    // 2^x for x <= 0; 0 below the normal range. FMAX passes NaN on.
+    static Vector exp2(Vector x) {
+        const uint32x4_t tiny = vcltq_f32(x, set(exp2_smallest));
+        const Vector inside = vmaxq_f32(x, set(exp2_smallest));
+        const Vector whole = vrndnq_f32(inside);
+        const Vector rest = subtract(inside, whole);
+        Vector y = set(exp2_coefficients[4]);
+        for (int i = 3; i >= 0; --i) y = multiply_add(y, rest, set(exp2_coefficients[i]));
+        y = multiply_add(y, rest, set(1.0f));
+        const int32x4_t power = vaddq_s32(vcvtnq_s32_f32(whole), vdupq_n_s32(127));
+        y = multiply(y, vreinterpretq_f32_s32(vshlq_n_s32(power, 23)));
+        return vbslq_f32(tiny, zero(), y);
+    }
+
+    static Vector load_half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+    static Vector load_bfloat(const uint16_t* p) {
+        return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));
+    }
+};
+
+}  // namespace

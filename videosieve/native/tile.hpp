@@ -1,0 +1,58 @@
+// The register tile: `rows` scalars of A times a panel of B that is `Vectors` vectors wide, summed over `steps`.
+//
+// Queries lie along the lanes. For scores, A is keys and B the transposed queries, summed over head_dim; for the output,
+// A is values and B the weights, summed over keys. Keys and values are thus read where they are, a scalar at a time,
+// and no reduction ever crosses lanes.
+#pragma once
+
+#include "elements.hpp"
+
+namespace {
+
+template <class S, int Rows, int Vectors>
+struct Tile {
+    typename S::Vector at[Rows][Vectors];
+};
+
+// A is indexed a[row * row_stride + step * step_stride]; one of the two strides is 1 and known when compiled.
+template <class S, int Rows, int Vectors, bool RowsAdjacent>
+inline __attribute__((always_inline)) void multiply_tile(
+    Tile<S, Rows, Vectors>& tile, const float* a, int64_t stride, const float* b, int64_t steps) {
+    const int64_t row_stride = RowsAdjacent ? 1 : stride, step_stride = RowsAdjacent ? stride : 1;
+    for (int64_t step = 0; step < steps; ++step) {
+        typename S::Vector panel[Vectors];
+        for (int j = 0; j < Vectors; ++j) panel[j] = S::load(b + (step * Vectors + j) * S::lanes);
+        for (int i = 0; i < Rows; ++i) {
+            const typename S::Vector scalar = S::set(a[i * row_stride + step * step_stride]);
+            for (int j = 0; j < Vectors; ++j)
+                tile.at[i][j] = S::multiply_add(scalar, panel[j], tile.at[i][j]);
+        }
+    }
+}
+
+template <class S, int Rows, int Vectors>
+inline __attribute__((always_inline)) Tile<S, Rows, Vectors> zero_tile() {
+    Tile<S, Rows, Vectors> tile;
+    for (int i = 0; i < Rows; ++i)
+        for (int j = 0; j < Vectors; ++j) tile.at[i][j] = S::zero();
+    return tile;
+}
+
+// Calls work<R>(first) for rows [0, count) in tiles of Rows and one smaller tile at the end.
+template <int Rows, class Work>
+inline __attribute__((always_inline)) void for_row_tiles(int64_t count, const Work& work) {
+    int64_t first = 0;
+    for (; first + Rows <= count; first += Rows) work.template operator()<Rows>(first);
+    switch (count - first) {
+        case 7: if constexpr (Rows > 7) work.template operator()<7>(first); break;
+        case 6: if constexpr (Rows > 6) work.template operator()<6>(first); break;
+        case 5: if constexpr (Rows > 5) work.template operator()<5>(first); break;
+        case 4: if constexpr (Rows > 4) work.template operator()<4>(first); break;
+        case 3: if constexpr (Rows > 3) work.template operator()<3>(first); break;
+        case 2: if constexpr (Rows > 2) work.template operator()<2>(first); break;
+        case 1: work.template operator()<1>(first); break;
+        default: break;
+    }
+}
+
+}  // namespace

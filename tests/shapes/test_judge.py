@@ -21,10 +21,18 @@ def test_ground_truth_is_judged_right_in_98_percent_per_factor_and_background():
     assert scores["mask_iou"] > 0.93
     assert scores["all"] > 0.95
     assert scores["videos"] == 150
-    for background in range(len(BACKGROUNDS)):
-        rows = [i for i in range(len(SEEDS)) if CLIPS.factors.background[i] == background]
-        part = summarise([verdicts[i] for i in rows])
-        assert min(part["colour"], part["motion"]) >= 0.98, BACKGROUNDS[background]
+
+
+def test_every_background_and_both_counts_are_judged_right():
+    seeds = torch.arange(350) + 8 * 10**6
+    clips = render(sample_factors(seeds), seeds)
+    videos = (clips.video.transpose(1, 2) + 1) / 2
+    verdicts = [judge_video(videos[i], clips.factors.named(i)) for i in range(len(seeds))]
+    groups = {name: clips.factors.background == i for i, name in enumerate(BACKGROUNDS)}
+    groups |= {f"{count} objects": clips.factors.count == count for count in (1, 2)}
+    for name, members in groups.items():
+        scores = summarise([verdicts[i] for i in members.nonzero()[:, 0].tolist()])
+        assert min(scores[factor] for factor in ("colour", "motion", "shape", "size")) >= 0.98, (name, scores)
 
 
 def _single(motion: str = "left") -> tuple[torch.Tensor, ObjectFactors]:

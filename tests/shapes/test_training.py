@@ -9,11 +9,13 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
-from videosieve.shapes.evaluate import evaluate, unseen_captions
+from videosieve.shapes.evaluate import bootstrap_intervals, evaluate, unseen_captions
+from videosieve.shapes.judge import Verdict
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.objective import choose_frames, draw_batch, flow_loss, frame_subset
 from videosieve.shapes.phases import Draw, Phase
-from videosieve.shapes.train import TrainConfig, Trainer, train
+from videosieve.shapes.train import read_log, train
+from videosieve.shapes.trainer import TrainConfig, Trainer
 from videosieve.shapes.weights import export, load_shapes
 
 TINY = TrainConfig(
@@ -206,7 +208,51 @@ def test_training_never_overwrites_and_refuses_foreign_files(tmp_path: Path):
         build_networks("shapes-xl")
 
 
-def test_a_stop_file_ends_the_run_with_a_checkpoint(tmp_path: Path):
-    (tmp_path / "stop").touch()
-    assert train(TINY, tmp_path) == {}
-    assert read_checkpoint(tmp_path / "checkpoint.safetensors")[1]["samples"] == 0
+def test_a_stop_ends_the_run_after_the_step_with_a_checkpoint(tmp_path: Path):
+    seen = []
+    train(TINY, tmp_path, watch=lambda row, _: seen.append(row["step"]), stop=lambda: len(seen) == 2)
+    assert seen == [1, 2]
+    assert read_checkpoint(tmp_path / "checkpoint.safetensors")[1]["count"] == 2
+
+
+def test_steps_after_the_last_checkpoint_are_taken_again_and_logged_once(tmp_path: Path):
+    train(TINY, tmp_path, stop=lambda: True)
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 2, "samples": 8, "loss": 9.0}\n{"step": 3, "sam')
+    assert [row["step"] for row in read_log(tmp_path)] == [1, 2]
+    train(TINY, tmp_path, resume=True)
+    rows = read_log(tmp_path)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[1]["loss"] != 9.0
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "checkpoint.safetensors"
+    write_checkpoint(path, {"x": torch.ones(2)}, {"count": 1})
+
+    def full(_tensors: dict, part: Path, **_: object) -> None:
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("videosieve.shapes.checkpoint.save_file", full)
+    with pytest.raises(ModelError, match=r"No space left.*intact.*resume"):
+        write_checkpoint(path, {"x": torch.zeros(2)}, {"count": 2})
+    assert read_checkpoint(path)[1] == {"count": 1}
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_resuming_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(ModelError, match="to resume"):
+        train(TINY, tmp_path, resume=True)
+
+
+def test_bootstrap_intervals_hold_the_mean_and_narrow_with_more_videos():
+    right, wrong = (Verdict({"colour": share, "motion": 1.0}, share, ()) for share in (1.0, 0.0))
+    few, many = [right, wrong] * 8, [right, wrong] * 128
+    for verdicts in (few, many):
+        low, high = bootstrap_intervals(verdicts)["colour"]
+        assert low < 0.5 < high
+        assert bootstrap_intervals(verdicts)["motion"] == (1.0, 1.0)
+    # 1.96 standard errors of a share of one half
+    low, high = bootstrap_intervals(many)["colour"]
+    assert high - low == pytest.approx(2 * 1.96 * 0.5 / 256**0.5, rel=0.2)

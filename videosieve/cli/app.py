@@ -12,6 +12,7 @@ from videosieve.cli.generate import generate
 from videosieve.cli.methods import methods
 from videosieve.cli.models import models
 from videosieve.cli.report import report
+from videosieve.cli.shapes import shapes
 from videosieve.cli.sweep import sweep
 from videosieve.errors import VideosieveError
 from videosieve.version import __version__
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 for verb in (generate, compare, sweep, report, methods, models, doctor):
     app.command()(verb)
+app.add_typer(shapes, name="shapes")
 
 
 def _show_version(wanted: bool) -> None:

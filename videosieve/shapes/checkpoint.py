@@ -54,12 +54,20 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict[s
         path: Target file.
         tensors: Any device, any dtype.
         state: What JSON can hold.
+
+    Raises:
+        ModelError: The system refused to write (disk full, no permission); an earlier file is intact.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    save_file(plain, part, metadata={"state": json.dumps(state)})
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, part, metadata={"state": json.dumps(state)})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        kept = f"the earlier {path.name} is intact" if path.exists() else "nothing was saved yet"
+        raise ModelError(f"cannot write {path} ({error}); {kept}. Make room and resume") from error
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Samples videos for unseen captions and judges them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,9 +32,37 @@ class Evaluation:
         """Averages over all videos; see videosieve.shapes.judge.summarise."""
         return summarise(self.verdicts)
 
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % confidence interval of every score; see `bootstrap_intervals`."""
+        return bootstrap_intervals(self.verdicts)
+
     def scores_for(self, objects: int) -> dict[str, float]:
         """Averages over the videos whose caption names that many objects; there must be one."""
         return summarise([v for v in self.verdicts if len(v.seen) == objects])
+
+
+def bootstrap_intervals(verdicts: list[Verdict], resamples: int = 1000) -> dict[str, tuple[float, float]]:
+    """95 % percentile bootstrap over videos: two objects of one video are not two independent cases.
+
+    Args:
+        verdicts: One a video, at least one.
+        resamples: How often the videos are drawn again with replacement.
+
+    Returns:
+        (low, high) of every score of `summarise` except the number of videos.
+    """
+    generator = torch.Generator().manual_seed(0)
+    names = [name for name in summarise(verdicts) if name != "videos"]
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(resamples):
+        picks = torch.randint(len(verdicts), (len(verdicts),), generator=generator).tolist()
+        for name, value in summarise([verdicts[pick] for pick in picks]).items():
+            if name in drawn:
+                drawn[name].append(value)
+    levels = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    ends = {name: torch.tensor(v, dtype=torch.float64).quantile(levels).tolist() for name, v in drawn.items()}
+    return {name: (low, high) for name, (low, high) in ends.items()}
 
 
 def unseen_captions(count: int, seed: int = 0, two_objects: float = 0.5, held_out: bool = False) -> list[str]:
@@ -61,6 +90,7 @@ def evaluate(
     batch: int = 8,
     num_frames: int = 16,
     guidance: float = GUIDANCE,
+    watch: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
     """Makes one video a caption and judges it.
 
@@ -72,6 +102,7 @@ def evaluate(
         batch: Videos made at a time.
         num_frames: Frames a video.
         guidance: Classifier-free guidance; 1 is none.
+        watch: Called after every batch with the number of videos made so far.
 
     Returns:
         Captions, videos and verdicts.
@@ -88,6 +119,7 @@ def evaluate(
             output_type="pt",
         )
         videos.append(made.frames.float().cpu())
+        watch(min(start + batch, len(captions)))
     frames = torch.cat(videos)
     verdicts = [judge_video(video, parse_caption(text)) for video, text in zip(frames, captions, strict=True)]
     return Evaluation(captions, frames, verdicts)

@@ -137,3 +137,29 @@ def test_output_is_contiguous_for_permuted_methods():
     output = run.attend(make_call())
     assert output.is_contiguous()
     torch.testing.assert_close(output, dense(make_call()))
+
+
+class DenseOnce(Method):
+    """Asks for full attention, keeps its LSE, and then attends to the diagonal alone."""
+
+    name = "dense_once"
+
+    def select(self, call, state):
+        keep = torch.ones(5, 5, dtype=torch.bool) if state is None else torch.eye(5, dtype=torch.bool)
+        return Selection(BlockMask(keep[None, None], BlockSize(16, 16), call.tokens)), state
+
+    def observe(self, call, result, state):
+        return result.lse if state is None else state
+
+
+def test_a_method_observes_what_its_selection_computed():
+    run = make_run(DenseOnce())
+    call = make_call()
+    torch.testing.assert_close(run.attend(call), dense(call))
+    ((key, lse),) = run.states().items()
+    assert key == ("", 0, "cond")
+    torch.testing.assert_close(lse, (call.q @ call.k.mT * 8**-0.5).logsumexp(-1))
+    run.attend(call)
+    assert run.trace.records[-1].density < 0.25
+    run.begin()
+    assert not run.states()

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +40,7 @@ class Run:
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend
-        self._states: dict[tuple[Any, ...], State] = {}
+        self._states: dict[tuple[str, int, str], State] = {}
         self._cleanup = ExitStack()
 
     def attend(self, call: AttentionCall, owner: str = "") -> Tensor:
@@ -62,6 +61,7 @@ class Run:
         if selection is None:
             return self.attend_dense(call, reason or "the method asked for it", timer)
         result = attend_selected(call, selection, self._backend)
+        self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
             call.site,
@@ -83,13 +83,18 @@ class Run:
     ) -> Tensor:
         """Compute a call in full and note why."""
         timer = timer or start_timer(call.q.device)
-        output = scaled_dot_product_attention(call.q, call.k, call.v, scale=call.scale)
+        causal = self.recipe.method.is_causal
+        output = scaled_dot_product_attention(call.q, call.k, call.v, scale=call.scale, is_causal=causal)
         self.trace.add(call.site, Outcome("dense", "sdpa", _pairs(call), 1.0, reason), timer())
         return output.contiguous()
 
     def begin(self) -> None:
         """Forget the method states: a new generation starts. The trace goes on."""
         self._states.clear()
+
+    def states(self) -> dict[tuple[str, int, str], State]:
+        """What the method remembers of this generation, by (owner, layer, branch)."""
+        return dict(self._states)
 
     def summary(self) -> Summary:
         """Totals over everything traced so far."""
@@ -123,11 +128,19 @@ class Run:
         selection, self._states[key] = self.recipe.method.select(call, self._states.get(key))
         return selection
 
+    def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> None:
+        key = (owner, call.site.layer, call.site.branch)
+        self._states[key] = self.recipe.method.observe(call, result, self._states[key])
+
     def _recall(self, call: AttentionCall, selection: Selection, result: AttentionResult) -> Tensor | None:
         if selection.recall is not None or not self._recall_rows:
             return selection.recall
         rows = torch.linspace(0, call.tokens - 1, self._recall_rows, device=call.q.device).long()
         scores = call.q[:, :, rows].float() @ call.k.float().mT * call.scale
+        if selection.causal:
+            scores.masked_fill_(
+                torch.arange(call.tokens, device=rows.device) > rows.unsqueeze(-1), -torch.inf
+            )
         return (result.lse[..., rows] - scores.logsumexp(-1)).exp().mean(-1)
 
 

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall, AttentionResult
+from videosieve.errors import ShapeError
 from videosieve.kernels import block_sparse_attention, reorder_tokens
 from videosieve.kernels.block_sparse_attention import runner
 from videosieve.layout import inverse_order
+from videosieve.methods.causal import attend_causal
 from videosieve.ragged_mask import RaggedBlockMask
 
 State = Any
@@ -55,6 +57,8 @@ class Selection:
         patterns: Names that `pattern` indexes, e.g. ("spatial", "temporal").
         pattern: int64 [batch|1, heads]; which pattern every head got. None where the method has one.
         recall: fp32 [batch|1, heads]; estimated true softmax mass inside the kept blocks, where the method knows it.
+        causal: No query sees a key behind it: blocks above the diagonal are left out, blocks on it are attended token
+            by token. Needs a `BlockMask` with square blocks, and no token orders.
     """
 
     mask: BlockMask | RaggedBlockMask
@@ -63,6 +67,7 @@ class Selection:
     patterns: tuple[str, ...] = ()
     pattern: Tensor | None = None
     recall: Tensor | None = None
+    causal: bool = False
 
 
 class Method(ABC):
@@ -73,6 +78,11 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no query may see a key behind it, in dense steps too."""
+        return False
 
     @abstractmethod
     def select(self, call: AttentionCall, state: State) -> tuple[Selection | None, State]:
@@ -86,6 +96,22 @@ class Method(ABC):
             The selection, or None for dense attention, and the state to hand in next time.
         """
 
+    def observe(self, call: AttentionCall, result: AttentionResult, state: State) -> State:
+        """Learn from a computed selection. A run calls it after every call for which `select` gave a selection.
+
+        A method that needs the LSE of full attention selects every block and finds the LSE here.
+
+        Args:
+            call: The attention call.
+            result: Output, LSE and mask of its selection.
+            state: What `select` handed back for this call.
+
+        Returns:
+            The state to hand in next time; as given where a method does not override this.
+        """
+        del call, result
+        return state
+
 
 def attend_selected(call: AttentionCall, selection: Selection, backend: str | None = None) -> AttentionResult:
     """Compute a selection: reorder, attend over the kept blocks, put the tokens back.
@@ -98,6 +124,8 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
     Returns:
         The output and LSE in the original token order, with the mask in the computed order.
     """
+    if selection.causal:
+        return _attend_causal(call, selection, backend)
     queries, keys = selection.query_order, selection.key_order
     q = queries.apply(call.q) if queries else call.q
     k, v = (keys.apply(x) if keys else x for x in (call.k, call.v))
@@ -105,3 +133,11 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
     if queries:
         output, lse = queries.undo(output), queries.undo(lse.unsqueeze(-1)).squeeze(-1)
     return AttentionResult(output, lse, selection.mask, runner(q, k, v, selection.mask, backend=backend))
+
+
+def _attend_causal(call: AttentionCall, selection: Selection, backend: str | None) -> AttentionResult:
+    mask = selection.mask
+    if not isinstance(mask, BlockMask) or selection.query_order or selection.key_order:
+        raise ShapeError("a causal selection needs blocks of one size and tokens in their own order")
+    kernel = runner(call.q, call.k, call.v, mask, backend=backend)
+    return AttentionResult(*attend_causal(call, mask, backend), mask, kernel)

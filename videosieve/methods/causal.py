@@ -1,0 +1,46 @@
+"""Causal attention over a block mask: blocks below the diagonal whole, the diagonal token by token, joined by LSE."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from videosieve.block_mask import BlockMask
+from videosieve.call import AttentionCall
+from videosieve.errors import ShapeError
+from videosieve.kernels import block_sparse_attention
+
+
+def attend_causal(call: AttentionCall, mask: BlockMask, backend: str | None = None) -> tuple[Tensor, Tensor]:
+    """Attention in which no query sees a key behind it.
+
+    Args:
+        call: The attention call.
+        mask: Kept blocks, square; those above the diagonal are left out, those on it are always attended.
+        backend: Implementation of `block_sparse_attention` for the blocks below the diagonal.
+
+    Returns:
+        Output [batch, heads, tokens, head_dim] in the dtype of q, and LSE fp32 [batch, heads, tokens].
+
+    Raises:
+        ShapeError: The blocks are not square.
+    """
+    side = mask.block.query
+    if side != mask.block.key:
+        raise ShapeError(f"causal attention needs square blocks, got {mask.block}")
+    below = BlockMask(mask.keep.tril(-1), mask.block, mask.queries, mask.keys)
+    output, lse = block_sparse_attention(call.q, call.k, call.v, below, scale=call.scale, backend=backend)
+    own_output, own_lse = _attend_diagonal(call, side)
+    share = torch.sigmoid(own_lse - lse.to(own_lse.dtype)).unsqueeze(-1)
+    joined = torch.lerp(output.to(own_output.dtype), own_output, share)
+    return joined.to(call.q.dtype), torch.logaddexp(lse.to(own_lse.dtype), own_lse)
+
+
+def _attend_diagonal(call: AttentionCall, side: int) -> tuple[Tensor, Tensor]:
+    """Every token over its own block up to itself. Memory: tokens × side scores per head."""
+    wide = torch.promote_types(call.q.dtype, torch.float32)
+    missing = -call.tokens % side
+    q, k, v = (pad(x.to(wide), (0, 0, 0, missing)).unflatten(2, (-1, side)) for x in (call.q, call.k, call.v))
+    ahead = torch.ones(side, side, dtype=torch.bool, device=q.device).triu(1)
+    scores = (q @ k.mT * call.scale).masked_fill(ahead, -torch.inf)
+    output, lse = scores.softmax(-1) @ v, scores.logsumexp(-1)
+    return output.flatten(2, 3)[:, :, : call.tokens], lse.flatten(2, 3)[:, :, : call.tokens]

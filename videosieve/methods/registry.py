@@ -5,12 +5,27 @@ from dataclasses import fields
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.methods.adaspa import AdaSpa
 from videosieve.methods.base import Method
 from videosieve.methods.dense import Dense
+from videosieve.methods.minference import MInference
+from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.methods.xattention import XAttention
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (Dense, SparseVideoGen, SpatialOnly, TemporalOnly)
+    cls.name: cls
+    for cls in (
+        Dense,
+        SparseVideoGen,
+        AdaSpa,
+        XAttention,
+        MInference,
+        SpatialOnly,
+        TemporalOnly,
+        OracleTopK,
+        RandomBlocks,
+    )
 }
 
 

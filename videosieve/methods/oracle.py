@@ -1,0 +1,110 @@
+"""What a selection of blocks can reach at best, and what it reaches by chance. For measurement, not for speed.
+
+`oracle_top_k` computes the exact softmax mass of every block, which costs more than dense attention, and keeps the
+heaviest. `random_blocks` looks at nothing. A method's recall lies between the two at the same density, or it is broken.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.exact_mass import exact_mass
+from videosieve.methods.selection import block_side, check_block, check_share, top_k
+from videosieve.methods.sparse_videogen_profile import generator_for
+
+
+@dataclass(frozen=True, slots=True)
+class OracleTopK(Method):
+    """Upper bound, for measurement only: the blocks of largest exact mass, found at the price of dense attention.
+
+    Attributes:
+        density: Share of query–key pairs to keep, in (0, 1].
+        scope: Which blocks compete: those of the whole call ("call", the bound on mean recall), of a head ("head"), or
+            of a query block ("row": every query block keeps equally many, as in AdaSpa).
+        block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.
+    """
+
+    name: ClassVar[str] = "oracle_top_k"
+
+    density: float = 0.3
+    scope: str = "call"
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        check_share("density", self.density, "the share of query–key pairs to keep")
+        check_block(self.block)
+        if self.scope not in ("call", "head", "row"):
+            raise RecipeError(f"scope must be 'call', 'head' or 'row', got {self.scope=}")
+
+    def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
+        """Exact mass, then the heaviest blocks until the density is spent."""
+        side = block_side(self.block, call.tokens)
+        mass = exact_mass(call, side).nan_to_num(0.0)
+        dense = BlockMask.dense(call.tokens, BlockSize(side, side), device=mass.device)
+        if self.scope == "row":
+            keep = top_k(mass, round(self.density * mass.shape[-1]))
+        else:
+            pairs = torch.outer(dense.query_sizes, dense.key_sizes).expand_as(mass)
+            axes = 1 if self.scope == "call" else 2
+            best = top_k(mass, 1)  # no row may stay empty
+            flat = spend(mass.flatten(axes), pairs.flatten(axes), best.flatten(axes), self.density)
+            keep = flat.view(mass.shape)
+        mask = BlockMask(keep, dense.block, call.tokens)
+        recall = (mass * keep).sum((-1, -2)) / call.tokens
+        return Selection(mask, recall=recall), state
+
+
+def spend(mass: Tensor, pairs: Tensor, first: Tensor, density: float) -> Tensor:
+    """The blocks of largest mass per pair while a share of all pairs lasts.
+
+    Args:
+        mass: [..., blocks].
+        pairs: int64, same shape; query–key pairs of every block.
+        first: bool, same shape; blocks that are kept in any case, and counted first.
+        density: Share of the pairs to keep, in (0, 1].
+
+    Returns:
+        bool [..., blocks]. No other choice of as many pairs with these first holds more mass, but for the last block.
+    """
+    value = (mass / pairs).masked_fill(first, torch.inf)
+    order = torch.sort(value, dim=-1, descending=True, stable=True).indices
+    spent = pairs.gather(-1, order).cumsum(-1)
+    kept = spent <= density * pairs.sum(-1, keepdim=True)
+    return torch.zeros_like(kept).scatter(-1, order, kept) | first
+
+
+@dataclass(frozen=True, slots=True)
+class RandomBlocks(Method):
+    """Lower bound, for measurement only: equally many random blocks in every row, another draw per head and call.
+
+    Attributes:
+        density: Share of query–key blocks to keep, in (0, 1].
+        block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.
+        seed: With layer and step, what the draw depends on.
+    """
+
+    name: ClassVar[str] = "random_blocks"
+
+    density: float = 0.3
+    block: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_share("density", self.density, "the share of query–key blocks to keep")
+        check_block(self.block)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise RecipeError(f"seed must be a whole number, got {self.seed=}")
+
+    def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
+        """Random numbers in place of mass, then row-wise top-k."""
+        side = block_side(self.block, call.tokens)
+        blocks = -(-call.tokens // side)
+        draw = torch.rand(1, call.heads, blocks, blocks, generator=generator_for(self.seed, call.site))
+        keep = top_k(draw, round(self.density * blocks)).to(call.q.device)
+        return Selection(BlockMask(keep, BlockSize(side, side), call.tokens)), state

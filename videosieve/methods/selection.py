@@ -1,0 +1,136 @@
+"""From estimated mass to kept blocks: the pure steps that methods share.
+
+Mass is estimated softmax mass, non-negative, [batch, heads, rows, columns] with one value per query block × key block.
+What a method cannot estimate (NaN) counts as no mass, and every row keeps at least one block, so that a selection is
+always computable. Equal masses are taken in ascending order of the key blocks.
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from videosieve.errors import RecipeError
+from videosieve.layout import VideoLayout
+from videosieve.methods.band import LONG_SEQUENCE
+
+
+def block_side(block: int | None, tokens: int) -> int:
+    """The block side of a call, tokens: as given, else 128, or 64 below LONG_SEQUENCE tokens."""
+    return block or (128 if tokens >= LONG_SEQUENCE else 64)
+
+
+def check_block(block: object) -> None:
+    """Raise a RecipeError unless `block` is a side in whole tokens or None."""
+    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
+        raise RecipeError(f"block is a side in whole tokens, at least 1, got {block=}; None chooses it")
+
+
+def check_share(name: str, value: object, meaning: str) -> None:
+    """Raise a RecipeError unless `value` is a number in (0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise RecipeError(f"{name} is {meaning} and must lie in (0, 1], got {name}={value!r}")
+
+
+def check_table(name: str, table: "tuple[tuple[object, ...], ...]", layers: int, heads: int) -> None:
+    """Raise a RecipeError unless `table` has one row per layer and one entry per head."""
+    if len(table) != layers or any(len(row) != heads for row in table):
+        sizes = sorted({len(row) for row in table})
+        raise RecipeError(
+            f"{name} needs one row for each of {layers} layers and one entry for each of {heads} heads, "
+            f"got {len(table)} rows of {' or '.join(map(str, sizes))}; fit it on this model"
+        )
+
+
+def sum_blocks(values: Tensor, rows: int, columns: int) -> Tensor:
+    """Sums over rectangles.
+
+    Args:
+        values: [..., queries, keys].
+        rows: Height of a rectangle, at least 1.
+        columns: Width of a rectangle, at least 1.
+
+    Returns:
+        [..., ceil(queries / rows), ceil(keys / columns)]; last rectangles may be partial.
+    """
+    height, width = values.shape[-2:]
+    values = pad(values, (0, -width % columns, 0, -height % rows))
+    # Columns first: they are contiguous, and the second sum is then small.
+    return values.unflatten(-1, (-1, columns)).sum(-1).unflatten(-2, (-1, rows)).sum(-2)
+
+
+def top_k(mass: Tensor, count: int | Tensor) -> Tensor:
+    """The blocks of largest mass in every row.
+
+    Args:
+        mass: [batch, heads, rows, columns]; −inf keeps a block out while others remain.
+        count: Blocks per row; an int, or a tensor that broadcasts to [batch, heads, rows]. Raised to 1.
+
+    Returns:
+        bool [batch, heads, rows, columns].
+    """
+    order = _ranking(mass)
+    count = torch.as_tensor(count, device=mass.device).clamp(min=1).unsqueeze(-1)
+    kept = (torch.arange(mass.shape[-1], device=mass.device) < count).expand(mass.shape)
+    return torch.zeros_like(kept, dtype=torch.bool).scatter(-1, order, kept)
+
+
+def top_p(mass: Tensor, threshold: float | Tensor, first: Tensor | None = None) -> Tensor:
+    """The fewest blocks of every row that hold a share of its mass, the block that crosses it included.
+
+    Args:
+        mass: [batch, heads, rows, columns], non-negative.
+        threshold: Share of the row's mass to hold, in (0, 1]; a number, or a tensor that broadcasts to
+            [batch, heads, rows]. At 1 every block is kept, also those without estimated mass.
+        first: bool, broadcasts to `mass`; blocks that are kept in any case and whose mass counts first.
+
+    Returns:
+        bool [batch, heads, rows, columns].
+    """
+    mass = mass.nan_to_num(0.0).double()  # fp32 sums of a thousand shares lose the last blocks
+    order = _ranking(mass if first is None else mass.masked_fill(first, torch.inf))
+    ranked = mass.gather(-1, order)
+    before = ranked.cumsum(-1) - ranked
+    threshold = torch.as_tensor(threshold, device=mass.device, dtype=torch.float64).unsqueeze(-1)
+    kept = (before < threshold * ranked.sum(-1, keepdim=True)) | (threshold >= 1)
+    kept[..., 0] = True
+    keep = torch.zeros_like(kept).scatter(-1, order, kept)
+    return keep if first is None else keep | first
+
+
+def _ranking(mass: Tensor) -> Tensor:
+    mass = mass.nan_to_num(0.0, posinf=torch.inf, neginf=-torch.inf)
+    return torch.sort(mass, dim=-1, descending=True, stable=True).indices
+
+
+@lru_cache(maxsize=32)
+def outside_video(layout: VideoLayout, side: int, device: torch.device) -> Tensor:
+    """Which blocks hold a token outside the video: text or extra.
+
+    Args:
+        layout: Which token is which.
+        side: Block side, tokens.
+        device: Where the result is needed.
+
+    Returns:
+        bool [ceil(tokens / side)]. A shared tensor: do not write to it.
+    """
+    outside = torch.ones(layout.tokens, dtype=torch.bool)
+    outside[layout.video] = False
+    return pad(outside, (0, -layout.tokens % side)).view(-1, side).any(-1).to(device)
+
+
+def text_blocks(layout: VideoLayout, side: int, device: torch.device) -> Tensor:
+    """Blocks that hold a query or a key outside the video.
+
+    Args:
+        layout: Which token is which.
+        side: Block side, tokens.
+        device: Where the result is needed.
+
+    Returns:
+        bool [rows, columns].
+    """
+    outside = outside_video(layout, side, device)
+    return outside[:, None] | outside

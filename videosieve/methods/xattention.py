@@ -1,0 +1,138 @@
+"""XAttention: estimate block mass from antidiagonals, keep the fewest key blocks that hold most of it.
+
+Xu et al., "XAttention: Block Sparse Attention with Antidiagonal Scoring", arXiv:2503.16428, Algorithm 1.
+
+Deviations: tokens past the end never enter the estimate (the authors' non-causal code gives padded keys a score of 0);
+masses are summed in fp32; every batch element has its own mask; no key block is kept for its place alone unless
+`keep_first` asks for it. The paper's programme for thresholds per head is unpublished: xattention_profile.py fits them
+by recall instead. All deviations: docs/methods/xattention.md.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.kernels import antidiagonal_scores
+from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.selection import block_side, check_block, check_share, check_table, sum_blocks, top_p
+
+SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
+"""Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class XAttention(Method):
+    """Block-sparse attention with antidiagonal scoring.
+
+    Attributes:
+        threshold: Share of the estimated mass to keep per query block, in (0, 1]. The paper's τ.
+        stride: Side of the cells whose antidiagonal is scored, tokens; must divide the block. The paper's S.
+        head_thresholds: A threshold for every layer and head, [layers][heads], in place of `threshold`; as
+            `xattention_profile.thresholds` fits them. None uses `threshold` for all.
+        keep_first: Whether every query also sees the first key block, as in the authors' non-causal code.
+        causal: No query sees a key behind it; the first and the diagonal block are kept, and counted first.
+        block: Block side, tokens; None takes 128, or 64 below 16,384 tokens. The paper's B.
+    """
+
+    name: ClassVar[str] = "xattention"
+
+    threshold: float = 0.9
+    stride: int = 8
+    head_thresholds: tuple[tuple[float, ...], ...] | None = None
+    keep_first: bool = False
+    causal: bool = False
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        check_share("threshold", self.threshold, "the share of estimated mass to keep per query block")
+        check_stride(self.stride, self.block)
+        if self.head_thresholds is not None:
+            object.__setattr__(self, "head_thresholds", tuple(map(tuple, self.head_thresholds)))
+            for value in (value for row in self.head_thresholds for value in row):
+                check_share("head_thresholds", value, "a table of shares of estimated mass")
+
+    @property
+    def is_causal(self) -> bool:
+        return self.causal
+
+    def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
+        """Algorithm 1: score antidiagonals, softmax, sum to blocks, keep the fewest that hold the threshold."""
+        side = block_side(self.block, call.tokens)
+        mass = antidiagonal_mass(call, self.stride, side, causal=self.causal)
+        first = _first_and_diagonal(mass) if self.causal else None
+        keep = top_p(mass, self._threshold(call), first)
+        if self.keep_first:
+            keep[..., 0] = True
+        if self.causal:
+            keep = keep.tril()
+        mask = BlockMask(keep, BlockSize(side, side), call.tokens)
+        return Selection(mask, causal=self.causal), state
+
+    def _threshold(self, call: AttentionCall) -> float | Tensor:
+        if self.head_thresholds is None:
+            return self.threshold
+        check_table("head_thresholds", self.head_thresholds, call.site.layers, call.heads)
+        row = self.head_thresholds[call.site.layer]
+        return torch.tensor(row, dtype=torch.float64, device=call.q.device).unsqueeze(-1)
+
+
+def check_stride(stride: int, block: int | None) -> None:
+    """Raise a RecipeError unless the stride divides the block side, 64 and 128 where that is None."""
+    check_block(block)
+    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1 or (block or 64) % stride:
+        raise RecipeError(
+            f"stride is a number of tokens that divides the block side (64 and 128 where block is None), "
+            f"got {stride=} and {block=}; the paper uses 4, 8 and 16"
+        )
+
+
+def antidiagonal_mass(call: AttentionCall, stride: int, side: int, *, causal: bool = False) -> Tensor:
+    """Softmax mass of every block, estimated from one antidiagonal per stride × stride cell.
+
+    Args:
+        call: The attention call.
+        stride: Cell side, tokens; divides `side`.
+        side: Block side, tokens.
+        causal: Whether cells above the diagonal have no mass.
+
+    Returns:
+        fp32 [batch, heads, rows, columns], in cells: a row adds up to its query tokens ÷ stride.
+    """
+    at_once = SCORES_AT_ONCE.get(call.q.device.type, 2**25) * stride**2
+    queries = max(at_once // (call.batch * call.heads * call.tokens) // side, 1) * side
+    parts = []
+    for start in range(0, call.tokens, queries):
+        q = call.q[:, :, start : start + queries]
+        scores = antidiagonal_scores(q, call.k, stride, scale=call.scale)
+        _correct_edges(scores, q, call.k, stride, call.scale)
+        if causal:
+            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1 + start // stride)
+            scores.masked_fill_(ahead, -torch.inf)
+        weights = scores.softmax(-1)
+        if q.shape[2] % stride:
+            weights[..., -1, :] *= q.shape[2] % stride / stride
+        parts.append(sum_blocks(weights, side // stride, side // stride))
+    return torch.cat(parts, -2)
+
+
+def _correct_edges(scores: Tensor, q: Tensor, k: Tensor, stride: int, scale: float) -> None:
+    """Partial last cells: means over the pairs that exist, and weight by the keys that exist."""
+    query_rest, key_rest = q.shape[2] % stride, k.shape[2] % stride
+    if query_rest:
+        scores[..., -1, :] *= stride / query_rest
+    if key_rest:
+        scores[..., -1] *= stride / key_rest
+        if query_rest:  # their antidiagonal may be empty: the mean over all pairs of the cell
+            means = (x[:, :, -rest:].to(scores.dtype).mean(2) for x, rest in ((q, query_rest), (k, key_rest)))
+            scores[..., -1, -1] = scale * torch.stack(list(means)).prod(0).sum(-1)
+        scores[..., -1] += torch.tensor(key_rest / stride).log().item()
+
+
+def _first_and_diagonal(mass: Tensor) -> Tensor:
+    blocks = torch.arange(mass.shape[-1], device=mass.device)
+    return (blocks == 0) | (blocks == blocks[:, None])

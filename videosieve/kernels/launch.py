@@ -56,6 +56,10 @@ class LaunchTable:
         """(architecture, key, launch) of every row."""
         return ((row[0], row[1:], launch) for row, launch in self.rows.items())
 
+    def knows(self, arch: int, *key: int) -> bool:
+        """Whether `find` would find a row."""
+        return bool(self._architectures(arch, key))
+
     def find(self, arch: int, *key: int) -> Launch:
         """The row of the newest architecture in the table that is not newer than the device.
 
@@ -69,8 +73,11 @@ class LaunchTable:
         Raises:
             BackendError: No row fits.
         """
-        able = [row[0] for row in self.rows if row[0] <= arch and row[1:] == key]
+        able = self._architectures(arch, key)
         if not able:
             known = sorted({row[1:] for row in self.rows if row[0] <= arch})
             raise BackendError(f"{self.op} has no launch for sm{arch} and {key}; there are {known}")
         return self.rows[(max(able), *key)]
+
+    def _architectures(self, arch: int, key: tuple[int, ...]) -> list[int]:
+        return [row[0] for row in self.rows if row[0] <= arch and row[1:] == key]

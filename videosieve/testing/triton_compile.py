@@ -93,8 +93,8 @@ def compile_for(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    signature, constants, attributes = _specialize(kernel, arguments)
-    source = ASTSource(kernel, signature, constants, attributes)
+    special = _Specialization(kernel, arguments)
+    source = ASTSource(kernel, special.signature, special.constants, special.attributes)
     options = {"num_warps": num_warps, "num_stages": num_stages, **COMPILER_OPTIONS}
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     with tempfile.TemporaryDirectory() as folder:
@@ -113,27 +113,31 @@ def compile_for(
     )
 
 
-def _specialize(
-    kernel: Any, arguments: Mapping[str, Any]
-) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int, ...], list[list[Any]]]]:
-    """Signature, constants and attributes in Triton's terms."""
-    missing = {p.name for p in kernel.params} ^ set(arguments)
-    if missing:
-        raise ValueError(
-            f"{kernel.__name__} and its arguments must have the same names, these differ: {missing}"
-        )
-    signature: dict[str, str] = {}
-    constants: dict[str, Any] = {}
-    attributes: dict[tuple[int, ...], list[list[Any]]] = {}
-    for position, parameter in enumerate(kernel.params):
-        value = arguments[parameter.name]
-        if parameter.is_constexpr or value is None or (type(value) is int and value == 1):
-            signature[parameter.name], constants[parameter.name] = "constexpr", value
-            continue
-        signature[parameter.name] = _type_of(value)
-        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % ALIGNMENT == 0):
-            attributes[position,] = [["tt.divisibility", ALIGNMENT]]
-    return signature, constants, attributes
+class _Specialization:
+    """Signature, constants and attributes in Triton's terms; values inside tuples have a path of two positions."""
+
+    def __init__(self, kernel: Any, arguments: Mapping[str, Any]) -> None:
+        differ = {parameter.name for parameter in kernel.params} ^ set(arguments)
+        if differ:
+            raise ValueError(
+                f"{kernel.__name__} and its arguments must have the same names, these differ: {differ}"
+            )
+        self.constants: dict[tuple[int, ...], Any] = {}
+        self.attributes: dict[tuple[int, ...], list[list[Any]]] = {}
+        self.signature = {
+            parameter.name: self._type(arguments[parameter.name], (position,), parameter.is_constexpr)
+            for position, parameter in enumerate(kernel.params)
+        }
+
+    def _type(self, value: Any, path: tuple[int, ...], constant: bool = False) -> Any:
+        if constant or value is None or (type(value) is int and value == 1):
+            self.constants[path] = value
+            return "constexpr"
+        if isinstance(value, tuple):
+            return tuple(self._type(inner, (*path, i)) for i, inner in enumerate(value))
+        if isinstance(value, torch.Tensor) or (type(value) is int and value % ALIGNMENT == 0):
+            self.attributes[path] = [["tt.divisibility", ALIGNMENT]]
+        return _type_of(value)
 
 
 def _type_of(value: Any) -> str:

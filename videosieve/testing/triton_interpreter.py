@@ -24,13 +24,11 @@ from typing import Any
 from videosieve import kernels
 
 
-def kernel_modules() -> list[ModuleType]:
-    """Every module of videosieve that holds Triton kernels: files named `triton*.py` in an op's folder."""
-    return [
-        importlib.import_module(found.name)
-        for found in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}.")
-        if found.name.rsplit(".", 1)[1].startswith("triton") and found.name.count(".") > 2
-    ]
+def import_kernels() -> None:
+    """Import every module of videosieve that holds Triton kernels: files named `triton*.py` in an op's folder."""
+    for found in pkgutil.walk_packages(kernels.__path__, f"{kernels.__name__}."):
+        if found.name.rsplit(".", 1)[1].startswith("triton") and found.name.count(".") > 2:
+            importlib.import_module(found.name)
 
 
 @contextmanager
@@ -48,9 +46,12 @@ def interpreted(*modules: ModuleType) -> Iterator[None]:
     if knobs.runtime.interpret:  # nested, or the whole process interprets
         yield
         return
-    language = [module for name, module in sys.modules.items() if name.startswith("triton.language")]
+    import_kernels()
+    ours = [
+        module for name, module in sys.modules.items() if name.startswith(("triton.language", "videosieve."))
+    ]
     with ExitStack() as undo:
-        for owner in [*kernel_modules(), *modules, *language, tl.tensor]:
+        for owner in [*ours, *modules, tl.tensor]:
             undo.callback(_restore, owner, dict(vars(owner)))
             _exchange(owner)
         undo.enter_context(knobs.runtime.scope())

@@ -1,0 +1,68 @@
+"""QK-norm, rotary positions and token order in one pass: documentation, checks, dispatch."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+from videosieve.kernels.dispatch import Implementation, anything, choose
+from videosieve.kernels.norm_rope import reference
+from videosieve.kernels.norm_rope.streams import NormRope, Stream
+from videosieve.kernels.triton_support import lazily
+
+_TRITON = "videosieve.kernels.norm_rope.triton"
+
+IMPLEMENTATIONS = (
+    Implementation("triton", lazily("videosieve.kernels.norm_rope.launch", "refuse"), lazily(_TRITON, "norm_rope")),
+    Implementation("reference", anything, reference.norm_rope),
+)  # fmt: skip
+
+
+def norm_rope(
+    streams: Sequence[Stream],
+    *,
+    order: Tensor | None = None,
+    heads: Tensor | None = None,
+    fp8: bool = False,
+    backend: str | None = None,
+) -> NormRope:
+    """Normalise q and k, rotate them by their positions, join the streams: one read and one write of q and k.
+
+    Statistics, factors and rotation are computed in fp32 and rounded once; models that round between the steps differ
+    from it by those roundings.
+
+    Args:
+        streams: Stretches of the sequence, in sequence order: [text, video] for CogVideoX, [video, text] for
+            HunyuanVideo, [video] for Wan. They share batch, heads, head_dim, dtype and device.
+        order: Token order of the result, as for `reorder_tokens`: int64 gather index [tokens], or
+            [batch|1, heads|1, tokens] for an order per head. It must be a permutation. None keeps the order.
+        heads: bool [batch|1, heads]; heads whose tokens are put in order. None means all.
+        fp8: Whether to return q and k in float8_e4m3fn as well, with one scale per token and head. Not one per block of
+            tokens: with an order, the tokens of a block come from far apart.
+        backend: Implementation to use; None takes the fastest that can run the call.
+
+    Returns:
+        q and k of all tokens.
+
+    Raises:
+        ShapeError: Streams do not fit together, or the order does not fit them.
+        BackendError: No implementation, or not the one asked for, can run the call.
+    """
+    _check(streams, order, heads)
+    chosen = choose("norm_rope", IMPLEMENTATIONS, backend, streams, order, heads, fp8)
+    return chosen.run(streams, order, heads, fp8)
+
+
+def _check(streams: Sequence[Stream], order: Tensor | None, heads: Tensor | None) -> None:
+    if not streams:
+        raise ShapeError("norm_rope needs at least one stream, got none")
+    shapes = {(s.q.shape[0], s.q.shape[1], s.q.shape[3], s.q.dtype, s.q.device) for s in streams}
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"streams must share batch, heads, head_dim, dtype and device, got {sorted(map(str, shapes))}"
+        )
+    tokens = sum(s.q.shape[2] for s in streams)
+    if order is not None and (order.ndim not in (1, 3) or order.shape[-1] != tokens):
+        raise ShapeError(f"order must be [{tokens}] or [batch, heads, {tokens}], got {list(order.shape)}")
+    if heads is not None and order is None:
+        raise ShapeError("heads says which heads the order is for, so it needs an order; got none")

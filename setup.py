@@ -25,9 +25,6 @@ class BuildNative(build_ext):
     def get_ext_filename(self, fullname: str) -> str:
         return f"{fullname.replace('.', '/')}.so"
 
-    def get_export_symbols(self, ext: Extension) -> list[str]:
-        return []
-
     def build_extension(self, ext: Extension) -> None:
         x86 = platform.machine().lower() in ("x86_64", "amd64")
         objects = []

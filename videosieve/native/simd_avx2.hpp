@@ -43,6 +43,16 @@ struct Simd {
         return _mm256_andnot_ps(tiny, y);
     }
 
+    // out[j][i] = in[i][j] · factor[j] for i and j below 4.
+    static void transpose(const float* const in[4], float* const out[4], const float factor[4]) {
+        __m128 a = _mm_loadu_ps(in[0]), b = _mm_loadu_ps(in[1]), c = _mm_loadu_ps(in[2]), d = _mm_loadu_ps(in[3]);
+        _MM_TRANSPOSE4_PS(a, b, c, d);
+        _mm_storeu_ps(out[0], _mm_mul_ps(a, _mm_set1_ps(factor[0])));
+        _mm_storeu_ps(out[1], _mm_mul_ps(b, _mm_set1_ps(factor[1])));
+        _mm_storeu_ps(out[2], _mm_mul_ps(c, _mm_set1_ps(factor[2])));
+        _mm_storeu_ps(out[3], _mm_mul_ps(d, _mm_set1_ps(factor[3])));
+    }
+
     static Vector load_half(const uint16_t* p) {
         return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
     }

@@ -42,6 +42,18 @@ struct Simd {
         return vbslq_f32(tiny, zero(), y);
     }
 
+    // out[j][i] = in[i][j] · factor[j] for i and j below 4.
+    static void transpose(const float* const in[4], float* const out[4], const float factor[4]) {
+        const float32x4x2_t ab = vtrnq_f32(vld1q_f32(in[0]), vld1q_f32(in[1]));
+        const float32x4x2_t cd = vtrnq_f32(vld1q_f32(in[2]), vld1q_f32(in[3]));
+        for (int half = 0; half < 2; ++half) {
+            const Vector low = vcombine_f32(vget_low_f32(ab.val[half]), vget_low_f32(cd.val[half]));
+            const Vector high = vcombine_f32(vget_high_f32(ab.val[half]), vget_high_f32(cd.val[half]));
+            vst1q_f32(out[half], vmulq_n_f32(low, factor[half]));
+            vst1q_f32(out[half + 2], vmulq_n_f32(high, factor[half + 2]));
+        }
+    }
+
     static Vector load_half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
     static Vector load_bfloat(const uint16_t* p) {
         return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16));

@@ -55,6 +55,12 @@ struct Simd {
         return each([&](int i) { return exp2_of_one(x.at[i]); });
     }
 
+    // out[j][i] = in[i][j] · factor[j] for i and j below 4.
+    static void transpose(const float* const in[4], float* const out[4], const float factor[4]) {
+        for (int j = 0; j < 4; ++j)
+            for (int i = 0; i < 4; ++i) out[j][i] = in[i][j] * factor[j];
+    }
+
     static Vector load_half(const uint16_t* p) {
         return each([=](int i) { return float_of_half(p[i]); });
     }

@@ -19,6 +19,7 @@ template <class S, int Rows, int Vectors, bool RowsAdjacent>
 inline __attribute__((always_inline)) void multiply_tile(
     Tile<S, Rows, Vectors>& tile, const float* a, int64_t stride, const float* b, int64_t steps) {
     const int64_t row_stride = RowsAdjacent ? 1 : stride, step_stride = RowsAdjacent ? stride : 1;
+#pragma GCC unroll 4
     for (int64_t step = 0; step < steps; ++step) {
         typename S::Vector panel[Vectors];
         for (int j = 0; j < Vectors; ++j) panel[j] = S::load(b + (step * Vectors + j) * S::lanes);
@@ -38,21 +39,12 @@ inline __attribute__((always_inline)) Tile<S, Rows, Vectors> zero_tile() {
     return tile;
 }
 
-// Calls work<R>(first) for rows [0, count) in tiles of Rows and one smaller tile at the end.
+// Calls work<R>(first) for the rows from `first` to `count`, all with R = Rows but the last, which may be smaller.
 template <int Rows, class Work>
-inline __attribute__((always_inline)) void for_row_tiles(int64_t count, const Work& work) {
-    int64_t first = 0;
+inline __attribute__((always_inline)) void for_row_tiles(int64_t count, const Work& work, int64_t first = 0) {
     for (; first + Rows <= count; first += Rows) work.template operator()<Rows>(first);
-    switch (count - first) {
-        case 7: if constexpr (Rows > 7) work.template operator()<7>(first); break;
-        case 6: if constexpr (Rows > 6) work.template operator()<6>(first); break;
-        case 5: if constexpr (Rows > 5) work.template operator()<5>(first); break;
-        case 4: if constexpr (Rows > 4) work.template operator()<4>(first); break;
-        case 3: if constexpr (Rows > 3) work.template operator()<3>(first); break;
-        case 2: if constexpr (Rows > 2) work.template operator()<2>(first); break;
-        case 1: work.template operator()<1>(first); break;
-        default: break;
-    }
+    if constexpr (Rows > 1)
+        if (first < count) for_row_tiles<Rows / 2>(count, work, first);
 }
 
 }  // namespace

@@ -13,7 +13,8 @@ from videosieve.testing.factories import band_mask, make_qkv, random_mask, rando
 from videosieve.testing.oracles import pairs_oracle
 from videosieve.testing.tolerances import assert_attention
 
-BACKENDS = [i.name for i in IMPLEMENTATIONS if i.name != "native" or refuse_library() is None]
+ON_CPU = {"cpu", "reference"} | ({"native"} if refuse_library() is None else set())
+BACKENDS = [i.name for i in IMPLEMENTATIONS if i.name in ON_CPU]
 RAGGED = [name for name in BACKENDS if name != "cpu"]
 BLOCKS = [
     BlockSize(16, 16),

@@ -20,11 +20,13 @@ class Implementation:
         name: "reference", "cpu", "triton", …
         refuse: Takes the op's arguments; a sentence why it cannot run them, or None.
         run: Computes the op.
+        automatic: Whether it may be taken unasked; otherwise only by name.
     """
 
     name: str
     refuse: Callable[..., str | None]
     run: Callable[..., Any]
+    automatic: bool = True
 
 
 def choose(
@@ -47,19 +49,18 @@ def choose(
     names = [implementation.name for implementation in implementations]
     if backend is not None and backend not in names:
         raise BackendError(f"{op} has no backend {backend!r}; there are {', '.join(names)}")
-    refusals = {i.name: i.refuse(*args) for i in implementations}
-    able = [i for i in implementations if refusals[i.name] is None]
-    if backend is not None:
-        if refusals[backend] is not None:
-            others = ", ".join(i.name for i in able) or "none"
-            raise BackendError(
-                f"{backend} cannot run this {op}: {refusals[backend]}. Backends that can: {others}"
-            )
-        return next(i for i in able if i.name == backend)
-    if not able:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals.items())
-        raise BackendError(f"no backend can run this {op}: {reasons}")
-    return able[0]
+    wanted = [i for i in implementations if i.name == backend or (backend is None and i.automatic)]
+    reasons = {}
+    for implementation in wanted:
+        reason = implementation.refuse(*args)
+        if reason is None:
+            return implementation
+        reasons[implementation.name] = reason
+    if backend is None:
+        text = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BackendError(f"no backend can run this {op}: {text}")
+    others = ", ".join(i.name for i in implementations if i.refuse(*args) is None) or "none"
+    raise BackendError(f"{backend} cannot run this {op}: {reasons[backend]}. Backends that can: {others}")
 
 
 def anything(*_args: Any) -> str | None:

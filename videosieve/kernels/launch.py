@@ -15,7 +15,7 @@ from videosieve.errors import BackendError
 SHARED_MEMORY = {80: 166912, 86: 101376, 90: 232448, 100: 232448, 120: 101376}
 
 # What every launch passes to the compiler: a·b + c in one rounding, as Triton did by default up to 3.9.
-COMPILER_OPTIONS = {"enable_fp_fusion": True}
+COMPILER_OPTIONS: dict[str, Any] = {"enable_fp_fusion": True}
 
 
 @dataclass(frozen=True, slots=True)

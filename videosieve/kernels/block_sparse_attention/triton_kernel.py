@@ -1,0 +1,303 @@
+"""Block-sparse attention in Triton: one program attends one tile of queries to the kept key blocks, listed one by one.
+
+Names as in FlashAttention: BM queries × BN keys per step, online softmax in base 2 (Dao et al., arXiv:2205.14135).
+The values of a head are cut into two powers of two, D1 + D2, so that a head_dim of 96 costs 64 + 32 columns, not 128.
+"""
+
+import triton
+import triton.language as tl
+
+LN2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def online_softmax_update(scores, factor, pivot, total):
+    """Fold a tile of scores into the running softmax: weights, share that the old sums keep, new pivot, new total.
+
+    `factor` is positive and turns scores into exponents of two. Every tile holds a valid key, so the pivot is finite.
+    """
+    new_pivot = tl.maximum(pivot, tl.max(scores, 1) * factor)
+    weights = tl.exp2(scores * factor - new_pivot[:, None])
+    kept = tl.exp2(pivot - new_pivot)
+    return weights, kept, new_pivot, total * kept + tl.sum(weights, 1)
+
+
+@triton.jit
+def token_pointers(base, stride, start, valid, order, COUNT: tl.constexpr, ORDERED: tl.constexpr):
+    """[COUNT, 1] pointers to the tokens at places start … of the sequence, wherever `order` says they lie."""
+    places = tl.arange(0, COUNT)
+    if ORDERED:
+        rows = tl.load(order + start + places, mask=valid, other=0)
+        return base + rows.to(tl.int64)[:, None] * stride
+    return base + start.to(tl.int64) * stride + (places * stride)[:, None]
+
+
+@triton.jit
+def load_values(tokens, valid, FIRST: tl.constexpr, D: tl.constexpr, MASKED: tl.constexpr):
+    """[tokens, D] values from column FIRST on; tokens that are not valid are zeros, where MASKED."""
+    pointers = tokens + (FIRST + tl.arange(0, D))[None, :]
+    if MASKED:
+        return tl.load(pointers, mask=valid[:, None], other=0.0)
+    return tl.load(pointers)
+
+
+@triton.jit
+def attend_tile(
+    state,
+    query,
+    key,
+    start,
+    stop,
+    factor,
+    BN: tl.constexpr,
+    D1: tl.constexpr,
+    D2: tl.constexpr,
+    MASKED: tl.constexpr,
+    ORDERED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Fold keys start … start + BN − 1, where MASKED only those before `stop`, into (acc1, acc2, pivot, total)."""
+    acc1, acc2, pivot, total = state
+    q1, q2 = query
+    k, k_stride, v, v_stride, order = key
+    valid = start + tl.arange(0, BN) < stop
+    k_tokens = token_pointers(k, k_stride, start, valid, order, BN, ORDERED)
+    k1 = load_values(k_tokens, valid, 0, D1, MASKED)
+    scores = tl.dot(q1, k1.T, input_precision=PRECISION)  # [BM, BN] scores
+    if D2 > 0:
+        k2 = load_values(k_tokens, valid, D1, D2, MASKED)
+        scores = tl.dot(q2, k2.T, scores, input_precision=PRECISION)
+    if MASKED:
+        scores = tl.where(valid[None, :], scores, -float("inf"))
+    weights, kept, pivot, total = online_softmax_update(scores, factor, pivot, total)
+    v_tokens = token_pointers(v, v_stride, start, valid, order, BN, ORDERED)
+    v1 = load_values(v_tokens, valid, 0, D1, MASKED)
+    weights = weights.to(v1.dtype)
+    acc1 = tl.dot(weights, v1, acc1 * kept[:, None], input_precision=PRECISION)
+    if D2 > 0:
+        v2 = load_values(v_tokens, valid, D1, D2, MASKED)
+        acc2 = tl.dot(weights, v2, acc2 * kept[:, None], input_precision=PRECISION)
+    return acc1, acc2, pivot, total
+
+
+@triton.jit
+def attend_uniform(
+    state,
+    query,
+    key,
+    kept,
+    count,
+    keys,
+    columns,
+    k_scales,
+    factor,
+    BN: tl.constexpr,
+    D1: tl.constexpr,
+    D2: tl.constexpr,
+    SIDE: tl.constexpr,
+    WHOLE_KEYS: tl.constexpr,
+    ORDERED: tl.constexpr,
+    SCALED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """All kept blocks of SIDE keys. Only the last block of the sequence may be partial; it comes last in the list."""
+    TILES: tl.constexpr = SIDE // BN
+    TAIL: tl.constexpr = min(BN, 32)  # narrow, so that this loop does not set the registers of the other
+    whole = count
+    if not WHOLE_KEYS:
+        last = tl.load(kept + tl.maximum(count - 1, 0), mask=count > 0, other=0)
+        whole = tl.where((count > 0) & (last == columns - 1), count - 1, count)
+    for step in tl.range(0, whole * TILES):
+        block = tl.load(kept + step // TILES)
+        start = block * SIDE + (step % TILES) * BN
+        tile_factor = factor
+        if SCALED:
+            tile_factor = factor * tl.load(k_scales + block)
+        state = attend_tile(
+            state, query, key, start, keys, tile_factor, BN, D1, D2, False, ORDERED, PRECISION
+        )
+    if not WHOLE_KEYS:
+        tile_factor = factor
+        if SCALED:
+            tile_factor = factor * tl.load(k_scales + columns - 1)
+        first = tl.where(whole < count, (columns - 1) * SIDE, keys)
+        for step in tl.range(0, (keys - first + TAIL - 1) // TAIL, num_stages=1):
+            start = first + step * TAIL
+            state = attend_tile(
+                state, query, key, start, keys, tile_factor, TAIL, D1, D2, True, ORDERED, PRECISION
+            )
+    return state
+
+
+@triton.jit
+def attend_ragged(
+    state,
+    query,
+    key,
+    kept,
+    steps,
+    offsets,
+    factor,
+    BN: tl.constexpr,
+    D1: tl.constexpr,
+    D2: tl.constexpr,
+    ORDERED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """All kept blocks, each above zero keys, in `steps` tiles: one loop, so that loads run ahead across blocks."""
+    place = 0
+    block = tl.load(kept, mask=steps > 0, other=0)
+    start, stop = tl.load(offsets + block), tl.load(offsets + block + 1)
+    for step in tl.range(0, steps):
+        state = attend_tile(state, query, key, start, stop, factor, BN, D1, D2, True, ORDERED, PRECISION)
+        start += BN
+        done = (start >= stop) & (step + 1 < steps)
+        place += done.to(tl.int32)
+        block = tl.load(kept + place, mask=done, other=0)
+        start = tl.where(done, tl.load(offsets + block), start)
+        stop = tl.where(done, tl.load(offsets + block + 1), stop)
+    return state
+
+
+@triton.jit
+def store_tile(state, out_tokens, lse_tokens, stored, D1: tl.constexpr, D2: tl.constexpr):
+    """Write output and LSE of a tile; a row without keys gets zeros and −inf."""
+    acc1, acc2, pivot, total = state
+    empty = total == 0.0
+    divisor = tl.where(empty, 1.0, total)[:, None]
+    lse = tl.where(empty, -float("inf"), (pivot + tl.log2(tl.where(empty, 1.0, total))) * LN2)
+    tl.store(lse_tokens, lse[:, None], mask=stored[:, None])
+    values = out_tokens.dtype.element_ty
+    tl.store(out_tokens + tl.arange(0, D1)[None, :], (acc1 / divisor).to(values), mask=stored[:, None])
+    if D2 > 0:
+        second = out_tokens + (D1 + tl.arange(0, D2))[None, :]
+        tl.store(second, (acc2 / divisor).to(values), mask=stored[:, None])
+
+
+@triton.jit
+def attend_blocks(
+    q,
+    k,
+    v,
+    out,
+    lse,
+    indices,
+    counts,
+    jobs,
+    tile_rows,
+    tile_starts,
+    query_offsets,
+    key_offsets,
+    query_order,
+    key_order,
+    q_scales,
+    k_scales,
+    factor,
+    heads,
+    queries,
+    keys,
+    rows,
+    columns,
+    tiles,
+    q_strides,
+    k_strides,
+    v_strides,
+    out_strides,
+    mask_lanes,
+    query_order_lanes,
+    key_order_lanes,
+    D1: tl.constexpr,
+    D2: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    QUERY_SIDE: tl.constexpr,
+    KEY_SIDE: tl.constexpr,
+    WHOLE_KEYS: tl.constexpr,
+    RAGGED: tl.constexpr,
+    QUERY_ORDERED: tl.constexpr,
+    KEY_ORDERED: tl.constexpr,
+    SCALED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Attention of one query tile; `work.py` makes the lists, `triton.py` the other arguments.
+
+    Strides are (batch, head, token) in values; lanes are (batch, head) strides of lists, 0 where an axis is shared.
+    """
+    job = tl.load(jobs + tl.program_id(0))
+    lane, tile = job // tiles, job % tiles
+    batch, head = (lane // heads).to(tl.int64), (lane % heads).to(tl.int64)
+    mask_lane = batch * mask_lanes[0] + head * mask_lanes[1]
+    if RAGGED:
+        row = tl.load(tile_rows + mask_lane * tiles + tile)
+        start = tl.load(tile_starts + mask_lane * tiles + tile)
+        stop = tl.load(query_offsets + mask_lane * (rows + 1) + row + 1)
+    else:
+        row = tile // (QUERY_SIDE // BM)
+        start = tile * BM
+        stop = queries
+    if start >= stop:  # ragged: a tile that this head does not fill; uniform: past the end of a partial block
+        return
+    stored = start + tl.arange(0, BM) < stop
+    if QUERY_ORDERED:
+        query_order += (batch * query_order_lanes[0] + head * query_order_lanes[1]) * queries
+    if KEY_ORDERED:
+        key_order += (batch * key_order_lanes[0] + head * key_order_lanes[1]) * keys
+    q += batch * q_strides[0] + head * q_strides[1]
+    k += batch * k_strides[0] + head * k_strides[1]
+    v += batch * v_strides[0] + head * v_strides[1]
+    out += batch * out_strides[0] + head * out_strides[1]
+    lse += lane.to(tl.int64) * queries
+    q_tokens = token_pointers(q, q_strides[2], start, stored, query_order, BM, QUERY_ORDERED)
+    q1 = load_values(q_tokens, stored, 0, D1, True)
+    q2 = q1
+    if D2 > 0:
+        q2 = load_values(q_tokens, stored, D1, D2, True)
+    kept = indices + (mask_lane * rows + row) * columns
+    count = tl.load(counts + mask_lane * rows + row)
+    if SCALED:
+        factor *= tl.load(q_scales + lane.to(tl.int64) * rows + row)
+        k_scales += lane.to(tl.int64) * columns
+    key = k, k_strides[2], v, v_strides[2], key_order
+    acc1 = tl.zeros((BM, D1), tl.float32)
+    acc2 = tl.zeros((BM, D2 if D2 > 0 else D1), tl.float32)
+    state = acc1, acc2, tl.full((BM,), -float("inf"), tl.float32), tl.zeros((BM,), tl.float32)
+    if RAGGED:
+        key_offsets += mask_lane * (columns + 1)
+        state = attend_ragged(
+            state, (q1, q2), key, kept, count, key_offsets, factor, BN, D1, D2, KEY_ORDERED, PRECISION
+        )
+    else:
+        state = attend_uniform(
+            state, (q1, q2), key, kept, count, keys, columns, k_scales, factor, BN, D1, D2,
+            KEY_SIDE, WHOLE_KEYS, KEY_ORDERED, SCALED, PRECISION,
+        )  # fmt: skip
+    out_tokens = token_pointers(out, out_strides[2], start, stored, query_order, BM, QUERY_ORDERED)
+    lse_tokens = token_pointers(lse, 1, start, stored, query_order, BM, QUERY_ORDERED)
+    store_tile(state, out_tokens, lse_tokens, stored, D1, D2)
+
+
+@triton.jit
+def list_kept_blocks(
+    keep, sizes, indices, counts, rows, columns, BN: tl.constexpr, SIZED: tl.constexpr, CHUNK: tl.constexpr
+):
+    """Compact one row of a mask: numbers of the kept blocks, ascending, and how many.
+
+    SIZED: empty blocks are left out, and the count is that of the tiles of BN keys that the kept blocks fill.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    listed, tiles = 0, 0
+    for first in tl.range(0, columns, CHUNK):
+        block = first + tl.arange(0, CHUNK)
+        inside = block < columns
+        kept = tl.load(keep + row * columns + block, mask=inside, other=0) != 0
+        if SIZED:
+            size = tl.load(sizes + (row // rows) * columns + block, mask=inside, other=0)
+            kept &= size > 0
+            tiles += tl.sum(tl.where(kept, (size + BN - 1) // BN, 0))
+        place = listed + tl.cumsum(kept.to(tl.int32), 0) - 1
+        tl.store(indices + row * columns + place, block, mask=kept)
+        listed += tl.sum(kept.to(tl.int32))
+    if SIZED:
+        tl.store(counts + row, tiles)
+    else:
+        tl.store(counts + row, listed)

@@ -62,17 +62,13 @@ class AdaSpa(Method):
         check_share("density", self.density, "the share of the video's key blocks that a query block keeps")
         check_share("recall_split", self.recall_split, "the recall above which a head counts as high")
         check_block(self.block)
-        object.__setattr__(self, "search_steps", tuple(self.search_steps))
-        for step in self.search_steps:
-            if (
-                isinstance(step, bool)
-                or not isinstance(step, int | float)
-                or not 0 <= step <= (1 if isinstance(step, float) else step)
-            ):
-                raise RecipeError(
-                    f"search_steps are fractions of all steps in [0.0, 1.0] or steps as ints >= 0, "
-                    f"got {self.search_steps}; write a step without a decimal point"
-                )
+        steps = self.search_steps
+        if not isinstance(steps, tuple | list) or not all(map(_is_step, steps)):
+            raise RecipeError(
+                f"search_steps are fractions of all steps in [0.0, 1.0] or steps as ints >= 0, "
+                f"got search_steps={steps!r}; write a step without a decimal point"
+            )
+        object.__setattr__(self, "search_steps", tuple(steps))
 
     def select(self, call: AttentionCall, state: AdaSpaState | None) -> tuple[Selection, State]:
         """Dense at the first search, else the mask of the last search or of one made now with the cached LSE."""
@@ -150,6 +146,12 @@ def head_densities(recall: Tensor, density: float, split: float) -> Tensor:
     spread = min(density / 2, 1 - density)
     tier = (rank >= heads - count).float() - (rank < count).float()
     return density + spread * tier
+
+
+def _is_step(value: object) -> bool:
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value >= 0
+    return isinstance(value, float) and 0 <= value <= 1
 
 
 def _step(value: float | int, steps: int) -> int:

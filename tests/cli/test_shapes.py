@@ -102,7 +102,8 @@ def test_evaluate_prints_scores_with_intervals_and_writes_them(whole: Path, tmp_
     result = CliRunner(env={"COLUMNS": "160"}).invoke(app, [*words, "--output", str(tmp_path / "scores")])
     assert result.exit_code == 0, result.output
     assert "held out" in result.stdout
-    assert "mask IoU" in result.stdout
+    assert "IoU" in result.stdout
+    assert "±" in result.stdout
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert scores["rows"]["all"]["videos"] == 4
     assert scores["rows"]["held out"]["videos"] == 2

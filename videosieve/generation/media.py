@@ -51,6 +51,17 @@ def check_output(
     return path
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, with its parents; raise an OutputError if that or writing in it is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make {str(folder)!r}: {error.strerror or error}; choose another output"
+        ) from None
+    check_writable(folder)
+
+
 def check_fps(fps: float) -> None:
     """Raise an OutputError unless `fps` is a rate that can be played."""
     if not 0 < fps <= 240:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from videosieve.errors import ModelError, OutputError
+from videosieve.errors import ModelError
 from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.generation.media import make_folder
 from videosieve.report.files import write_text
 from videosieve.report.training import write_sheet
 from videosieve.shapes.evaluate import Evaluation, evaluate, unseen_captions
@@ -155,10 +156,7 @@ def write_scores(scores: Scores, folder: Path) -> list[Path]:
     Raises:
         OutputError: They cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {str(folder)!r}: {error.strerror or error}") from error
+    make_folder(folder)
     table, sheet = folder / "scores.json", folder / "samples.png"
     content = {
         "model": scores.model,

@@ -62,13 +62,15 @@ def evaluate(
 
 
 def _print(scores: "Scores") -> None:
-    columns = ("videos", "colour", "motion", "shape", "size", "all", "mask IoU")
+    columns = ("videos", "colour", "motion", "shape", "size", "all", "IoU")
     table = plain_table("captions", *columns, right=columns)
     for name, row in scores.rows.items():
-        cells = [
-            "–" if key not in row.mean else f"{row.mean[key]:.2f} [{row.low[key]:.2f}, {row.high[key]:.2f}]"
-            for key in ("colour", "motion", "shape", "size", "all", "mask_iou")
-        ]
+        cells = []
+        for key in ("colour", "motion", "shape", "size", "all", "mask_iou"):
+            wide = (
+                max(row.high[key] - row.mean[key], row.mean[key] - row.low[key]) if key in row.mean else 0.0
+            )
+            cells.append(f"{row.mean[key]:.2f} ±{wide:.2f}" if key in row.mean else "–")
         table.add_row(name, str(row.videos), *cells)
     out.print(table)
-    say("shares of objects that are right (all: of videos), with 95 % bootstrap intervals over videos")
+    say("shares of objects that are right (all: of videos), with the wider half of 95 % bootstrap intervals")

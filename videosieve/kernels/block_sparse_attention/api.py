@@ -1,5 +1,7 @@
 """Block-sparse attention: documentation, checks, dispatch."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -61,7 +63,7 @@ def block_sparse_attention(
     _check_shapes(q, k, v, mask)
     _check_order("query_order", query_order, q)
     _check_order("key_order", key_order, k)
-    scale = float(q.shape[-1]) ** -0.5 if scale is None else scale
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     if torch.compiler.is_compiling():
         return _as_one_op(q, k, v, mask, scale, backend, query_order, key_order)
     chosen = choose("block_sparse_attention", IMPLEMENTATIONS, backend, q, k, v, mask, scale)

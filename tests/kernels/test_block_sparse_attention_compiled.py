@@ -1,0 +1,101 @@
+"""The Triton kernel of block-sparse attention, compiled ahead of time at every row of its launch table."""
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from videosieve.block_mask import BlockSize
+from videosieve.kernels.block_sparse_attention import launch as launches
+from videosieve.kernels.block_sparse_attention.launch import TABLE, find_launch
+from videosieve.kernels.block_sparse_attention.triton import Scales, prepare
+from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks, list_kept_blocks
+from videosieve.kernels.block_sparse_attention.work import listing_arguments
+from videosieve.kernels.launch import SHARED_MEMORY, Launch
+from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.testing.factories import make_qkv, random_mask
+from videosieve.testing.triton_compile import compile_for
+from videosieve.testing.triton_interpreter import interpreted
+
+DTYPES = {1: torch.float8_e4m3fn, 2: torch.bfloat16, 4: torch.float32}
+HEADS, TOKENS = (
+    3,
+    400,
+)  # strides and counts of real calls are multiples of 16, as these are; 128 does not divide them
+NEVER_SPILLED = 64  # bytes outside the main loop, once per program: lost beside hundreds of steps
+
+
+def compile_call(arch, head_dim, value_bytes, side, launch=None, *, ragged=False, ordered=False):
+    q, k, v = make_qkv(TOKENS, TOKENS, heads=HEADS, head_dim=head_dim, dtype=torch.bfloat16)
+    mask, scales = random_mask(TOKENS, TOKENS, BlockSize(side, side), 0.5, heads=1), None
+    rows = mask.keep.shape[2]
+    if value_bytes != 2:
+        q, k = q.to(DTYPES[value_bytes]), k.to(DTYPES[value_bytes])
+        v = v.float() if value_bytes == 4 else v
+    if value_bytes == 1:
+        scales = Scales(torch.ones(1, HEADS, rows), torch.ones(1, HEADS, rows))
+    if ragged:
+        offsets = torch.linspace(0, TOKENS, rows + 1).long()[None, None]
+        mask = RaggedBlockMask(mask.keep, offsets, offsets, TOKENS)
+    order = torch.arange(TOKENS) if ordered else None
+    out, lse = torch.empty(q.shape, dtype=v.dtype), torch.empty(q.shape[:-1])
+    with interpreted():  # the lists of kept blocks are made by a kernel as well
+        launch, arguments = prepare(
+            q, k, v, out, lse, mask, 0.125, arch, order, order, scales=scales, launch=launch
+        )
+    options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
+    return compile_for(attend_blocks, arguments, arch, **options)
+
+
+def check_costs(compiled):
+    assert compiled.loop_spills == 0
+    assert compiled.spills <= NEVER_SPILLED
+    assert compiled.shared <= SHARED_MEMORY[compiled.arch]
+    assert compiled.asynchronous_copies
+
+
+ROWS = [(arch, *key) for arch, key, _ in TABLE if arch in (80, 90, 100)]
+
+
+@pytest.mark.parametrize(("arch", "head_dim", "value_bytes", "side"), ROWS, ids=lambda value: str(value))
+def test_a_row_of_the_table_compiles_without_spills_and_fits(arch, head_dim, value_bytes, side):
+    compiled = compile_call(arch, head_dim, value_bytes, side, TABLE.find(arch, head_dim, value_bytes, side))
+    check_costs(compiled)
+    if value_bytes < 4:
+        assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
+
+
+@pytest.mark.parametrize("arch", [80, 90, 100])
+@pytest.mark.parametrize("variant", ["ragged", "ordered", "head_dim 96"])
+def test_other_forms_of_the_kernel_compile_as_well(arch, variant):
+    head_dim = 96 if variant == "head_dim 96" else 128
+    compiled = compile_call(arch, head_dim, 2, 64, ragged=variant == "ragged", ordered=variant == "ordered")
+    check_costs(compiled)
+    assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
+
+
+@pytest.mark.parametrize("sized", [False, True], ids=["uniform", "ragged"])
+def test_the_listing_kernel_compiles(sized):
+    keep = random_mask(32, 16 * 900, BlockSize(16, 16), 0.5).keep
+    sizes = torch.ones(900, dtype=torch.int32) if sized else None
+    indices, counts = (torch.empty(1, dtype=torch.int32) for _ in range(2))
+    compiled = compile_for(list_kept_blocks, listing_arguments(keep, sizes, indices, counts, 64), 80)
+    assert compiled.spills == 0
+
+
+def test_a_launch_never_exceeds_the_block_or_the_device():
+    for arch in (80, 86, 89, 90, 100, 103, 120):
+        for head_dim in (16, 64, 96, 128):
+            for side in (16, 48, 64, 128, 192, 256):
+                launch = find_launch(arch, head_dim, 2, side, side)
+                assert all(side % tile == 0 for tile in launch.tile)
+    small = find_launch(90, 128, 2, 128, 16)
+    assert (small.tile, small.num_warps) == ((128, 16), 4)
+
+
+def test_the_newest_rows_that_fit_are_taken():
+    assert find_launch(90, 96, 2, 256, 128) == TABLE.find(90, 128, 2, 128)
+    assert find_launch(100, 32, 2, 64, 64) == TABLE.find(100, 64, 2, 64)
+    assert find_launch(90, 128, 4, 128, 128) == TABLE.find(80, 128, 4, 64)
+    assert find_launch(89, 64, 1, 128, 128) == Launch((64, 64), 4, 3)
+    assert launches.tile_side(96) == 32

@@ -12,8 +12,9 @@ from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention.work import find_work
 from videosieve.layout import VideoLayout
+from videosieve.methods.base import Selection, TokenOrder, attend_selected
 from videosieve.ragged_mask import RaggedBlockMask
-from videosieve.testing.factories import band_mask, make_qkv, random_mask
+from videosieve.testing.factories import band_mask, make_call, make_qkv, random_mask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention
 from videosieve.testing.triton_interpreter import interpreted
@@ -213,6 +214,20 @@ def test_what_it_cannot_run_is_refused_with_law_and_values(change, message):
     mask = random_mask(75, 75, BlockSize(change.get("side", 16), change.get("side", 16)), 0.5)
     with pytest.raises(BackendError, match=f"triton cannot run this block_sparse_attention: {message}"):
         attend(q, k, v, mask, scale=change.get("scale"))
+
+
+def test_a_method_hands_its_token_orders_to_the_kernel(monkeypatch):
+    """Sparse VideoGen's spatial and temporal heads in one launch, no reordering pass."""
+    call = make_call(VideoLayout.of(3, 5, 5, text_last=9), heads=4, head_dim=32)
+    heads = torch.tensor([[True, False, True, False]])
+    order = TokenOrder(call.layout.token_major_order(), heads)
+    selection = Selection(band_mask(84, BlockSize(16, 16), 16, sink=1), order, order)
+    expected = attend_selected(call, selection, "reference")
+    monkeypatch.setattr(TokenOrder, "apply", None)
+    actual = attend_selected(call, selection, "triton")
+    assert actual.kernel == "triton"
+    torch.testing.assert_close(actual.output, expected.output)
+    torch.testing.assert_close(actual.lse, expected.lse)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import ShapeError
 from videosieve.kernels import block_sparse_attention, reorder_tokens
-from videosieve.kernels.block_sparse_attention import runner
+from videosieve.kernels.block_sparse_attention import TAKE_ORDERS, runner
 from videosieve.layout import inverse_order
 from videosieve.methods.causal import attend_causal
 from videosieve.ragged_mask import RaggedBlockMask
@@ -39,6 +40,13 @@ class TokenOrder:
     def apply(self, x: Tensor) -> Tensor:
         """x [batch, heads, tokens, head_dim] in this order."""
         return reorder_tokens(x, self.order, heads=self.heads)
+
+    def index(self) -> Tensor:
+        """The order as a plain gather index, with heads that keep theirs: int64 [tokens] or [batch|1, heads, tokens]."""
+        if self.heads is None:
+            return self.order
+        places = torch.arange(self.order.shape[-1], device=self.order.device)
+        return torch.where(self.heads.unsqueeze(-1), self.order, places)
 
     def undo(self, x: Tensor) -> Tensor:
         """The inverse of `apply`."""
@@ -127,12 +135,29 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
     if selection.causal:
         return _attend_causal(call, selection, backend)
     queries, keys = selection.query_order, selection.key_order
+    if queries or keys:
+        kernel = runner(call.q, call.k, call.v, selection.mask, backend=backend)
+        if kernel in TAKE_ORDERS:
+            return _attend_in_place(call, selection, kernel)
     q = queries.apply(call.q) if queries else call.q
     k, v = (keys.apply(x) if keys else x for x in (call.k, call.v))
     output, lse = block_sparse_attention(q, k, v, selection.mask, scale=call.scale, backend=backend)
     if queries:
         output, lse = queries.undo(output), queries.undo(lse.unsqueeze(-1)).squeeze(-1)
     return AttentionResult(output, lse, selection.mask, runner(q, k, v, selection.mask, backend=backend))
+
+
+def _attend_in_place(call: AttentionCall, selection: Selection, kernel: str) -> AttentionResult:
+    """The kernel finds every token where it lies: no pass over q, k and v before, none over the output after."""
+    queries, keys = (order and order.index() for order in (selection.query_order, selection.key_order))
+    output, lse = block_sparse_attention(
+        *(call.q, call.k, call.v, selection.mask),
+        scale=call.scale,
+        backend=kernel,
+        query_order=queries,
+        key_order=keys,
+    )
+    return AttentionResult(output, lse, selection.mask, kernel)
 
 
 def _attend_causal(call: AttentionCall, selection: Selection, backend: str | None) -> AttentionResult:

@@ -1,5 +1,10 @@
 """Attention over the kept blocks only."""
 
-from videosieve.kernels.block_sparse_attention.api import IMPLEMENTATIONS, block_sparse_attention, runner
+from videosieve.kernels.block_sparse_attention.api import (
+    IMPLEMENTATIONS,
+    TAKE_ORDERS,
+    block_sparse_attention,
+    runner,
+)
 
-__all__ = ["IMPLEMENTATIONS", "block_sparse_attention", "runner"]
+__all__ = ["IMPLEMENTATIONS", "TAKE_ORDERS", "block_sparse_attention", "runner"]

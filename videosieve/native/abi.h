@@ -60,7 +60,7 @@ VIDEOSIEVE_API const char* videosieve_instruction_set(int32_t index);
 /* `set` counts as in videosieve_instruction_set. */
 VIDEOSIEVE_API const char* videosieve_attention(const videosieve_attention_call* call, int32_t set);
 
-/* 2^x of count numbers that are at most 0: the function that the kernels use, for tests. */
+/* 2^x of count numbers: the function that the kernels use, for tests. */
 VIDEOSIEVE_API const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set);
 
 #ifdef __cplusplus

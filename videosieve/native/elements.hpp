@@ -12,6 +12,7 @@ namespace {
 // function stays within 2 units in the last place of fp32; a test sweeps the range.
 constexpr float exp2_coefficients[5] = {0x1.62e42ap-1f, 0x1.ebf9bcp-3f, 0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba14p-10f};
 constexpr float exp2_smallest = -126.0f;  // below it the result is no normal fp32 number
+constexpr float exp2_largest = 128.0f;    // its exponent is that of infinity
 
 inline float float_of_bits(uint32_t bits) {
     float x;

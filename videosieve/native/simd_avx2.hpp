@@ -29,10 +29,11 @@ struct Simd {
         return _mm256_andnot_ps(empty, x);
     }
 
-    // 2^x for x <= 0; 0 below the normal range. VMAXPS returns its second operand where one is NaN.
+    // 2^x; 0 below the normal range, infinite from 2^127.5 on. VMAXPS and VMINPS return their second operand where one
+    // is NaN.
     static Vector exp2(Vector x) {
         const Vector tiny = _mm256_cmp_ps(x, set(exp2_smallest), _CMP_LT_OQ);
-        const Vector inside = _mm256_max_ps(set(exp2_smallest), x);
+        const Vector inside = _mm256_min_ps(set(exp2_largest), _mm256_max_ps(set(exp2_smallest), x));
         const Vector whole = _mm256_round_ps(inside, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         const Vector rest = subtract(inside, whole);
         Vector y = set(exp2_coefficients[4]);

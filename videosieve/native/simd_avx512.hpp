@@ -29,7 +29,7 @@ struct Simd {
         return _mm512_mask_mov_ps(x, empty, _mm512_setzero_ps());
     }
 
-    // 2^x for x <= 0. VSCALEFPS flushes what is too small and passes NaN on by itself.
+    // 2^x. VSCALEFPS rounds what is too small, overflows to infinity and passes NaN on by itself.
     static Vector exp2(Vector x) {
         const Vector whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
         const Vector rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -28,10 +28,10 @@ struct Simd {
         return vbslq_f32(vceqq_f32(x, set(-INFINITY)), zero(), x);
     }
 
-    // 2^x for x <= 0; 0 below the normal range. FMAX passes NaN on.
+    // 2^x; 0 below the normal range, infinite from 2^127.5 on. FMAX and FMIN pass NaN on.
     static Vector exp2(Vector x) {
         const uint32x4_t tiny = vcltq_f32(x, set(exp2_smallest));
-        const Vector inside = vmaxq_f32(x, set(exp2_smallest));
+        const Vector inside = vminq_f32(vmaxq_f32(x, set(exp2_smallest)), set(exp2_largest));
         const Vector whole = vrndnq_f32(inside);
         const Vector rest = subtract(inside, whole);
         Vector y = set(exp2_coefficients[4]);

@@ -50,7 +50,7 @@ struct Simd {
         return each([&](int i) { return x.at[i] == -INFINITY ? 0.0f : x.at[i]; });
     }
 
-    // 2^x for x <= 0; 0 below the normal range. NaN fails the comparison and stays what it is.
+    // 2^x; 0 below the normal range, infinite from 2^127.5 on. NaN stays what it is.
     static Vector exp2(Vector x) {
         return each([&](int i) { return exp2_of_one(x.at[i]); });
     }
@@ -71,8 +71,9 @@ struct Simd {
   private:
     static float exp2_of_one(float x) {
         if (x < exp2_smallest) return 0.0f;
+        if (x > exp2_largest - 0.5f) return INFINITY;
         if (x != x) return x;
-        const float whole = x < 0.0f ? static_cast<float>(static_cast<int>(x - 0.5f)) : 0.0f;
+        const float whole = static_cast<float>(static_cast<int>(x < 0.0f ? x - 0.5f : x + 0.5f));
         const float rest = x - whole;
         float y = exp2_coefficients[4];
         for (int i = 3; i >= 0; --i) y = y * rest + exp2_coefficients[i];

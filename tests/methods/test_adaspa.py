@@ -289,12 +289,12 @@ from videosieve.methods import AdaSpa
 from videosieve.methods.adaspa import AdaSpaState
 from videosieve.methods.packed_mask import PackedMask
 layout = VideoLayout.of(33, 45, 80, text_last=256)
-q, k, v = torch.randn(3, 1, 2, layout.tokens, 32, dtype=torch.bfloat16)
+q, k, v = torch.randn(3, 1, 1, layout.tokens, 32, dtype=torch.bfloat16)
 call = AttentionCall(q, k, v, layout, Site(0, 1, 30, 50))
-lse = torch.full((1, 2, layout.tokens), 12.0)
+lse = torch.full((1, 1, layout.tokens), 12.0)
 old = PackedMask.of(BlockMask.dense(layout.tokens, BlockSize(128, 128)))
 selection, _ = AdaSpa(search_steps=(30,)).select(call, AdaSpaState(10, lse, old))
-assert selection.mask.keep.shape == (1, 2, 931, 931)
+assert selection.mask.keep.shape == (1, 1, 931, 931)
 assert selection.mask.density < 0.3
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """

@@ -24,7 +24,7 @@ class OracleTopK(Method):
     """Upper bound, for measurement only: the blocks of largest exact mass, found at the price of dense attention.
 
     Attributes:
-        density: Share of query–key pairs to keep, in (0, 1].
+        density: Share of query–key pairs to keep, in (0, 1]; every row keeps one block at least.
         scope: Which blocks compete: those of the whole call ("call", the bound on mean recall), of a head ("head"), or
             of a query block ("row": every query block keeps equally many, as in AdaSpa).
         block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.

@@ -6,10 +6,14 @@ import torch
 pytest.importorskip("triton")
 
 from videosieve.block_mask import BlockSize
+from videosieve.kernels.block_sparse_attention import fp8
 from videosieve.kernels.block_sparse_attention import launch as launches
 from videosieve.kernels.block_sparse_attention.launch import TABLE, find_launch
 from videosieve.kernels.block_sparse_attention.triton import Scales, prepare
-from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks, list_kept_blocks
+from videosieve.kernels.block_sparse_attention.triton_fp8 import rounding_arguments
+from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
+from videosieve.kernels.block_sparse_attention.triton_kernel_fp8 import round_block
+from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.block_sparse_attention.work import listing_arguments
 from videosieve.kernels.launch import SHARED_MEMORY, Launch
 from videosieve.ragged_mask import RaggedBlockMask
@@ -80,6 +84,15 @@ def test_the_listing_kernel_compiles(sized):
     sizes = torch.ones(900, dtype=torch.int32) if sized else None
     indices, counts = (torch.empty(1, dtype=torch.int32) for _ in range(2))
     compiled = compile_for(list_kept_blocks, listing_arguments(keep, sizes, indices, counts, 64), 80)
+    assert compiled.spills == 0
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_the_rounding_kernel_compiles(side):
+    x = make_qkv(TOKENS, 1, heads=HEADS, head_dim=128, dtype=torch.bfloat16)[0]
+    mean, products = torch.zeros(1, HEADS, 128), torch.zeros(1, HEADS, TOKENS)
+    arguments = rounding_arguments(x, side, fp8.quantise(x, side), products, mean, None)
+    compiled = compile_for(round_block, arguments, 90)
     assert compiled.spills == 0
 
 

@@ -42,7 +42,7 @@ class TokenOrder:
         return reorder_tokens(x, self.order, heads=self.heads)
 
     def index(self) -> Tensor:
-        """The order as a plain gather index, with heads that keep theirs: int64 [tokens] or [batch|1, heads, tokens]."""
+        """The order as a gather index, heads that keep theirs included: [tokens] or [batch|1, heads, tokens]."""
         if self.heads is None:
             return self.order
         places = torch.arange(self.order.shape[-1], device=self.order.device)

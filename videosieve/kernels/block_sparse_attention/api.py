@@ -20,6 +20,12 @@ IMPLEMENTATIONS = (
     Implementation(
         "triton", checks.refuse_triton_attention, lazily(f"{_HERE}.triton", "block_sparse_attention")
     ),
+    Implementation(
+        "triton-fp8",
+        checks.refuse_fp8_attention,
+        lazily(f"{_HERE}.triton_fp8", "block_sparse_attention"),
+        automatic=False,
+    ),
     Implementation("native", native.refuse, native.block_sparse_attention),
     Implementation("cpu", cpu.refuse, cpu.block_sparse_attention),
     Implementation("reference", anything, reference.block_sparse_attention),

@@ -8,6 +8,7 @@ from videosieve.ragged_mask import RaggedBlockMask
 
 HEAD_DIMS = (16, 32, 48, 64, 80, 96, 128)
 LEAST_SIDE = 16  # the narrowest operand of a matrix instruction
+LEAST_FP8_ARCH = 89  # Ada; the first with e4m3 matrix instructions
 MOST_PROGRAMS = 2**31 - 1
 
 AnyMask = BlockMask | RaggedBlockMask
@@ -16,6 +17,13 @@ AnyMask = BlockMask | RaggedBlockMask
 def refuse_triton_attention(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, scale: float) -> str | None:
     """Why the Triton kernel cannot run a call, or None."""
     return refuse_triton(q, k, v) or refuse_call(q, k, v, mask, scale)
+
+
+def refuse_fp8_attention(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, scale: float) -> str | None:
+    """Why the FP8 kernel cannot run a call, or None."""
+    if not isinstance(mask, BlockMask):
+        return "FP8 needs blocks of one size, got a ragged mask"
+    return refuse_triton(q, k, v, least_arch=LEAST_FP8_ARCH) or refuse_call(q, k, v, mask, scale)
 
 
 def refuse_call(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, scale: float) -> str | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
-from videosieve.kernels.block_sparse_attention.triton_kernel import list_kept_blocks
+from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.launch import COMPILER_OPTIONS
 from videosieve.ragged_mask import RaggedBlockMask
 

@@ -11,11 +11,13 @@ from videosieve.errors import ModelError
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
 from videosieve.shapes.evaluate import bootstrap_intervals, evaluate, unseen_captions
 from videosieve.shapes.judge import Verdict
-from videosieve.shapes.model import build_networks
+from videosieve.shapes.model import Networks, build_networks
 from videosieve.shapes.objective import choose_frames, draw_batch, flow_loss, frame_subset
 from videosieve.shapes.phases import Draw, Phase
+from videosieve.shapes.pipeline import ShapesPipeline
 from videosieve.shapes.train import read_log, train
 from videosieve.shapes.trainer import TrainConfig, Trainer
+from videosieve.shapes.transfer import _interleaved, transfer
 from videosieve.shapes.weights import export, load_shapes
 
 TINY = TrainConfig(
@@ -256,3 +258,37 @@ def test_bootstrap_intervals_hold_the_mean_and_narrow_with_more_videos():
     # 1.96 standard errors of a share of one half
     low, high = bootstrap_intervals(many)["colour"]
     assert high - low == pytest.approx(2 * 1.96 * 0.5 / 256**0.5, rel=0.2)
+
+
+def test_joined_heads_compute_the_sum_of_the_scores_of_their_parts():
+    small, large = build_networks("shapes-s"), build_networks("shapes-m", seed=1)
+    transfer(ShapesPipeline.from_networks(small), large)
+    hidden = torch.randn(1, 16, 192, generator=torch.Generator().manual_seed(0))
+
+    def scores(networks: Networks, head_dim: int) -> torch.Tensor:
+        attention = networks.transformer.single_transformer_blocks[0].attn
+        q, k = (
+            linear(hidden).unflatten(2, (-1, head_dim)).transpose(1, 2)
+            for linear in (attention.to_q, attention.to_k)
+        )
+        return q @ k.mT
+
+    apart, joined = scores(small, 32), scores(large, 64)
+    torch.testing.assert_close(joined, apart.unflatten(1, (3, 2)).sum(2), rtol=1e-4, atol=1e-5)
+    assert torch.equal(large.text_encoder.positions.weight, small.text_encoder.positions.weight)
+
+
+def test_pairs_keep_their_place_in_the_rotary_axes():
+    order = _interleaved((4, 2)).tolist()
+    assert order == [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
+
+
+def test_a_run_can_start_from_other_weights_and_refuses_what_does_not_fit(tmp_path: Path):
+    train(TINY, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "model")
+    started = Trainer(replace(TINY, start=str(tmp_path / "model")))
+    pipe = load_shapes(tmp_path / "model")
+    for key, value in pipe.transformer.state_dict().items():
+        assert torch.equal(started.networks.transformer.state_dict()[key], value), key
+    with pytest.raises(ModelError, match="same width"):
+        Trainer(replace(TINY, model="shapes-s", start=str(tmp_path / "model")))

@@ -53,3 +53,9 @@ PHASES = (
     Phase(0.82, (Draw(2, 32, 0.5), Draw(4, 16, 0.4), Draw(16, 8, 0.1)), 0.70),
     Phase(1.00, (Draw(4, 16, 0.3), Draw(16, 8, 0.7)), 0.60, 1.5),
 )
+
+# For shapes-m, started from shapes-s: what captions mean is known, so few frames teach the new size and head.
+PHASES_M = (
+    Phase(0.70, (Draw(2, 8, 0.6), Draw(4, 4, 0.4)), 0.50),
+    Phase(1.00, (Draw(4, 4, 0.4), Draw(16, 2, 0.6)), 0.60, 1.5),
+)

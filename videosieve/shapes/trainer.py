@@ -19,6 +19,8 @@ from videosieve.shapes.checkpoint import (
 from videosieve.shapes.model import SIZES, build_networks
 from videosieve.shapes.objective import draw_batch, flow_loss
 from videosieve.shapes.phases import PHASES, Phase
+from videosieve.shapes.transfer import transfer
+from videosieve.shapes.weights import load_shapes
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class TrainConfig:
         bf16: bfloat16 autocast.
         compile: torch.compile the blocks.
         device: torch device.
+        start: Model to take the first weights from: a bundled model or a folder; empty: random weights.
         phases: What to train on, in order.
 
     Raises:
@@ -56,6 +59,7 @@ class TrainConfig:
     bf16: bool = True
     compile: bool = True
     device: str = "cpu"
+    start: str = ""
     phases: tuple[Phase, ...] = field(default=PHASES)
 
     def __post_init__(self) -> None:
@@ -86,7 +90,10 @@ class Trainer:
         self.device = torch.device(config.device)
         parts = (self.networks.transformer, self.networks.text_encoder)
         self.trained = nn.ModuleList(parts).to(self.device).train()
-        zero_modulation(self.networks.transformer)
+        if config.start:
+            transfer(load_shapes(config.start), self.networks)
+        else:
+            zero_modulation(self.networks.transformer)
         self.average = {key: value.clone() for key, value in self.trained.state_dict().items()}
         self.optimizers = make_optimizers(self.trained, config)
         self.count = self.samples = 0

@@ -24,6 +24,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
+    start: Annotated[
+        str,
+        typer.Option("--from", help="First weights: a bundled model or a folder; default: random weights."),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of the first weights and of the data, 0 to 2^28.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads, >= 1; 0: torch's own choice.")] = 0,
@@ -49,7 +53,13 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    changes: dict[str, Any] = {"seed": seed, "device": device, "muon": muon, "compile": compiled}
+    changes: dict[str, Any] = {
+        "seed": seed,
+        "device": device,
+        "muon": muon,
+        "compile": compiled,
+        "start": start,
+    }
     config = make_config(f"shapes-{size}", minutes, samples, **changes)
     folder = RunFolder(out, sheet_minutes)
     with _Stop() as stop, _TrainingBar(config.model) as bar:

@@ -1,5 +1,6 @@
 # make demo   compare dense attention with Sparse VideoGen on the bundled model and say where the page is
 # make test   the test suite
+# make test-plain  the kernel tests once more, against an installation that was made without a compiler
 # make check  lint, types
 # make bench  the kernel table on this machine
 # Each verb creates .venv if it is missing and installs what it needs from the pins. PYTHON picks the interpreter.
@@ -10,14 +11,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 DEMO ?= demo
+PLAIN := $(VENV)/plain
 
-.PHONY: demo test slow check bench clean
+NATIVE := setup.py $(wildcard videosieve/native/*.[ch]pp videosieve/native/*.h)
+
+.PHONY: demo test test-plain slow check bench clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "videosieve needs Python 3.10 or newer")'
 	$(PYTHON) -m venv $(VENV)
 
-$(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
+$(INSTALLED): $(BIN)/python pyproject.toml constraints.txt $(NATIVE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all]"
 	touch $@
 
@@ -30,6 +34,13 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q
+
+test-plain: $(INSTALLED_DEV)
+	rm -rf $(PLAIN)
+	CC=false CXX=false $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PLAIN) .
+	! find $(PLAIN) -name '*.so' | grep .
+	PYTHONPATH=$(PLAIN) $(BIN)/python -P -c 'import videosieve; assert "$(PLAIN)" in videosieve.__file__'
+	PYTHONPATH=$(PLAIN) $(BIN)/pytest -q tests/kernels tests/methods tests/test_run.py
 
 slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -m slow

@@ -13,6 +13,7 @@ import torch
 from videosieve import kernels
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.generation.machine import describe_machine, package_version
+from videosieve.kernels.native_library import load, refuse_library
 from videosieve.version import __version__
 
 OPTIONAL = ("diffusers", "transformers", "accelerate", "triton", "imageio-ffmpeg", "pillow", "matplotlib")
@@ -54,9 +55,19 @@ def _machine() -> list[Finding]:
             True,
             f"{described['processor']}, {described['threads']} threads, {described['memory']}",
         ),
+        _native(),
         Finding("machine", "cuda", bool(cuda), ", ".join(cuda) or reason),
         Finding("machine", "mps", mps, "" if mps else "not an Apple GPU"),
     ]
+
+
+def _native() -> Finding:
+    if (reason := refuse_library()) is not None:
+        return Finding("machine", "native kernels", False, reason)
+    fastest, *others = load().instruction_sets
+    return Finding(
+        "machine", "native kernels", True, f"{fastest} runs; slower ones here: {', '.join(others)}"
+    )
 
 
 def _packages() -> list[Finding]:

@@ -12,6 +12,11 @@ from typing import Any
 from videosieve.errors import BackendError
 
 
+def anything(*_args: Any) -> str | None:
+    """Never refuses: what the reference implementations answer."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Implementation:
     """One way to compute an op.
@@ -21,12 +26,15 @@ class Implementation:
         refuse: Takes the op's arguments; a sentence why it cannot run them, or None.
         run: Computes the op.
         automatic: Whether it may be taken unasked; otherwise only by name.
+        verify: Takes the op's arguments; a self-test at first use, a sentence if it failed. Not asked until it matters,
+            for it may compile.
     """
 
     name: str
     refuse: Callable[..., str | None]
     run: Callable[..., Any]
     automatic: bool = True
+    verify: Callable[..., str | None] = anything
 
 
 def choose(
@@ -52,17 +60,13 @@ def choose(
     wanted = [i for i in implementations if i.name == backend or (backend is None and i.automatic)]
     reasons = {}
     for implementation in wanted:
-        reason = implementation.refuse(*args)
+        reason = implementation.refuse(*args) or implementation.verify(*args)
         if reason is None:
             return implementation
         reasons[implementation.name] = reason
     if backend is None:
         text = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise BackendError(f"no backend can run this {op}: {text}")
-    others = ", ".join(i.name for i in implementations if i.refuse(*args) is None) or "none"
+    able = [i.name for i in implementations if i.automatic and i.refuse(*args) is None]
+    others = ", ".join(able) or "none"
     raise BackendError(f"{backend} cannot run this {op}: {reasons[backend]}. Backends that can: {others}")
-
-
-def anything(*_args: Any) -> str | None:
-    """Never refuses: what the reference implementations answer."""
-    return None

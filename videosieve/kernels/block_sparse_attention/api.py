@@ -7,7 +7,7 @@ from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import ShapeError
-from videosieve.kernels.block_sparse_attention import checks, cpu, native, reference
+from videosieve.kernels.block_sparse_attention import adapters, checks, cpu, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.triton_support import lazily
@@ -28,6 +28,10 @@ IMPLEMENTATIONS = (
     ),
     Implementation("native", native.refuse, native.block_sparse_attention),
     Implementation("cpu", cpu.refuse, cpu.block_sparse_attention),
+    *(
+        Implementation(name, refuse, adapters.RUNS[name], automatic=False, verify=adapters.verify(name))
+        for name, refuse in adapters.REFUSALS.items()
+    ),
     Implementation("reference", anything, reference.block_sparse_attention),
 )
 # These read and write tokens where they lie; for the others q, k and v are permuted first and the output last.

@@ -14,6 +14,16 @@ def test_settings_find_their_types():
     values = parse_settings(["a=1", "b=0.5", "c=true", "d=official", "e = x=y"])
     assert values == {"a": 1, "b": 0.5, "c": True, "d": "official", "e": "x=y"}
     assert [type(value) for value in values.values()] == [int, float, bool, str, str]
+    assert parse_settings(["a=[0.2, 6]", 'b=["x", "y"]']) == {"a": [0.2, 6], "b": ["x", "y"]}
+
+
+def test_a_list_that_cannot_be_read_is_refused():
+    with pytest.raises(RecipeError, match=r"a list is written \[0.2, 0.6\] or .*, got '\[0.2; 0.6\]'"):
+        parse_settings(["search_steps=[0.2; 0.6]"])
+
+
+def test_a_list_reaches_the_method():
+    assert make_recipe("adaspa", settings=["search_steps=[0.1, 20]"]).method.search_steps == (0.1, 20)
 
 
 @pytest.mark.parametrize("setting", ["density", "=3", ""])

@@ -127,7 +127,19 @@ def _sample_sampled(device: str) -> tuple[Any, ...]:
     return q, q, q, [mask], SAMPLE_HEAD_DIM**-0.5
 
 
+def _sample_antidiagonal(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, 8, SAMPLE_HEAD_DIM**-0.5
+
+
+def _sample_mass(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, q[..., 0].float(), BlockSize(64, 64), SAMPLE_HEAD_DIM**-0.5
+
+
 _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
+    "antidiagonal_scores": _sample_antidiagonal,
+    "block_mass": _sample_mass,
     "block_sparse_attention": _sample_block_sparse,
     "reorder_tokens": _sample_reorder,
     "sampled_attention": _sample_sampled,

@@ -1,5 +1,6 @@
 """Recipes from what a person types: method names, recipe files, a density, key=value settings."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,7 +60,7 @@ def make_recipes(sources: str, density: float | None = None, settings: Iterable[
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """ "key=value" texts as a dict; values become int, float, bool or stay text.
+    """ "key=value" texts as a dict; values become int, float, bool, list or stay text.
 
     Args:
         settings: For example ["dense_steps=0.1", "profile=official"].
@@ -105,9 +106,14 @@ def parse_densities(text: str) -> list[float]:
     return densities
 
 
-def _parse_value(text: str) -> int | float | bool | str:
+def _parse_value(text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    if text.startswith("["):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RecipeError(f'a list is written [0.2, 0.6] or ["a", "b"], got {text!r}: {error}') from None
     for kind in (int, float):
         try:
             return kind(text)

@@ -3,18 +3,46 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from videosieve.call import AttentionCall, AttentionResult
+from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.layout import VideoLayout
 from videosieve.methods import Selection, attend_selected
 from videosieve.methods.base import State
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
 from videosieve.trace import Outcome, Summary, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One self-attention of a running pipeline, as an observer sees it: read, never written.
+
+    Attributes:
+        owner: Component name of the transformer in its pipeline.
+        site: Layer, step and branch.
+        layout: Which token is which; where prompts differ in length, that of the first. The video lies in the same
+            place for all of them.
+        q: Queries [batch, heads, tokens, head_dim] after QK-norm and RoPE, in canonical order, text padding included.
+        k: Keys, likewise.
+        v: Values, likewise.
+        output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
+        scale: Factor on every q·k.
+    """
+
+    owner: str
+    site: Site
+    layout: VideoLayout
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    output: Tensor
+    scale: float
 
 
 class Run:
@@ -23,6 +51,7 @@ class Run:
     Attributes:
         recipe: Method and schedule.
         trace: One record per attention call.
+        observers: Called with every self-attention that was computed in full view of its layout.
 
     Args:
         recipe: Method and schedule.
@@ -37,6 +66,7 @@ class Run:
     ) -> None:
         self.recipe = recipe
         self.trace = Trace()
+        self.observers: list[Callable[[Observation], None]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall, Site
 from videosieve.integrations.diffusers.clock import Group, Moment
-from videosieve.run import Run, start_timer
+from videosieve.run import Observation, Run, start_timer
 from videosieve.trace import Outcome
 
 # The one global of the library: a custom op can only carry tensors and numbers, so the number in the handle must be
@@ -76,6 +76,16 @@ class Layer:
         reason = self._misfit(q, k, v, mask)
         if reason:
             return self.attend_dense(q, k, v, mask, scale, reason)
+        output = self._attend_groups(q, k, v, scale)
+        for observe in self._stage.run.observers:
+            layout, factor = (
+                self._stage.moment.groups[0].layout,
+                q.shape[-1] ** -0.5 if scale is None else scale,
+            )
+            observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor))
+        return output
+
+    def _attend_groups(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         moment = self._stage.moment
         parts = [self._attend_group(group, q, k, v, scale) for group in moment.groups]
         if len(parts) == 1 and parts[0].shape == q.shape:

@@ -10,6 +10,8 @@ density = 0.3
 [schedule]
 dense_steps = 0.2                # float: fraction of all steps; int: a count
 dense_layers = 1
+reuse_range = 2                  # PAB; also reuse_start, _stop, _cross, _mlp, _mlp_layers
+# plan = ["FF", "FA"]            # or a letter per layer and step, and nothing else
 
 [provenance]                     # free text, kept as it is
 source = "…"
@@ -26,13 +28,12 @@ from videosieve.errors import OutputError, RecipeError
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.schedule import DenseFirst, Schedule
+from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
-
-SCHEDULE_KEYS = {"dense_steps": "steps", "dense_layers": "layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Recipe:
 
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
-            **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`.
+            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …) or `min_tokens`.
 
         Returns:
             The recipe.
@@ -104,8 +105,8 @@ class Recipe:
                     f"recipe {self.name!r} has no option {key!r}{nearest(key, known)}; it has {', '.join(known)}"
                 )
         method = replace(self.method, **{key: values[key] for key in method_keys if key in values})  # type: ignore[type-var]
-        timing = {SCHEDULE_KEYS[key]: values[key] for key in SCHEDULE_KEYS if key in values}
-        schedule = replace(self.schedule, **timing) if timing else self.schedule  # type: ignore[type-var]
+        timing = {key: values[key] for key in SCHEDULE_KEYS if key in values}
+        schedule = override_schedule(self.schedule, timing) if timing else self.schedule
         return replace(
             self, method=method, schedule=schedule, min_tokens=values.get("min_tokens", self.min_tokens)
         )
@@ -137,7 +138,7 @@ class Recipe:
             raise RecipeError(f"[method] needs a name; there are {', '.join(METHODS)}")
         return cls(
             make_method(**method),
-            DenseFirst(**{SCHEDULE_KEYS[key]: value for key, value in schedule.items()}),
+            schedule_of(schedule),
             table.get("name", name),
             table.get("min_tokens", 512),
             {key: str(value) for key, value in _section(table, "provenance").items()},
@@ -145,12 +146,8 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The recipe as TOML; `from_toml` reads it back to an equal recipe."""
-        if not isinstance(self.schedule, DenseFirst):
-            raise RecipeError(
-                f"only DenseFirst schedules are written as TOML, got {type(self.schedule).__name__}"
-            )
         method = {"name": self.method.name, **asdict(self.method)}  # type: ignore[call-overload]
-        schedule = {key: getattr(self.schedule, name) for key, name in SCHEDULE_KEYS.items()}
+        schedule = keys_of(self.schedule)
         lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
@@ -166,8 +163,10 @@ class Recipe:
 
     @property
     def is_dense(self) -> bool:
-        """True where nothing is ever sparse."""
-        return isinstance(self.method, Dense)
+        """True where nothing is ever sparse or reused: dense attention everywhere."""
+        return isinstance(self.method, Dense) and not (
+            self.schedule.reused_kinds or self.schedule.shares_branches
+        )
 
 
 def bundled_recipes() -> list[str]:
@@ -196,6 +195,8 @@ def _literal(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, tuple | list) and any(isinstance(item, str) for item in value):
+        return "[\n" + "".join(f"    {_literal(item)},\n" for item in value) + "]"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(_literal, value))}]"
     escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")

@@ -4,7 +4,7 @@ import pytest
 
 from videosieve.errors import RecipeError
 from videosieve.generation.capabilities import examine
-from videosieve.generation.catalogue import common_settings, describe_methods
+from videosieve.generation.catalogue import common_settings, describe_methods, describe_reuse
 from videosieve.generation.machine import describe_machine, describe_versions
 from videosieve.generation.recipes import make_recipe, make_recipes, parse_densities, parse_settings
 from videosieve.methods import METHODS
@@ -46,6 +46,13 @@ def test_overrides_reach_every_method_but_dense():
     assert (spatial.method.density, spatial.min_tokens) == (0.4, 7)
 
 
+def test_a_density_goes_to_sparse_methods_and_not_to_output_reuse():
+    svg, pab = make_recipes("svg,pab", 0.4, ["reuse_range=3"])
+    assert svg.method.density == 0.4
+    assert svg.schedule.parts[1] == pab.schedule
+    assert pab.schedule.range == 3
+
+
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(RecipeError, match="did you mean"):
         make_recipes("svg,spatial_onyl")
@@ -70,6 +77,8 @@ def test_the_catalogue_names_every_method_with_its_parameters():
     assert "density=0.3" in entries["svg"].parameters
     assert entries["dense"].paper == ""
     assert "dense_steps=0.2" in common_settings()
+    assert "arXiv:2408.12588" in describe_reuse().paper
+    assert "reuse_range=2" in describe_reuse().parameters
 
 
 def test_doctor_looks_at_everything_and_says_why_not():

@@ -7,7 +7,9 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from videosieve.methods import METHODS
-from videosieve.recipe import SCHEDULE_KEYS, Recipe
+from videosieve.recipe import Recipe
+from videosieve.schedule import Broadcast
+from videosieve.schedule.keys import REUSE_KEYS, keys_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,20 @@ def describe_methods() -> list[MethodEntry]:
     ]
 
 
+def describe_reuse() -> MethodEntry:
+    """Pyramid Attention Broadcast: a schedule, and so open to every method."""
+    plain = Broadcast()
+    parameters = tuple(f"{key}={getattr(plain, name)}" for key, name in REUSE_KEYS.items())
+    idea = (
+        "Output reuse: within a window of steps, attention returns what it returned before; with any method."
+    )
+    return MethodEntry("pab", idea, _paper(Broadcast), parameters)
+
+
 def common_settings() -> str:
     """The settings that every method takes, with their defaults."""
     recipe = Recipe()
-    timing = [f"{key}={getattr(recipe.schedule, name)}" for key, name in SCHEDULE_KEYS.items()]
+    timing = [f"{key}={value}" for key, value in keys_of(recipe.schedule).items()]
     return "  ".join([*timing, f"min_tokens={recipe.min_tokens}"])
 
 

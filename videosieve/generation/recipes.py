@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.methods import Dense
 from videosieve.recipe import Recipe
 
 
@@ -33,7 +34,7 @@ def make_recipe(source: str, density: float | None = None, settings: Iterable[st
 
 
 def make_recipes(sources: str, density: float | None = None, settings: Iterable[str] = ()) -> list[Recipe]:
-    """Several recipes from a comma-separated list; the overrides go to every one but dense.
+    """Several recipes from a comma-separated list; the overrides go to every one but dense, the density to sparse methods.
 
     Args:
         sources: For example "svg,spatial_only,mine.toml".
@@ -54,7 +55,9 @@ def make_recipes(sources: str, density: float | None = None, settings: Iterable[
     plain = [Recipe.of(name) for name in names]
     settings = list(settings)
     return [
-        recipe if recipe.is_dense else make_recipe(name, density, settings)
+        recipe
+        if recipe.is_dense
+        else make_recipe(name, None if isinstance(recipe.method, Dense) else density, settings)
         for name, recipe in zip(names, plain, strict=True)
     ]
 

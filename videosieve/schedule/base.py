@@ -2,20 +2,58 @@
 
 from abc import ABC, abstractmethod
 from enum import Enum
+from typing import ClassVar, Literal
 
 from videosieve.call import Site
 
+Kind = Literal["attention", "cross", "mlp"]
+KINDS: tuple[Kind, ...] = ("attention", "cross", "mlp")
+"""Modules whose outputs can be stored: video self-attention, text cross-attention, feed-forward."""
+
 
 class Action(Enum):
-    """What to do at a site."""
+    """What to do at a site.
+
+    REUSE returns the output that the attention module had at the last computed step of the same layer and branch.
+    """
 
     DENSE = "dense"
     SPARSE = "sparse"
+    REUSE = "reuse"
 
 
 class Schedule(ABC):
-    """One answer to *when*. Subclasses are frozen dataclasses."""
+    """One answer to *when*. Subclasses are frozen dataclasses.
+
+    Attributes:
+        dense_reason: What the trace says of calls that this schedule keeps dense.
+    """
+
+    dense_reason: ClassVar[str] = "warm-up"
 
     @abstractmethod
     def action(self, site: Site) -> Action:
-        """What happens at `site`. Pure: the same site always gives the same action."""
+        """What happens at `site`; SPARSE leaves it to the method. Pure: equal sites, equal actions."""
+
+    @property
+    def reused_kinds(self) -> tuple[Kind, ...]:
+        """Kinds of modules whose outputs are ever returned again."""
+        return ()
+
+    @property
+    def shares_branches(self) -> bool:
+        """Whether the guidance branches share an output at any site."""
+        return False
+
+    def reuses(self, kind: Kind, site: Site) -> bool:
+        """Whether the modules of a kind return a stored output at `site`."""
+        return kind == "attention" and self.action(site) is Action.REUSE
+
+    def shares(self, site: Site) -> bool:
+        """Whether at this layer and step the unconditional branch takes the output of the conditional one."""
+        del site
+        return False
+
+    def require(self, site: Site) -> None:
+        """Raise a RecipeError where the schedule was made for other numbers of steps or layers than the site's."""
+        del site

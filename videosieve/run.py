@@ -8,9 +8,10 @@ from types import TracebackType
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.kernels import dense_attention
+from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
 from videosieve.methods import Selection, attend_selected
 from videosieve.methods.base import State
@@ -114,8 +115,9 @@ class Run:
         """Compute a call in full and note why."""
         timer = timer or start_timer(call.q.device)
         causal = self.recipe.method.is_causal
-        output = scaled_dot_product_attention(call.q, call.k, call.v, scale=call.scale, is_causal=causal)
-        self.trace.add(call.site, Outcome("dense", "sdpa", _pairs(call), 1.0, reason), timer())
+        kernel = dense_runner(call.q, call.k, call.v, causal=causal)
+        output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
+        self.trace.add(call.site, Outcome("dense", kernel, _pairs(call), 1.0, reason), timer())
         return output.contiguous()
 
     def begin(self) -> None:

@@ -11,6 +11,7 @@ from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, adapters, reference
 from videosieve.kernels.block_sparse_attention.self_test import find_failure
+from videosieve.kernels.dispatch import Implementation, choose
 from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.oracles import pairs_oracle
@@ -136,19 +137,17 @@ def test_flashinfer_names_what_it_lacks(monkeypatch):
     assert adapters.refuse_flashinfer(q[:1], k[:1], v[:1], mask, 1.0) is None
 
 
-def test_ragged_masks_and_gradients_are_refused(monkeypatch):
+def test_ragged_masks_are_refused(monkeypatch):
     pretend(monkeypatch, 90)
     q, k, v = make_qkv(64, 64)
     offsets = torch.tensor([[[0, 20, 64]]])
     ragged = RaggedBlockMask(torch.ones(1, 1, 2, 2, dtype=torch.bool), offsets, offsets, 64)
-    for refuse in (adapters.refuse_flex, adapters.refuse_flash4, adapters.refuse_flashinfer):
+    for refuse in (adapters.refuse_flash4, adapters.refuse_flashinfer):
         assert "ragged" in str(refuse(q, k, v, ragged, 1.0))
-    assert "without a backward" in str(
-        adapters.refuse_flex(q.requires_grad_(), k, v, random_mask(64, 64, BLOCK, 0.5), 1.0)
-    )
 
 
 def test_a_failed_self_test_disables_a_kernel_with_its_reason(monkeypatch):
+    monkeypatch.setattr(OnGpu, "device", CPU)
     monkeypatch.setitem(adapters.RUNS, "flex", dense)
     q, k, v = make_qkv(64, 64)
     with pytest.raises(
@@ -185,12 +184,57 @@ def test_flash_attn_4_is_called_with_whole_blocks_only(monkeypatch):
     assert find_failure(adapters.flash4, CPU, torch.float32, 64, BLOCK) is None
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_flex_attention_passes_its_self_test_and_agrees_with_fp64():
-    """Compiled for the CPU, which takes a minute."""
-    q, k, v = make_qkv(256, 256, head_dim=64)
-    mask = random_mask(256, 256, BlockSize(64, 64), 0.5, heads=2)
-    with torch.no_grad():
-        output, lse = block_sparse_attention(q, k, v, mask, backend="flex")
-    assert_attention((output, lse), q, k, v, pairs_oracle(mask), 0.125)
+def test_flex_attention_gets_the_mask_as_whole_blocks(monkeypatch):
+    """Played by a function that computes what the block mask says, for compiled FlexAttention has no LSE on CPU."""
+
+    def flex_attention(q, k, v, *, block_mask, scale, return_aux):
+        assert return_aux.lse
+        assert not block_mask.kv_num_blocks.any()
+        counts, indices = block_mask.full_kv_num_blocks, block_mask.full_kv_indices
+        keep = torch.zeros(indices.shape, dtype=torch.bool)
+        for at in (torch.arange(keep.shape[-1]) < counts.unsqueeze(-1)).nonzero().tolist():
+            keep[(*at[:3], int(indices[tuple(at)]))] = True
+        mask = BlockMask(keep, BlockSize(*block_mask.BLOCK_SIZE), *block_mask.seq_lengths)
+        output, lse = reference.block_sparse_attention(q, k, v, mask, scale)
+        return output, SimpleNamespace(lse=lse)
+
+    monkeypatch.setattr(adapters, "_compiled_flex", lambda: flex_attention)
+    q, k, v = make_qkv(75, 75, batch=2, heads=3)
+    mask = random_mask(75, 75, BLOCK, 0.5, heads=3)
+    assert_attention(adapters.flex(q, k, v, mask, 0.25), q, k, v, pairs_oracle(mask), 0.25)
+    assert find_failure(adapters.flex, CPU, torch.float32, 64, BLOCK) is None
+
+
+def test_flashinfer_gets_every_head_its_own_map(monkeypatch):
+    """Its wrapper, played by one that computes what the plan says and answers with the LSE in base 2."""
+
+    class VariableBlockSparseAttentionWrapper:
+        def __init__(self, workspace, backend):
+            assert workspace.dtype == torch.uint8
+
+        def plan(self, **arguments):
+            self.plan = arguments
+
+        def run(self, q, k, v, *, return_lse):
+            plan = self.plan
+            offsets = [
+                torch.nn.functional.pad(plan[f"block_{axis}_sz"].long().cumsum(-1), (1, 0))
+                for axis in ("row", "col")
+            ]
+            mask = RaggedBlockMask(plan["block_mask_map"][None], *(x[None] for x in offsets), q.shape[1])
+            rows = (x[None] for x in (q, k, v))
+            output, lse = reference.block_sparse_attention(*rows, mask, plan["sm_scale"])
+            return output[0], lse[0] / torch.log(torch.tensor(2.0))
+
+    module = ModuleType("flashinfer")
+    module.VariableBlockSparseAttentionWrapper = VariableBlockSparseAttentionWrapper
+    monkeypatch.setitem(sys.modules, "flashinfer", module)
+    assert find_failure(adapters.flashinfer, CPU, torch.float16, 64, BLOCK) is None
+
+
+def test_flex_attention_is_refused_on_a_cpu_before_it_compiles():
+    q, k, v = make_qkv(64, 64)
+    with pytest.raises(
+        BackendError, match="flex cannot run this .* it returns the LSE on CUDA only, got cpu"
+    ):
+        block_sparse_attention(q, k, v, random_mask(64, 64, BLOCK, 0.5), backend="flex")

@@ -3,6 +3,7 @@
 from videosieve.kernels.antidiagonal_scores import antidiagonal_scores
 from videosieve.kernels.block_mass import block_mass
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
+from videosieve.kernels.dense_attention import dense_attention
 from videosieve.kernels.norm_rope import norm_rope
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.sampled_attention import SampledAttention, sampled_attention
@@ -12,6 +13,7 @@ __all__ = [
     "antidiagonal_scores",
     "block_mass",
     "block_sparse_attention",
+    "dense_attention",
     "norm_rope",
     "reorder_tokens",
     "sampled_attention",

@@ -26,8 +26,8 @@ FLASHINFER_HEAD_DIMS = (64, 128, 256)
 
 def refuse_flex(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _scale: float) -> str | None:
     """Why FlexAttention cannot run a call, or None."""
-    if q.device.type not in ("cpu", "cuda"):
-        return f"it needs CPU or CUDA tensors, got {q.device}"
+    if q.device.type != "cuda":
+        return f"it returns the LSE on CUDA only, got {q.device}"
     if not isinstance(mask, BlockMask):
         return "it needs blocks of one size, got a ragged mask"
     if mask.block.query % FLEX_TILE or mask.block.key % FLEX_TILE:

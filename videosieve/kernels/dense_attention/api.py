@@ -1,0 +1,63 @@
+"""Dense attention: documentation, checks, dispatch."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from videosieve.errors import ShapeError
+from videosieve.kernels.dense_attention import backends, reference
+from videosieve.kernels.dispatch import Implementation, anything, choose
+
+IMPLEMENTATIONS = (
+    Implementation("flash-attn-3", backends.refuse_flash3, backends.flash3, verify=backends.verify_flash3),
+    Implementation("flash-attn-4", backends.refuse_flash4, backends.flash4, verify=backends.verify_flash4),
+    Implementation("cudnn", backends.refuse_cudnn, backends.cudnn),
+    Implementation("flash", backends.refuse_flash, backends.flash),
+    Implementation("sdpa", anything, backends.sdpa),
+    Implementation("reference", anything, reference.dense_attention),
+)
+
+
+def dense_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scale: float | None = None,
+    causal: bool = False,
+    backend: str | None = None,
+) -> Tensor:
+    """Attention of every query to every key, by the fastest dense kernel present.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim], any strides.
+        k: Keys [batch, heads, keys, head_dim].
+        v: Values [batch, heads, keys, head_dim].
+        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        causal: Whether query i sees keys 0 … i only.
+        backend: Implementation to use; None takes the fastest that can run the call. Inside torch.compile, where
+            choosing would break the graph, None leaves the choice to torch.
+
+    Returns:
+        Output [batch, heads, queries, head_dim] in the dtype of q.
+
+    Raises:
+        ShapeError: The tensors do not fit together.
+        BackendError: The implementation asked for cannot run the call.
+    """
+    if k.shape != v.shape or (q.shape[:2] + q.shape[3:]) != (k.shape[:2] + k.shape[3:]):
+        raise ShapeError(
+            f"k and v must be [{q.shape[0]}, {q.shape[1]}, keys, {q.shape[3]}], "
+            f"got {list(k.shape)} and {list(v.shape)}"
+        )
+    scale = float(q.shape[-1] ** -0.5) if scale is None else scale
+    if backend is None and torch.compiler.is_compiling():
+        return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal)
+    return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, scale, causal).run(
+        q, k, v, scale, causal
+    )
+
+
+def runner(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, backend: str | None = None) -> str:
+    """Name of the implementation that `dense_attention` takes for these arguments."""
+    return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, q.shape[-1] ** -0.5, causal).name

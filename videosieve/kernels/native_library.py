@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videosieve.errors import BackendError
 
-ABI = 1
+ABI = 2
 PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -36,6 +36,56 @@ class TensorPointer(ctypes.Structure):
     def of(cls, x: Tensor) -> "TensorPointer":
         """Point at a tensor, which must outlive the call."""
         return cls(x.data_ptr(), *x.stride()[:3])
+
+
+SIZES = [
+    ("batch", ctypes.c_int64),
+    ("heads", ctypes.c_int64),
+    ("queries", ctypes.c_int64),
+    ("keys", ctypes.c_int64),
+    ("head_dim", ctypes.c_int32),
+    ("element", ctypes.c_int32),
+    ("threads", ctypes.c_int32),
+    ("scale", ctypes.c_float),
+]
+"""Fields with which every call structure ends."""
+
+
+def sizes(q: Tensor, keys: int, scale: float) -> dict[str, int | float]:
+    """Values of `SIZES`.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim].
+        keys: Key tokens.
+        scale: Factor on every q·k.
+
+    Returns:
+        Keyword arguments of a call structure.
+    """
+    batch, heads, queries, head_dim = q.shape
+    return {
+        "batch": batch,
+        "heads": heads,
+        "queries": queries,
+        "keys": keys,
+        "head_dim": head_dim,
+        "element": ELEMENTS[q.dtype],
+        "threads": torch.get_num_threads(),
+        "scale": scale,
+    }
+
+
+def shared_strides(x: Tensor) -> tuple[int, int]:
+    """Strides of the batch and head axes; 0 where one entry serves all.
+
+    Args:
+        x: [batch|1, heads|1, …].
+
+    Returns:
+        Two strides, in elements.
+    """
+    batch, heads = (x.stride(axis) if x.shape[axis] > 1 else 0 for axis in (0, 1))
+    return batch, heads
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 1
+#define VIDEOSIEVE_ABI 2
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -52,6 +52,62 @@ typedef struct {
     float scale;
 } videosieve_attention_call;
 
+/* Attention of a few queries over all keys, and again over the keys that each mask keeps. */
+typedef struct {
+    videosieve_tensor q;
+    videosieve_tensor k;
+    videosieve_tensor v;
+    /* Masks [batch, heads, keys, padded queries], 0 or 1; the last axis contiguous and readable up to a multiple of 64
+     * queries. Strides in bytes for batch, head and key; 0 shares an axis. */
+    const uint8_t* masks[8];
+    int64_t mask_strides[8][3];
+    int32_t mask_count;
+    float* output; /* [1 + masks, batch, heads, queries, head_dim], contiguous; all keys first */
+    float* lse; /* [1 + masks, batch, heads, queries], contiguous */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries;
+    int64_t keys;
+    int32_t head_dim;
+    int32_t element;
+    int32_t threads;
+    float scale;
+} videosieve_sampled_call;
+
+/* Softmax mass of every block: the sum of exp(scale q.k - lse). */
+typedef struct {
+    videosieve_tensor q;
+    videosieve_tensor k;
+    const float* lse; /* [batch, heads, queries], contiguous */
+    float* mass; /* [batch, heads, query blocks, key blocks], contiguous */
+    int64_t query_side;
+    int64_t key_side;
+    int64_t batch;
+    int64_t heads;
+    int64_t queries;
+    int64_t keys;
+    int32_t head_dim;
+    int32_t element;
+    int32_t threads;
+    float scale;
+} videosieve_mass_call;
+
+/* Sums of scale q.k along the antidiagonals of stride x stride cells; tokens past the end count as zeros. */
+typedef struct {
+    videosieve_tensor q;
+    videosieve_tensor k;
+    float* scores; /* [batch, heads, query cells, key cells], contiguous */
+    int64_t stride;
+    int64_t batch;
+    int64_t heads;
+    int64_t queries;
+    int64_t keys;
+    int32_t head_dim;
+    int32_t element;
+    int32_t threads;
+    float scale;
+} videosieve_antidiagonal_call;
+
 VIDEOSIEVE_API int32_t videosieve_abi(void);
 
 /* Names of the instruction sets that this library has and this processor runs, fastest first; null past the end. */
@@ -59,6 +115,9 @@ VIDEOSIEVE_API const char* videosieve_instruction_set(int32_t index);
 
 /* `set` counts as in videosieve_instruction_set. */
 VIDEOSIEVE_API const char* videosieve_attention(const videosieve_attention_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_sampled(const videosieve_sampled_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_mass(const videosieve_mass_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set);
 
 /* 2^x of count numbers: the function that the kernels use, for tests. */
 VIDEOSIEVE_API const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set);

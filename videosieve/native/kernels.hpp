@@ -9,43 +9,103 @@ namespace videosieve {
 
 enum class Element : int32_t { float32 = 0, bfloat16 = 1, float16 = 2 };
 
+constexpr int most_head_dim = 256;
+constexpr int most_masks = 8;    // of a sampled call
+constexpr int most_stride = 1024;  // of cells
+
+// Most queries of one task: enough to reuse a key block from the second-level cache, few enough to share out.
+constexpr int task_queries = 128;
+
 // Key tokens [start, start + count).
 struct Run {
     int64_t start;
     int64_t count;
 };
 
-// Most queries of one task: enough to reuse a key block from the second-level cache, few enough to share out.
-constexpr int task_queries = 128;
+// What all tasks have in common.
+struct Numbers {
+    int32_t head_dim;
+    Element element;  // of queries, keys and values
+    float scale;
+};
 
-// Attention of at most task_queries neighbouring queries over the same keys. Strides in elements, head_dim contiguous.
-struct AttentionTask {
-    const void* q;
+// Neighbouring queries of one head; stride in elements, head_dim contiguous.
+struct QueryRows {
+    const void* data;
+    int64_t stride;
+    int64_t count;
+};
+
+// Keys of one head, and values where the task needs them, at the tokens of the runs.
+struct KeyRuns {
     const void* k;
     const void* v;
-    int64_t q_stride;
     int64_t k_stride;
     int64_t v_stride;
     const Run* runs;
     int64_t run_count;
-    int32_t queries;
-    int32_t head_dim;
-    Element element;
-    float scale;
+};
+
+// Attention of at most task_queries queries over the same keys.
+struct AttentionTask {
+    Numbers numbers;
+    QueryRows queries;
+    KeyRuns keys;
     void* output;  // [queries, head_dim], contiguous, of the same element
     float* lse;    // [queries]
+};
+
+// Attention of at most task_queries queries over all keys, and again over the keys that each mask keeps.
+struct SampledTask {
+    Numbers numbers;
+    QueryRows queries;
+    KeyRuns keys;                  // one run, from 0
+    const uint8_t* const* masks;   // each [keys, queries]; 0 drops the pair; readable up to a whole panel of queries
+    const int64_t* mask_strides;   // bytes from key to key
+    int32_t mask_count;
+    float* output;                 // [queries, head_dim] of all keys, then of every mask
+    float* lse;                    // [queries] of all keys, then of every mask
+    int64_t output_stride;         // floats from one of them to the next
+    int64_t lse_stride;
+};
+
+// Adds Σ exp(scale · q·k − lse) over at most task_queries queries and the keys of every block to its mass.
+struct MassTask {
+    Numbers numbers;
+    QueryRows queries;
+    KeyRuns keys;        // one run, from 0; no values
+    const float* lse;    // [queries]
+    int64_t side;        // keys of a block
+    float* mass;         // [blocks]
+};
+
+// scale · Σ q·k along the antidiagonals of query cells × all key cells; cells are `stride` tokens, tokens past the end 0.
+struct AntidiagonalTask {
+    Numbers numbers;
+    QueryRows queries;   // from the first token of the first cell to the end of the head
+    QueryRows keys;      // all keys of the head
+    int32_t stride;
+    int32_t cells;       // query cells of this task
+    float* scores;       // [cells, columns]
+    int64_t columns;
 };
 
 struct Kernels {
     const char* name;
     int lanes;
-    // Floats of aligned scratch that one thread needs for `attention`.
+    // Floats of aligned scratch that one thread needs for each.
     size_t (*attention_scratch)(int head_dim);
+    size_t (*sampled_scratch)(int head_dim, int masks);
+    size_t (*mass_scratch)(int head_dim);
+    size_t (*antidiagonal_scratch)(int head_dim, int stride, int cells);
     void (*attention)(const AttentionTask& task, float* scratch);
+    void (*sampled)(const SampledTask& task, float* scratch);
+    void (*mass)(const MassTask& task, float* scratch);
+    void (*antidiagonal)(const AntidiagonalTask& task, float* scratch);
     void (*exp2)(const float* x, float* y, int64_t count);  // count is a multiple of lanes
 };
 
-// Null where the library was built without the set or this processor does not have it.
+// Null where the library was built without the set.
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();
 const Kernels* neon_kernels();

@@ -2,10 +2,10 @@
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #include "simd_avx2.hpp"
-#include "attention.hpp"
+#include "table.hpp"
 
 const videosieve::Kernels* videosieve::avx2_kernels() {
-    static constexpr Kernels kernels{"avx2", Simd::lanes, attention_scratch, attention, exp2_all};
+    static constexpr Kernels kernels = table_named("avx2");
     return &kernels;
 }
 #else

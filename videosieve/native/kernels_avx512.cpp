@@ -2,10 +2,10 @@
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 #include "simd_avx512.hpp"
-#include "attention.hpp"
+#include "table.hpp"
 
 const videosieve::Kernels* videosieve::avx512_kernels() {
-    static constexpr Kernels kernels{"avx512", Simd::lanes, attention_scratch, attention, exp2_all};
+    static constexpr Kernels kernels = table_named("avx512");
     return &kernels;
 }
 #else

@@ -2,10 +2,10 @@
 
 #if defined(__aarch64__)
 #include "simd_neon.hpp"
-#include "attention.hpp"
+#include "table.hpp"
 
 const videosieve::Kernels* videosieve::neon_kernels() {
-    static constexpr Kernels kernels{"neon", Simd::lanes, attention_scratch, attention, exp2_all};
+    static constexpr Kernels kernels = table_named("neon");
     return &kernels;
 }
 #else

@@ -1,7 +1,7 @@
 #include "simd_portable.hpp"
-#include "attention.hpp"
+#include "table.hpp"
 
 const videosieve::Kernels* videosieve::portable_kernels() {
-    static constexpr Kernels kernels{"portable", Simd::lanes, attention_scratch, attention, exp2_all};
+    static constexpr Kernels kernels = table_named("portable");
     return &kernels;
 }

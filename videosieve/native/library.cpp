@@ -56,15 +56,26 @@ const char* refuse_offsets(const videosieve_attention_call& call, bool of_querie
     return nullptr;
 }
 
-const char* refuse(const videosieve_attention_call& call) {
+const char* refuse_tensors(std::initializer_list<const videosieve_tensor*> tensors, int32_t element) {
+    const int64_t alignment = element == 0 ? 4 : 2;
+    for (const videosieve_tensor* x : tensors)
+        if (const char* reason = refuse_tensor(*x, alignment)) return reason;
+    return nullptr;
+}
+
+template <class Call>
+const char* refuse_sizes(const Call& call) {
     if (call.batch < 1 || call.heads < 1 || call.queries < 1 || call.keys < 1)
         return "batch, heads, queries and keys must be at least 1";
     if (call.head_dim < 1 || call.head_dim > videosieve::most_head_dim) return "head_dim must be 1 to 256";
     if (call.element < 0 || call.element > 2) return "element must be 0 (fp32), 1 (bf16) or 2 (fp16)";
     if (call.threads < 1) return "threads must be at least 1";
-    const int64_t alignment = call.element == 0 ? 4 : 2;
-    for (const videosieve_tensor* x : {&call.q, &call.k, &call.v})
-        if (const char* reason = refuse_tensor(*x, alignment)) return reason;
+    return nullptr;
+}
+
+const char* refuse(const videosieve_attention_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.q, &call.k, &call.v}, call.element)) return reason;
     const videosieve_mask& mask = call.mask;
     if (!mask.keep || !mask.query_offsets || !mask.key_offsets || !call.output || !call.lse)
         return "mask and output must have memory";
@@ -73,6 +84,45 @@ const char* refuse(const videosieve_attention_call& call) {
         if (stride < 0) return "strides must not be negative";
     if (const char* reason = refuse_offsets(call, true)) return reason;
     return refuse_offsets(call, false);
+}
+
+const char* refuse(const videosieve_sampled_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.q, &call.k, &call.v}, call.element)) return reason;
+    if (call.mask_count < 0 || call.mask_count > videosieve::most_masks) return "there must be 0 to 8 masks";
+    for (int m = 0; m < call.mask_count; ++m) {
+        if (!call.masks[m]) return "masks and output must have memory";
+        for (const int64_t stride : call.mask_strides[m])
+            if (stride < 0) return "strides must not be negative";
+    }
+    return call.output && call.lse ? nullptr : "masks and output must have memory";
+}
+
+const char* refuse(const videosieve_mass_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.q, &call.k}, call.element)) return reason;
+    if (call.query_side < 1 || call.key_side < 1) return "block sides must be at least 1";
+    return call.lse && call.mass ? nullptr : "lse and mass must have memory";
+}
+
+const char* refuse(const videosieve_antidiagonal_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.q, &call.k}, call.element)) return reason;
+    if (call.stride < 1 || call.stride > videosieve::most_stride) return "the stride must be 1 to 1024";
+    return call.scores ? nullptr : "scores must have memory";
+}
+
+template <class Call>
+const char* run(const Call& call, int32_t set, void (*compute)(const Call&, const Kernels&)) {
+    const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
+    if (!kernels) return no_such_set;
+    if (const char* reason = refuse(call)) return reason;
+    try {
+        compute(call, *kernels);
+    } catch (const std::bad_alloc&) {
+        return no_memory;
+    }
+    return nullptr;
 }
 
 }  // namespace
@@ -85,15 +135,19 @@ const char* videosieve_instruction_set(int32_t index) {
 }
 
 const char* videosieve_attention(const videosieve_attention_call* call, int32_t set) {
-    const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
-    if (!kernels) return no_such_set;
-    if (const char* reason = refuse(*call)) return reason;
-    try {
-        videosieve::attend(*call, *kernels);
-    } catch (const std::bad_alloc&) {
-        return no_memory;
-    }
-    return nullptr;
+    return run(*call, set, videosieve::attend);
+}
+
+const char* videosieve_sampled(const videosieve_sampled_call* call, int32_t set) {
+    return run(*call, set, videosieve::sample);
+}
+
+const char* videosieve_mass(const videosieve_mass_call* call, int32_t set) {
+    return run(*call, set, videosieve::weigh_blocks);
+}
+
+const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set) {
+    return run(*call, set, videosieve::score_antidiagonals);
 }
 
 const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set) {

@@ -3,16 +3,13 @@
 #include <string.h>
 
 #include <algorithm>
-#include <memory>
 
+#include "tasks.hpp"
 #include "threads.hpp"
 
 namespace videosieve {
 
 namespace {
-
-// Fewest multiplications that are worth another thread: starting one takes about as long.
-constexpr int64_t work_per_thread = 4 << 20;
 
 // Tasks are multiples of this many queries where there is a choice: whole vectors in every instruction set.
 constexpr int64_t task_grain = 32;
@@ -98,34 +95,6 @@ int cost_class(const Tile& tile) {
     return exponent * 4 + static_cast<int>(cost & 3);
 }
 
-template <class T>
-T* advance(const void* data, int64_t bytes) {
-    return reinterpret_cast<T*>(const_cast<char*>(static_cast<const char*>(data)) + bytes);
-}
-
-AttentionTask task_of(const videosieve_attention_call& call, const Tile& tile, const std::vector<Run>& runs) {
-    const int64_t size = call.element == 0 ? 4 : 2, head = tile.batch * call.heads + tile.head;
-    const auto at = [&](const videosieve_tensor& x, int64_t token) {
-        const int64_t offset = tile.batch * x.batch_stride + tile.head * x.head_stride + token * x.token_stride;
-        return advance<void>(x.data, offset * size);
-    };
-    const int64_t query = head * call.queries + tile.first;
-    return {at(call.q, tile.first),
-            at(call.k, 0),
-            at(call.v, 0),
-            call.q.token_stride,
-            call.k.token_stride,
-            call.v.token_stride,
-            runs.data(),
-            static_cast<int64_t>(runs.size()),
-            static_cast<int32_t>(tile.queries),
-            call.head_dim,
-            static_cast<Element>(call.element),
-            call.scale,
-            advance<void>(call.output, query * call.head_dim * size),
-            call.lse + query};
-}
-
 }  // namespace
 
 void attend(const videosieve_attention_call& call, const Kernels& kernels) {
@@ -138,20 +107,19 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
                      [](const Tile& a, const Tile& b) { return cost_class(a) > cost_class(b); });
     int64_t work = 0;
     for (const Tile& tile : tiles) work += (tile.keys + 1) * tile.queries * call.head_dim;
-    const int64_t tasks = static_cast<int64_t>(tiles.size());
-    const int threads =
-        static_cast<int>(std::min<int64_t>({call.threads, std::max<int64_t>(tasks, 1), work / work_per_thread + 1}));
-    std::vector<std::unique_ptr<Scratch>> scratch;
-    std::vector<std::vector<Run>> runs(threads);
-    for (int i = 0; i < threads; ++i) {
-        scratch.push_back(std::make_unique<Scratch>(kernels.attention_scratch(call.head_dim)));
-        runs[i].reserve(mask.columns());
-    }
-    run_tasks(tasks, threads, [&](int64_t task, int worker) {
+    std::vector<std::vector<Run>> runs(call.threads);
+    const Numbers numbers = numbers_of(call);
+    const auto attend_tile = [&](int64_t task, int worker, float* scratch) {
         const Tile& tile = tiles[task];
         mask.runs(tile.batch, tile.head, tile.row, runs[worker]);
-        kernels.attention(task_of(call, tile, runs[worker]), scratch[worker]->floats());
-    });
+        const int64_t query = (tile.batch * call.heads + tile.head) * call.queries + tile.first;
+        kernels.attention({numbers, queries_of(call, tile.batch, tile.head, tile.first, tile.queries),
+                           keys_of(call, &call.v, tile.batch, tile.head, runs[worker].data(), runs[worker].size()),
+                           moved(call.output, call.element, query * call.head_dim), call.lse + query},
+                          scratch);
+    };
+    run_with_scratch(static_cast<int64_t>(tiles.size()), call.threads, work,
+                     kernels.attention_scratch(call.head_dim), attend_tile);
 }
 
 }  // namespace videosieve

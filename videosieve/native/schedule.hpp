@@ -6,10 +6,11 @@
 
 namespace videosieve {
 
-constexpr int most_head_dim = 256;
-
-// Computes a checked call. A task's arithmetic does not depend on who runs it or when, so the result is the same, bit
+// Compute checked calls. A task's arithmetic does not depend on who runs it or when, so the result is the same, bit
 // for bit, for any number of threads.
 void attend(const videosieve_attention_call& call, const Kernels& kernels);
+void sample(const videosieve_sampled_call& call, const Kernels& kernels);
+void weigh_blocks(const videosieve_mass_call& call, const Kernels& kernels);
+void score_antidiagonals(const videosieve_antidiagonal_call& call, const Kernels& kernels);
 
 }  // namespace videosieve

@@ -29,6 +29,13 @@ struct Simd {
         return _mm256_andnot_ps(empty, x);
     }
 
+    // x where the byte is not 0, else −inf.
+    static Vector keep(Vector x, const uint8_t* bytes) {
+        const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
+        const __m256i dropped = _mm256_cmpeq_epi32(wide, _mm256_setzero_si256());
+        return _mm256_blendv_ps(x, set(-INFINITY), _mm256_castsi256_ps(dropped));
+    }
+
     // 2^x; 0 below the normal range, infinite from 2^127.5 on. VMAXPS and VMINPS return their second operand where one
     // is NaN.
     static Vector exp2(Vector x) {

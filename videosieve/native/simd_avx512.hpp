@@ -29,6 +29,12 @@ struct Simd {
         return _mm512_mask_mov_ps(x, empty, _mm512_setzero_ps());
     }
 
+    // x where the byte is not 0, else −inf.
+    static Vector keep(Vector x, const uint8_t* bytes) {
+        const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+        return _mm512_mask_mov_ps(set(-INFINITY), _mm512_test_epi32_mask(wide, wide), x);
+    }
+
     // 2^x. VSCALEFPS rounds what is too small, overflows to infinity and passes NaN on by itself.
     static Vector exp2(Vector x) {
         const Vector whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

@@ -28,6 +28,12 @@ struct Simd {
         return vbslq_f32(vceqq_f32(x, set(-INFINITY)), zero(), x);
     }
 
+    // x where the byte is not 0, else −inf.
+    static Vector keep(Vector x, const uint8_t* bytes) {
+        const uint32_t wide[4] = {bytes[0], bytes[1], bytes[2], bytes[3]};
+        return vbslq_f32(vceqq_u32(vld1q_u32(wide), vdupq_n_u32(0)), set(-INFINITY), x);
+    }
+
     // 2^x; 0 below the normal range, infinite from 2^127.5 on. FMAX and FMIN pass NaN on.
     static Vector exp2(Vector x) {
         const uint32x4_t tiny = vcltq_f32(x, set(exp2_smallest));

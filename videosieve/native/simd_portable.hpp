@@ -50,6 +50,11 @@ struct Simd {
         return each([&](int i) { return x.at[i] == -INFINITY ? 0.0f : x.at[i]; });
     }
 
+    // x where the byte is not 0, else −inf.
+    static Vector keep(Vector x, const uint8_t* bytes) {
+        return each([&](int i) { return bytes[i] ? x.at[i] : -INFINITY; });
+    }
+
     // 2^x; 0 below the normal range, infinite from 2^127.5 on. NaN stays what it is.
     static Vector exp2(Vector x) {
         return each([&](int i) { return exp2_of_one(x.at[i]); });

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <atomic>
+#include <memory>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -47,6 +48,22 @@ void run_tasks(int64_t tasks, int threads, const Work& work) {
     }
     take(0);
     for (std::thread& other : others) other.join();
+}
+
+// Fewest multiplications that are worth another thread: starting one takes about as long.
+constexpr int64_t work_per_thread = 4 << 20;
+
+// run_tasks with scratch for every thread: work(task, worker, scratch). `multiplications` of all tasks together say how
+// many threads pay.
+template <class Work>
+void run_with_scratch(int64_t tasks, int threads, int64_t multiplications, size_t floats, const Work& work) {
+    if (tasks < threads) threads = static_cast<int>(tasks);
+    if (multiplications / work_per_thread + 1 < threads)
+        threads = static_cast<int>(multiplications / work_per_thread + 1);
+    if (threads < 1) threads = 1;
+    std::vector<std::unique_ptr<Scratch>> scratch;
+    for (int i = 0; i < threads; ++i) scratch.push_back(std::make_unique<Scratch>(floats));
+    run_tasks(tasks, threads, [&](int64_t task, int worker) { work(task, worker, scratch[worker]->floats()); });
 }
 
 }  // namespace videosieve

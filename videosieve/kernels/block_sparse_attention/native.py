@@ -11,11 +11,13 @@ from torch import Tensor
 
 from videosieve.block_mask import BlockMask
 from videosieve.kernels.native_library import (
-    ELEMENTS,
+    SIZES,
     TensorPointer,
     load,
     refuse_library,
     refuse_tensors,
+    shared_strides,
+    sizes,
 )
 from videosieve.ragged_mask import RaggedBlockMask
 
@@ -41,14 +43,7 @@ class _Call(ctypes.Structure):
         ("mask", _MaskPointer),
         ("output", ctypes.c_void_p),
         ("lse", ctypes.c_void_p),
-        ("batch", ctypes.c_int64),
-        ("heads", ctypes.c_int64),
-        ("queries", ctypes.c_int64),
-        ("keys", ctypes.c_int64),
-        ("head_dim", ctypes.c_int32),
-        ("element", ctypes.c_int32),
-        ("threads", ctypes.c_int32),
-        ("scale", ctypes.c_float),
+        *SIZES,
     ]
 
 
@@ -69,7 +64,6 @@ def block_sparse_attention(
     instruction_set: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys; shapes as in the api. `instruction_set` is for tests and benchmarks."""
-    batch, heads, queries, head_dim = q.shape
     output = torch.empty(q.shape, dtype=q.dtype)
     lse = torch.empty(q.shape[:3], dtype=torch.float32)
     query_offsets, key_offsets = _offsets(mask)
@@ -83,20 +77,13 @@ def block_sparse_attention(
             key_offsets=key_offsets.data_ptr(),
             rows=mask.keep.shape[2],
             columns=mask.keep.shape[3],
-            keep_strides=(*_shared(mask.keep), *mask.keep.stride()[2:]),
-            query_offset_strides=_shared(query_offsets),
-            key_offset_strides=_shared(key_offsets),
+            keep_strides=(*shared_strides(mask.keep), *mask.keep.stride()[2:]),
+            query_offset_strides=shared_strides(query_offsets),
+            key_offset_strides=shared_strides(key_offsets),
         ),
         output=output.data_ptr(),
         lse=lse.data_ptr(),
-        batch=batch,
-        heads=heads,
-        queries=queries,
-        keys=k.shape[2],
-        head_dim=head_dim,
-        element=ELEMENTS[q.dtype],
-        threads=torch.get_num_threads(),
-        scale=scale,
+        **sizes(q, k.shape[2], scale),
     )
     load().call("attention", call, instruction_set)
     return output, lse
@@ -110,9 +97,3 @@ def _offsets(mask: BlockMask | RaggedBlockMask) -> tuple[Tensor, Tensor]:
     query_offsets = torch.arange(rows + 1).mul_(mask.block.query).clamp_(max=mask.queries)
     key_offsets = torch.arange(columns + 1).mul_(mask.block.key).clamp_(max=mask.keys)
     return query_offsets[None, None], key_offsets[None, None]
-
-
-def _shared(x: Tensor) -> tuple[int, int]:
-    """Strides of the batch and head axes; 0 where one entry serves all."""
-    batch, heads = (x.stride(axis) if x.shape[axis] > 1 else 0 for axis in (0, 1))
-    return batch, heads

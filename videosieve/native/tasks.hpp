@@ -1,0 +1,34 @@
+// From calls to tasks: addresses of one head.
+#pragma once
+
+#include "abi.h"
+#include "kernels.hpp"
+
+namespace videosieve {
+
+template <class Call>
+Numbers numbers_of(const Call& call) {
+    return {call.head_dim, static_cast<Element>(call.element), call.scale};
+}
+
+inline void* moved(const void* x, int32_t element, int64_t values) {
+    return const_cast<char*>(static_cast<const char*>(x)) + values * (element == 0 ? 4 : 2);
+}
+
+inline void* head_of(const videosieve_tensor& x, int32_t element, int64_t b, int64_t h, int64_t token = 0) {
+    return moved(x.data, element, b * x.batch_stride + h * x.head_stride + token * x.token_stride);
+}
+
+template <class Call>
+QueryRows queries_of(const Call& call, int64_t b, int64_t h, int64_t first, int64_t count) {
+    return {head_of(call.q, call.element, b, h, first), call.q.token_stride, count};
+}
+
+// `v` may be null.
+template <class Call>
+KeyRuns keys_of(const Call& call, const videosieve_tensor* v, int64_t b, int64_t h, const Run* runs, int64_t count) {
+    return {head_of(call.k, call.element, b, h), v ? head_of(*v, call.element, b, h) : nullptr, call.k.token_stride,
+            v ? v->token_stride : 0, runs, count};
+}
+
+}  // namespace videosieve

@@ -147,13 +147,12 @@ def test_ragged_masks_are_refused(monkeypatch):
 
 
 def test_a_failed_self_test_disables_a_kernel_with_its_reason(monkeypatch):
-    monkeypatch.setattr(OnGpu, "device", CPU)
     monkeypatch.setitem(adapters.RUNS, "flex", dense)
     q, k, v = make_qkv(64, 64)
-    with pytest.raises(
-        BackendError, match="flex cannot run this .* self-test is off by .* looks like dense attention"
-    ):
-        block_sparse_attention(q, k, v, random_mask(64, 64, BLOCK, 0.5), backend="flex")
+    arguments = q, k, v, random_mask(64, 64, BLOCK, 0.5), 0.25
+    able = Implementation("flex", lambda *_: None, dense, automatic=False, verify=adapters.verify("flex"))
+    with pytest.raises(BackendError, match="flex cannot run this .* is off by .* looks like dense attention"):
+        choose("block_sparse_attention", [able], "flex", *arguments)
 
 
 def test_flash_attn_4_is_called_with_whole_blocks_only(monkeypatch):

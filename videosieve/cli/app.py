@@ -11,6 +11,7 @@ from videosieve.cli.doctor import doctor
 from videosieve.cli.generate import generate
 from videosieve.cli.methods import methods
 from videosieve.cli.models import models
+from videosieve.cli.plan import plan
 from videosieve.cli.profile import profile
 from videosieve.cli.report import report
 from videosieve.cli.shapes import shapes
@@ -49,7 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Training-free sparse attention for video diffusion models, measured honestly.",
 )
-for verb in (generate, compare, sweep, profile, report, methods, models, doctor):
+for verb in (generate, compare, sweep, plan, profile, report, methods, models, doctor):
     app.command()(verb)
 app.add_typer(shapes, name="shapes")
 

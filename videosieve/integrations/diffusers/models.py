@@ -54,10 +54,11 @@ class ModelRow:
                 f"hidden_states of {self.name} must have the axes {self.axes}, got {list(shape)}"
             )
         sides = dict(zip(self.axes, shape, strict=True))
-        frames, height, width = self._patch_sides(config)
+        frames, height, width = self.patch_sides(config)
         return Grid(-(-sides["T"] // frames), sides["H"] // height, sides["W"] // width)
 
-    def _patch_sides(self, config: Mapping[str, Any]) -> tuple[int, int, int]:
+    def patch_sides(self, config: Mapping[str, Any]) -> tuple[int, int, int]:
+        """Latent frames, rows and columns in a token."""
         values = [config[key] for key in self.patch]
         frames, height, width = values[0] if len(values) == 1 else values
         return frames or 1, height, width  # CogVideoX 1.0 writes its frame patch as None

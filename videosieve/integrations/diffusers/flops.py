@@ -1,0 +1,128 @@
+"""Counts the work of one transformer forward from its config alone: it is built and run without memory."""
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from videosieve.errors import IntegrationError, ModelError
+from videosieve.integrations.diffusers.models import MODELS, ModelRow
+from videosieve.layout import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one forward computes.
+
+    Attributes:
+        grid: Video tokens.
+        tokens: Tokens of the self-attention sequence, text included.
+        layers: Video self-attentions.
+        heads: Attention heads.
+        head_dim: Channels per head.
+        parameters: Weights of the transformer.
+        attention: Floating-point operations of the video self-attentions' two matrix products: 4 · tokens² · heads ·
+            head_dim per layer and batch element.
+        rest: All other matrix products: projections, MLPs, cross-attention, embeddings.
+    """
+
+    grid: Grid
+    tokens: int
+    layers: int
+    heads: int
+    head_dim: int
+    parameters: int
+    attention: float
+    rest: float
+
+    @property
+    def share(self) -> float:
+        """Attention's share of all work, in [0, 1]."""
+        return self.attention / (self.attention + self.rest)
+
+
+def count_work(
+    name: str, config: Mapping[str, Any], latents: tuple[int, int, int], text: int, batch: int
+) -> Work:
+    """Run one forward on the meta device and count.
+
+    Args:
+        name: A transformer class of MODELS.
+        config: Its config, as in `transformer/config.json`; keys that start with "_" are ignored.
+        latents: Latent frames, rows and columns.
+        text: Text tokens.
+        batch: Batch elements, 2 where guidance is batched.
+
+    Returns:
+        The work.
+
+    Raises:
+        IntegrationError: The class is not supported or not in the installed diffusers.
+        ModelError: The config or the sizes do not make a working model.
+    """
+    row = MODELS.get(name)
+    if row is None:
+        raise IntegrationError(f"work is counted for {', '.join(MODELS)}, got {name!r}")
+    try:
+        with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            transformer = _build(name, config)
+            given: dict[str, Any] = _arguments(row, transformer, latents, text, batch)
+            with FlopCounterMode(display=False) as counter:
+                transformer(**given, return_dict=False)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"{name} does not run with latents {latents} and {text} text tokens: {reason}"
+        ) from error
+    grid = row.grid(tuple(given["hidden_states"].shape), transformer.config)
+    tokens = grid.tokens + (0 if row.text == "none" else text)
+    layers = len(row.self_attentions(transformer))
+    heads, head_dim = transformer.config["num_attention_heads"], transformer.config["attention_head_dim"]
+    attention = 4.0 * batch * layers * tokens**2 * heads * head_dim
+    parameters = sum(parameter.numel() for parameter in transformer.parameters())
+    return Work(
+        grid, tokens, layers, heads, head_dim, parameters, attention, counter.get_total_flops() - attention
+    )
+
+
+def _build(name: str, config: Mapping[str, Any]) -> Any:
+    import diffusers
+
+    if not hasattr(diffusers, name):
+        raise IntegrationError(f"diffusers {diffusers.__version__} has no {name}; a newer one is needed")
+    return getattr(diffusers, name)(
+        **{key: value for key, value in config.items() if not key.startswith("_")}
+    )
+
+
+def _arguments(
+    row: ModelRow, transformer: Any, latents: tuple[int, int, int], text: int, batch: int
+) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
+    """Empty tensors for whatever the forward needs, by the names that diffusers gives them."""
+    config: Any = transformer.config
+    frames, rows, columns = latents
+    side = row.patch_sides(config)[0]
+    frames += -frames % side  # CogVideoX 1.5's pipeline pads so
+    sides = {"B": batch, "C": config["in_channels"], "T": frames, "H": rows, "W": columns}
+    hidden = torch.empty([sides[axis] for axis in row.axes])
+    text_width = config.get("text_embed_dim") or config.get("text_dim")
+    known: dict[str, Tensor | tuple[Tensor, Tensor]] = {
+        "hidden_states": hidden,
+        "timestep": torch.empty(batch),
+        "encoder_hidden_states": torch.empty(batch, text, text_width),
+        "encoder_attention_mask": torch.ones(batch, text),
+        "pooled_projections": torch.empty(batch, config.get("pooled_projection_dim", 0)),
+    }
+    if config.get("guidance_embeds"):
+        known["guidance"] = torch.empty(batch)
+    if config.get("use_rotary_positional_embeddings"):
+        table = torch.empty(row.grid(tuple(hidden.shape), config).tokens, config["attention_head_dim"])
+        known["image_rotary_emb"] = (table, table)
+    accepted = inspect.signature(type(transformer).forward).parameters
+    return {key: value for key, value in known.items() if key in accepted}

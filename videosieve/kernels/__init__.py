@@ -4,16 +4,19 @@ from videosieve.kernels.antidiagonal_scores import antidiagonal_scores
 from videosieve.kernels.block_mass import block_mass
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
 from videosieve.kernels.dense_attention import dense_attention
+from videosieve.kernels.kmeans import Clusters, kmeans
 from videosieve.kernels.norm_rope import norm_rope
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.sampled_attention import SampledAttention, sampled_attention
 
 __all__ = [
+    "Clusters",
     "SampledAttention",
     "antidiagonal_scores",
     "block_mass",
     "block_sparse_attention",
     "dense_attention",
+    "kmeans",
     "norm_rope",
     "reorder_tokens",
     "sampled_attention",

@@ -7,6 +7,7 @@ with `lazily(module, name)`, so that `import videosieve` stays free of Triton an
 import importlib
 import importlib.util
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -28,7 +29,7 @@ def lazily(module: str, name: str) -> Callable[..., Any]:
 
 @cache
 def installed(package: str) -> bool:
-    """Whether a top-level package can be imported; it is not imported."""
+    """Whether a package can be imported; of `a.b`, a is imported to see."""
     return importlib.util.find_spec(package) is not None
 
 
@@ -85,3 +86,46 @@ def _refuse_values(tensors: tuple[Tensor, ...], dtypes: tuple[torch.dtype, ...])
     if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
         return "it has no backward; detach its inputs or use torch.no_grad()"
     return None
+
+
+def launch_arch(device: torch.device) -> int:
+    """Architecture whose launches a call takes: the device's, in the interpreter that of sm90."""
+    return architecture(device) if device.type == "cuda" else 90
+
+
+def on_device(x: Tensor) -> AbstractContextManager[Any]:
+    """Launch where x is, which need not be the current device."""
+    return torch.cuda.device(x.device) if x.device.type == "cuda" else nullcontext()
+
+
+def lane_steps(x: Tensor | None) -> tuple[int, int]:
+    """(batch, head) strides of [batch|1, heads|1, …], 0 along a shared axis; (0, 0) of [tokens] and of None."""
+    if x is None or x.ndim == 1:
+        return 0, 0
+    batch, head = (0 if x.shape[axis] == 1 else x.stride(axis) for axis in (0, 1))
+    return batch, head
+
+
+def refuse_rows(*tensors: Tensor, most: int = 128) -> str | None:
+    """Why a kernel that reads whole rows of head_dim values cannot read these tensors, or None."""
+    head_dim = tensors[0].shape[-1]
+    if not 1 <= head_dim <= most:
+        return f"head_dim must be at most {most}, got {head_dim}"
+    if any(x.stride(-1) != 1 and head_dim > 1 for x in tensors):
+        return (
+            "the head_dim values of a token must lie next to one another, got strides "
+            f"{', '.join(str(list(x.stride())) for x in tensors)}; pass .contiguous()"
+        )
+    if any(x.dtype != tensors[0].dtype for x in tensors):
+        return f"its inputs must share a dtype, got {', '.join(str(x.dtype) for x in tensors)}"
+    return None
+
+
+def refuse_products(*tensors: Tensor) -> str | None:
+    """Why a kernel that multiplies matrices of tokens cannot run, or None.
+
+    fp32 is left to the interpreter: its products take three passes of the matrix units and twice the registers, and the
+    estimators that such kernels compute meet half precision in models.
+    """
+    dtypes = DTYPES if interpreting() else (torch.bfloat16, torch.float16)
+    return refuse_triton(*tensors, dtypes=dtypes) or refuse_rows(*tensors)

@@ -6,16 +6,16 @@ from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.dispatch import Implementation, anything, choose
-from videosieve.kernels.norm_rope import reference
+from videosieve.kernels.norm_rope import launch, reference
 from videosieve.kernels.norm_rope.streams import NormRope, Stream
 from videosieve.kernels.triton_support import lazily
 
-_TRITON = "videosieve.kernels.norm_rope.triton"
+_HERE = "videosieve.kernels.norm_rope"
 
 IMPLEMENTATIONS = (
-    Implementation("triton", lazily("videosieve.kernels.norm_rope.launch", "refuse"), lazily(_TRITON, "norm_rope")),
+    Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "norm_rope")),
     Implementation("reference", anything, reference.norm_rope),
-)  # fmt: skip
+)
 
 
 def norm_rope(

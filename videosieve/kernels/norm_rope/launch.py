@@ -7,7 +7,7 @@ from torch import Tensor
 
 from videosieve.kernels.launch import Launch, LaunchTable
 from videosieve.kernels.norm_rope.streams import Stream
-from videosieve.kernels.triton_support import architecture, interpreting, refuse_triton
+from videosieve.kernels.triton_support import architecture, interpreting, launch_arch, refuse_triton
 
 HEAD_DIMS = (64, 128)
 FP8_ARCH = 89
@@ -27,8 +27,8 @@ LAUNCHES = LaunchTable(
 
 
 def find_launch(device: torch.device, head_dim: int, fp8: bool) -> Launch:
-    """The launch of a call; the interpreter counts as sm90."""
-    return LAUNCHES.find(architecture(device) if device.type == "cuda" else 90, head_dim, int(fp8))
+    """The launch of a call."""
+    return LAUNCHES.find(launch_arch(device), head_dim, int(fp8))
 
 
 def refuse(streams: Sequence[Stream], _order: Tensor | None, _heads: Tensor | None, fp8: bool) -> str | None:

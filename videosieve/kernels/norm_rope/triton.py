@@ -10,6 +10,7 @@ from torch import Tensor
 from videosieve.kernels.norm_rope.launch import find_launch
 from videosieve.kernels.norm_rope.streams import HeadNorm, NormRope, Stream
 from videosieve.kernels.norm_rope.triton_kernel import norm_rope_kernel
+from videosieve.kernels.triton_support import lane_steps, on_device
 from videosieve.layout import inverse_order
 
 
@@ -31,10 +32,11 @@ def norm_rope(streams: Sequence[Stream], order: Tensor | None, heads: Tensor | N
         grid = (triton.cdiv(stream.q.shape[2], launch.tile[0]), batch)
         if grid[0]:
             tile: dict[str, Any] = {"BT": launch.tile[0], "BH": launch.tile[1]}
-            norm_rope_kernel[grid](**arguments, **tile, **launch.options)
+            with on_device(first):
+                norm_rope_kernel[grid](**arguments, **tile, **launch.options)
         start += stream.q.shape[2]
-    q, k, *eights = (x if x is None else x.transpose(1, 2) for x in pairs)
-    return NormRope(q, k, *eights, *scales)
+    results: list[Any] = [x if x is None else x.transpose(1, 2) for x in pairs]
+    return NormRope(*results, *scales)
 
 
 def kernel_arguments(
@@ -72,8 +74,8 @@ def kernel_arguments(
         "heads": q.shape[1],
         "first": start,
         "all_tokens": outputs[0].shape[1],  # pyright: ignore[reportOptionalMemberAccess]
-        "place_lanes": lanes(places),
-        "chosen_lanes": lanes(None if heads is None else heads[..., None]),
+        "place_lanes": lane_steps(places),
+        "chosen_lanes": (0, 0) if heads is None else lane_steps(heads.unsqueeze(-1)),
         "ROTATED": rotation is not None,
         "HALVES": rotation is not None and rotation.halves,
         "ORDERED": places is not None,
@@ -81,11 +83,3 @@ def kernel_arguments(
         "FP8": outputs[2] is not None,
         "D": q.shape[3],
     }
-
-
-def lanes(x: Tensor | None) -> tuple[int, int]:
-    """(batch, head) strides of [batch|1, heads|1, …], 0 where an axis is shared; (0, 0) of [tokens] and of nothing."""
-    if x is None or x.ndim == 1:
-        return 0, 0
-    batch, head = (0 if x.shape[axis] == 1 else x.stride(axis) for axis in (0, 1))
-    return batch, head

@@ -4,9 +4,13 @@ from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.dispatch import Implementation, anything, choose
-from videosieve.kernels.reorder_tokens import cpu, reference
+from videosieve.kernels.reorder_tokens import cpu, launch, reference
+from videosieve.kernels.triton_support import lazily
+
+_HERE = "videosieve.kernels.reorder_tokens"
 
 IMPLEMENTATIONS = (
+    Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "reorder_tokens")),
     Implementation("cpu", cpu.refuse, cpu.reorder_tokens),
     Implementation("reference", anything, reference.reorder_tokens),
 )

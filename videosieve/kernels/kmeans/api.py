@@ -1,0 +1,97 @@
+"""k-means of the tokens of every head: documentation, checks, dispatch."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+from videosieve.kernels.dispatch import Implementation, anything, choose
+from videosieve.kernels.kmeans import cpu, launch, reference
+from videosieve.kernels.triton_support import lazily
+
+_HERE = "videosieve.kernels.kmeans"
+
+IMPLEMENTATIONS = (
+    Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "assign_and_update")),
+    Implementation("cpu", cpu.refuse, cpu.assign_and_update),
+    Implementation("reference", anything, reference.assign_and_update),
+)
+
+
+class Clusters(NamedTuple):
+    """Clusters of every head.
+
+    Attributes:
+        labels: int32 [batch, heads, tokens]; the cluster of every token.
+        centroids: fp32 [batch, heads, clusters, head_dim], fp64 for fp64 tokens; the mean of the tokens with
+            that label. A cluster without tokens keeps the centroid that it had.
+        sizes: int32 [batch, heads, clusters]; tokens of every cluster.
+    """
+
+    labels: Tensor
+    centroids: Tensor
+    sizes: Tensor
+
+
+def kmeans(
+    x: Tensor,
+    clusters: int,
+    *,
+    iterations: int = 2,
+    centroids: Tensor | None = None,
+    seed: int = 0,
+    backend: str | None = None,
+) -> Clusters:
+    """Lloyd's algorithm with squared Euclidean distance, on every head by itself and all of them together.
+
+    One iteration gives every token the nearest centroid, the first of equally near ones, and every centroid the mean of
+    its tokens. The number of iterations is fixed: a test for convergence would make the host wait for the device.
+    Memory beyond x and the result is O(tokens + clusters · head_dim) per head, no tokens × clusters tensor exists. The
+    same call gives the same clusters, bit for bit, on one device.
+
+    Args:
+        x: Tokens to cluster [batch, heads, tokens, head_dim], any strides; queries or keys after RoPE.
+        clusters: Clusters per head, between 1 and the number of tokens.
+        iterations: At least 1; SVG2 takes 50 from a cold start and 2 from a warm one.
+        centroids: Where to start [batch, heads, clusters, head_dim], as an earlier call returned them; None starts from
+            tokens of x, one out of each of `clusters` equal stretches, so that no two starts are the same token.
+        seed: Source of that draw.
+        backend: Implementation to use; None takes the fastest that can run the call.
+
+    Returns:
+        Labels, centroids and sizes.
+
+    Raises:
+        ShapeError: There are more clusters than tokens, no iteration, or the centroids do not fit.
+        BackendError: No implementation, or not the one asked for, can run the call.
+    """
+    if x.ndim != 4 or not 1 <= clusters <= x.shape[2]:
+        raise ShapeError(
+            f"clusters must lie between 1 and the tokens of x [batch, heads, tokens, head_dim], "
+            f"got {clusters=} and x {list(x.shape)}"
+        )
+    if iterations < 1:
+        raise ShapeError(f"kmeans needs at least one iteration to have labels, got {iterations=}")
+    shape = (*x.shape[:2], clusters, x.shape[3])
+    if centroids is not None and (centroids.shape != shape or centroids.device != x.device):
+        raise ShapeError(
+            f"centroids must be {list(shape)} on {x.device}, got {list(centroids.shape)} on {centroids.device}"
+        )
+    wide = torch.promote_types(x.dtype, torch.float32)
+    centroids = draw_tokens(x, clusters, seed) if centroids is None else centroids
+    result = Clusters(x, centroids.to(wide).contiguous(), x)
+    chosen = choose("kmeans", IMPLEMENTATIONS, backend, x, result.centroids)
+    for _ in range(iterations):
+        result = Clusters(*chosen.run(x, result.centroids))
+    return result
+
+
+def draw_tokens(x: Tensor, count: int, seed: int) -> Tensor:
+    """One token out of each of `count` equal stretches, for every head by itself [batch, heads, count, head_dim]."""
+    batch, heads, tokens, head_dim = x.shape
+    edges = torch.arange(count + 1) * tokens // count
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.rand(batch, heads, count, generator=generator, dtype=torch.float64)
+    index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
+    return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, head_dim))

@@ -1,0 +1,214 @@
+"""Saliency maps: which part of a video each concept is about."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from videosieve.errors import OutputError, ShapeError
+
+# A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
+COLOURS = (
+    (0.90, 0.10, 0.20),
+    (0.10, 0.45, 0.95),
+    (0.10, 0.70, 0.30),
+    (0.95, 0.70, 0.05),
+    (0.65, 0.20, 0.85),
+    (0.05, 0.75, 0.80),
+    (0.95, 0.45, 0.10),
+    (0.55, 0.55, 0.55),
+)
+# Dark to light through violet and orange, rising evenly in brightness.
+_HEAT = ((0.02, 0.02, 0.20), (0.45, 0.05, 0.60), (0.80, 0.25, 0.45), (0.97, 0.55, 0.20), (1.0, 0.95, 0.45))
+
+
+@dataclass(frozen=True)
+class SaliencyMaps:
+    """Maps of several concepts over one video.
+
+    Attributes:
+        concepts: Words or phrases.
+        maps: fp32 [concepts, frames, height, width] on the token grid; the concepts' probabilities, which sum to 1 at
+            every place. They are relative: a concept's map says where it beats the *other concepts*.
+        method: "concept" (output space) or "cross_attention".
+        layers: Layers that were averaged.
+        steps: Denoising steps that were averaged.
+        parts: Maps of single layers (layer,), steps (step,) or sites (layer, step), where they were asked for.
+        video: fp32 [video frames, 3, height, width] in [0, 1], the generated or given video; None where it was not
+            decoded.
+        frame_of: For every video frame the frame of the token grid that covers it.
+    """
+
+    concepts: tuple[str, ...]
+    maps: Tensor
+    method: str
+    layers: tuple[int, ...]
+    steps: tuple[int, ...]
+    parts: Mapping[tuple[int, ...], Tensor] = field(default_factory=dict)
+    video: Tensor | None = None
+    frame_of: tuple[int, ...] = ()
+
+    def of(self, concept: str) -> Tensor:
+        """The map of one concept [frames, height, width]."""
+        return self.maps[self._index(concept)]
+
+    def upsample(self, height: int | None = None, width: int | None = None) -> Tensor:
+        """Maps of the size of the video: linear in a frame, repeated over the video frames of a token frame.
+
+        Args:
+            height: Pixels; None takes the video's.
+            width: Pixels; None takes the video's.
+
+        Returns:
+            [concepts, video frames, height, width]; sums to 1 over the concepts.
+
+        Raises:
+            ShapeError: There is no video and no size was given.
+        """
+        if (height is None or width is None) and self.video is None:
+            raise ShapeError(
+                "there is no decoded video to take the size from; give height and width in pixels"
+            )
+        rows, columns = (0, 0) if self.video is None else self.video.shape[-2:]
+        size = (height or rows, width or columns)
+        maps = interpolate(self.maps, size=size, mode="bilinear", align_corners=False)
+        return maps[:, list(self.frame_of)] if self.frame_of else maps
+
+    def masks(self, threshold: float | Literal["mean", "argmax"] = "argmax") -> Tensor:
+        """Where each concept is.
+
+        Args:
+            threshold: "argmax": where the concept beats all others; "mean": above the mean of its own map, as the
+                paper's single-object evaluation has it; a number in [0, 1]: above this probability.
+
+        Returns:
+            bool [concepts, frames, height, width] on the token grid.
+
+        Raises:
+            ShapeError: Another threshold.
+        """
+        if threshold == "argmax":
+            winners = self.maps.argmax(0)
+            return torch.stack([winners == index for index in range(len(self.concepts))])
+        if threshold == "mean":
+            return self.maps > self.maps.mean((1, 2, 3), keepdim=True)
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ShapeError(f"threshold must be 'argmax', 'mean' or a number in [0, 1], got {threshold!r}")
+        return self.maps > threshold
+
+    def overlay(
+        self, frames: Tensor | None = None, concept: str | None = None, strength: float = 0.6
+    ) -> Tensor:
+        """The video with the maps painted over it.
+
+        Args:
+            frames: [video frames, 3, height, width] in [0, 1]; None takes `video`.
+            concept: One concept as a heat map, darkest to brightest over its own range; None paints every concept in
+                its colour of `COLOURS`, mixed by probability.
+            strength: Share of the paint, in [0, 1].
+
+        Returns:
+            fp32 [video frames, 3, height, width] in [0, 1].
+
+        Raises:
+            ShapeError: No frames, frames of another number or shape, or an unknown concept.
+        """
+        frames = self.video if frames is None else frames
+        if frames is None or frames.ndim != 4 or frames.shape[1] != 3:
+            got = "none" if frames is None else list(frames.shape)
+            raise ShapeError(
+                f"overlay needs frames [video frames, 3, height, width], got {got}; give the decoded video"
+            )
+        if not 0 <= strength <= 1:
+            raise ShapeError(f"strength must lie in [0, 1], got {strength=}")
+        maps = self.upsample(*frames.shape[-2:])
+        if len(frames) != maps.shape[1]:
+            raise ShapeError(f"the maps cover {maps.shape[1]} video frames, got {len(frames)}")
+        if concept is None:
+            colours = torch.tensor([COLOURS[index % len(COLOURS)] for index in range(len(self.concepts))])
+            paint = torch.einsum("rthw,rc->tchw", maps, colours)
+        else:
+            paint = _heat(maps[self._index(concept)])
+        return frames.float().cpu() * (1 - strength) + paint * strength
+
+    def save(self, path: str | Path) -> Path:
+        """Write maps, parts and video as safetensors; `load` reads them.
+
+        Args:
+            path: A .safetensors file; it appears whole or not at all.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputError: Another ending, or the system refused.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise OutputError(f"saliency maps are written as .safetensors, got {str(path)!r}")
+        tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
+        tensors |= {} if self.video is None else {"video": self.video}
+        facts = {name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of")}
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+        try:
+            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, temporary, {"saliency": json.dumps(facts)})
+            temporary.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise OutputError(f"cannot write {str(path)!r}: {error}") from None
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SaliencyMaps":
+        """Read what `save` wrote.
+
+        Raises:
+            OutputError: The file is missing, or holds something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                facts = json.loads((file.metadata() or {})["saliency"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            raise OutputError(f"{str(path)!r} holds no saliency maps: {error}") from None
+        parts = {
+            tuple(map(int, name.removeprefix("part.").split("-"))): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("part.")
+        }
+        facts: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+        }
+        return cls(maps=tensors["maps"], parts=parts, video=tensors.get("video"), **facts)
+
+    def _index(self, concept: str) -> int:
+        if concept not in self.concepts:
+            raise ShapeError(f"there is no map of {concept!r}; there are {', '.join(self.concepts)}")
+        return self.concepts.index(concept)
+
+
+def _join(key: tuple[int, ...]) -> str:
+    return "-".join(map(str, key))
+
+
+def _heat(values: Tensor) -> Tensor:
+    """A map [frames, height, width] as colours [frames, 3, height, width], stretched to its own range."""
+    low, high = values.min(), values.max()
+    place = (values - low) / (high - low).clamp_min(1e-12) * (len(_HEAT) - 1)
+    lower = place.floor().clamp(0, len(_HEAT) - 2).long()
+    ramp = torch.tensor(_HEAT)
+    share = (place - lower).unsqueeze(-1)
+    return (ramp[lower] * (1 - share) + ramp[lower + 1] * share).permute(0, 3, 1, 2)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 import torch
@@ -13,8 +13,9 @@ from videosieve.call import AttentionCall, AttentionResult, Site
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
-from videosieve.methods import Selection, attend_selected
+from videosieve.methods import Dense, Selection, attend_selected
 from videosieve.methods.base import State
+from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
 from videosieve.trace import Outcome, Summary, Trace
@@ -52,6 +53,7 @@ class Run:
     Attributes:
         recipe: Method and schedule.
         trace: One record per attention call.
+        outputs: Module outputs that later steps return again.
         observers: Called with every self-attention that was computed in full view of its layout.
 
     Args:
@@ -67,6 +69,7 @@ class Run:
     ) -> None:
         self.recipe = recipe
         self.trace = Trace()
+        self.outputs = Outputs(recipe.schedule)
         self.observers: list[Callable[[Observation], None]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
@@ -90,9 +93,9 @@ class Run:
         reason = self._dense_reason(call)
         selection = None if reason else self._select(call, owner)
         if selection is None:
-            return self.attend_dense(call, reason or "the method asked for it", timer)
+            return self.attend_dense(call, reason or "the method asked for it", timer, owner)
         result = attend_selected(call, selection, self._backend)
-        self._observe(call, result, owner)
+        output = self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
             call.site,
@@ -107,22 +110,46 @@ class Run:
             ),
             milliseconds,
         )
-        return result.output.contiguous()
+        return output.contiguous()
 
     def attend_dense(
-        self, call: AttentionCall, reason: str, timer: "Callable[[], Callable[[], float]] | None" = None
+        self,
+        call: AttentionCall,
+        reason: str,
+        timer: "Callable[[], Callable[[], float]] | None" = None,
+        owner: str = "",
     ) -> Tensor:
-        """Compute a call in full and note why."""
+        """Compute a call in full and note why; the method may learn from it where a sparse call follows."""
         timer = timer or start_timer(call.q.device)
         causal = self.recipe.method.is_causal
         kernel = dense_runner(call.q, call.k, call.v, causal=causal)
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
+        if self._sparse_follows(call):
+            key = self._key(owner, call.site)
+            self._states[key] = self.recipe.method.observe_dense(call, output, self._states.get(key))
         self.trace.add(call.site, Outcome("dense", kernel, _pairs(call), 1.0, reason), timer())
         return output.contiguous()
 
     def begin(self) -> None:
-        """Forget the method states: a new generation starts. The trace goes on."""
+        """Forget the method states and stored outputs: a new generation starts. The trace goes on."""
         self._states.clear()
+        self.outputs.clear()
+
+    def reuse(self, site: Site, kept: Kept) -> None:
+        """Note that an attention module returns a stored output."""
+        outcome = Outcome("reuse", "", kept.pairs, 0.0, source=(kept.site.step, kept.site.branch))
+        self.trace.add(site, outcome, lambda: 0.0)
+
+    def share_state(self, owner: str, site: Site) -> None:
+        """Hand the conditional branch's method state to the branch of `site`, where the method allows it."""
+        source = self._states.get((owner, site.layer, "cond"))
+        if self.recipe.method.shares_state and source is not None:
+            self._states[(owner, site.layer, site.branch)] = source
+
+    def memory(self) -> Memory:
+        """Bytes held now by method states and stored outputs."""
+        states = storage_bytes(list(self._states.values()))
+        return Memory(states, self.outputs.bytes, self.outputs.peak)
 
     def states(self) -> dict[tuple[str, int, str], State]:
         """What the method remembers of this generation, by (owner, layer, branch)."""
@@ -139,6 +166,7 @@ class Run:
     def remove(self) -> None:
         """Put the pipeline back as it was. The trace stays readable; calling it twice is harmless."""
         self._cleanup.close()
+        self.outputs.clear()
 
     def __enter__(self) -> "Run":
         return self
@@ -153,16 +181,30 @@ class Run:
             return "the method is dense"
         if call.tokens < self.recipe.min_tokens:
             return f"fewer than {self.recipe.min_tokens} tokens"
-        return "warm-up" if self.recipe.schedule.action(call.site) is Action.DENSE else ""
+        schedule = self.recipe.schedule
+        return schedule.dense_reason if schedule.action(call.site) is Action.DENSE else ""
+
+    def _key(self, owner: str, site: Site) -> tuple[str, int, str]:
+        both = site.branch == "cond_uncond" and self.recipe.method.shares_state
+        return (owner, site.layer, "cond" if both else site.branch)
+
+    def _sparse_follows(self, call: AttentionCall) -> bool:
+        """Whether the method is called again before the next dense step."""
+        if isinstance(self.recipe.method, Dense) or call.tokens < self.recipe.min_tokens:
+            return False
+        site, schedule = call.site, self.recipe.schedule
+        later = (schedule.action(replace(site, step=step)) for step in range(site.step + 1, site.steps))
+        return next((action for action in later if action is not Action.REUSE), None) is Action.SPARSE
 
     def _select(self, call: AttentionCall, owner: str) -> Selection | None:
-        key = (owner, call.site.layer, call.site.branch)
+        key = self._key(owner, call.site)
         selection, self._states[key] = self.recipe.method.select(call, self._states.get(key))
         return selection
 
-    def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> None:
-        key = (owner, call.site.layer, call.site.branch)
-        self._states[key] = self.recipe.method.observe(call, result, self._states[key])
+    def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
+        key, method = self._key(owner, call.site), self.recipe.method
+        self._states[key] = method.observe(call, result, self._states[key])
+        return method.correct(call, result.output, self._states[key])
 
     def _recall(self, call: AttentionCall, selection: Selection, result: AttentionResult) -> Tensor | None:
         if selection.recall is not None or not self._recall_rows:

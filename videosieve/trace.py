@@ -23,7 +23,7 @@ class Record:
         layer: Index of the self-attention.
         step: Denoising step.
         branch: "cond", "uncond" or "cond_uncond".
-        action: "dense" or "sparse".
+        action: "dense", "sparse" or "reuse".
         reason: Why it was dense; empty for sparse calls.
         kernel: Implementation that computed it.
         pairs: Query–key pairs of the call, batch and heads included.
@@ -31,6 +31,7 @@ class Record:
         recall: True softmax mass inside the kept blocks, per head, averaged over the batch; empty if not measured.
         pattern: Pattern name per head of the first batch element; empty where the method has one pattern.
         milliseconds: Wall time of the call, selection included.
+        source: Step and branch whose output was returned again; empty for computed calls.
     """
 
     layer: int
@@ -44,6 +45,10 @@ class Record:
     recall: list[float] = field(default_factory=list)
     pattern: list[str] = field(default_factory=list)
     milliseconds: float = 0.0
+    source: tuple[int, str] | tuple[()] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", tuple(self.source))  # JSON has lists only
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Outcome:
     recall: Tensor | None = None
     patterns: tuple[str, ...] = ()
     pattern: Tensor | None = None
+    source: tuple[int, str] | tuple[()] = ()
 
 
 class Trace:
@@ -101,11 +107,12 @@ class Trace:
             RecipeError: The file is missing, or a line is not a record.
         """
         known = {item.name for item in fields(Record)}
+        needed = known - {"source"}  # traces written before outputs were reused have none
         records = []
         try:
             for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
                 values = json.loads(line)
-                if not isinstance(values, dict) or set(values) != known:
+                if not isinstance(values, dict) or not needed <= set(values) <= known:
                     raise RecipeError(
                         f"{path}:{number} is not a trace record; a record has {', '.join(sorted(known))}"
                     )
@@ -130,6 +137,7 @@ class Summary:
         attention_seconds: Time inside attention calls, selection included.
         pattern_shares: Share of heads that got each pattern, over the sparse calls.
         dense_reasons: Calls that stayed dense, by reason.
+        reused_calls: Calls that computed nothing and returned an earlier output.
     """
 
     calls: int
@@ -140,6 +148,7 @@ class Summary:
     attention_seconds: float
     pattern_shares: dict[str, float]
     dense_reasons: dict[str, int]
+    reused_calls: int = 0
 
     @classmethod
     def of(cls, records: list[Record]) -> "Summary":
@@ -157,6 +166,7 @@ class Summary:
             attention_seconds=sum(record.milliseconds for record in records) / 1e3,
             pattern_shares={name: names.count(name) / len(names) for name in sorted(set(names))},
             dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+            reused_calls=sum(record.action == "reuse" for record in records),
         )
 
     def __str__(self) -> str:
@@ -167,6 +177,8 @@ class Summary:
         if self.sparse_density is not None:
             recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
             parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
+        if self.reused_calls:
+            parts.append(f"{self.reused_calls} returned an earlier output")
         parts.append(f"{self.attention_seconds:.2f} s in attention")
         parts += [f"{share:.0%} {name} heads" for name, share in self.pattern_shares.items()]
         parts += [f"{count} dense: {reason}" for reason, count in self.dense_reasons.items()]
@@ -192,4 +204,5 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         recall,
         pattern,
         milliseconds(),
+        outcome.source,
     )

@@ -34,7 +34,7 @@ def make_recipe(source: str, density: float | None = None, settings: Iterable[st
 
 
 def make_recipes(sources: str, density: float | None = None, settings: Iterable[str] = ()) -> list[Recipe]:
-    """Several recipes from a comma-separated list; the overrides go to every one but dense, the density to sparse methods.
+    """Several recipes from a comma-separated list; overrides go to every one but dense, densities to sparse methods.
 
     Args:
         sources: For example "svg,spatial_only,mine.toml".

@@ -83,9 +83,12 @@ class Method(ABC):
 
     Attributes:
         name: The word that `sparsify(pipe, name)` and recipes use.
+        shares_state: Whether one guidance branch may take over the state of the other, and a call with both branches
+            that of a call with one.
     """
 
     name: ClassVar[str]
+    shares_state: ClassVar[bool] = False
 
     @property
     def is_causal(self) -> bool:
@@ -119,6 +122,34 @@ class Method(ABC):
         """
         del call, result
         return state
+
+    def observe_dense(self, call: AttentionCall, output: Tensor, state: State) -> State:
+        """Learn from full attention. A run calls it after dense calls that a call of the method follows.
+
+        Args:
+            call: The attention call.
+            output: [batch, heads, tokens, head_dim].
+            state: As for `select`.
+
+        Returns:
+            The state to hand in next time; as given where a method does not override this.
+        """
+        del call, output
+        return state
+
+    def correct(self, call: AttentionCall, output: Tensor, state: State) -> Tensor:
+        """Change what a computed selection gave, before it is returned.
+
+        Args:
+            call: The attention call.
+            output: [batch, heads, tokens, head_dim]; from the kept blocks. May be written to.
+            state: After `observe`.
+
+        Returns:
+            The same shape; as given where a method does not override this.
+        """
+        del call, state
+        return output
 
 
 def attend_selected(call: AttentionCall, selection: Selection, backend: str | None = None) -> AttentionResult:

@@ -1,0 +1,153 @@
+"""Module outputs that a later step, or the other guidance branch, returns again; and how much memory they hold.
+
+An output is kept only where the schedule says that it will be wanted, and given up when a newer one takes its place or
+a new generation begins. Each branch has its own: the conditional output never stands in for the unconditional one
+unless the schedule shares them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from videosieve.call import Site
+from videosieve.schedule import Kind, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One stored output.
+
+    Attributes:
+        value: What the module returned: a tensor, or a tuple of tensors and None. Not to be written to.
+        site: Where it was computed.
+        pairs: Query–key pairs of the attention call behind it; 0 for feed-forward modules.
+    """
+
+    value: Any
+    site: Site
+    pairs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that a run holds on its device between steps.
+
+    Attributes:
+        states: What the method remembers.
+        outputs: Module outputs kept for reuse.
+        peak_outputs: The most that `outputs` was since the generation began.
+    """
+
+    states: int
+    outputs: int
+    peak_outputs: int
+
+    def __str__(self) -> str:
+        parts = (
+            ("method states", self.states),
+            ("stored outputs", self.outputs),
+            ("at most", self.peak_outputs),
+        )
+        return ", ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in parts)
+
+
+class Outputs:
+    """The stored outputs of one run, by module and branch.
+
+    Attributes:
+        returned: How often outputs of each kind were returned again, over the whole run.
+        peak: Most bytes held at once since the generation began.
+
+    Args:
+        schedule: Says which outputs are wanted.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.returned: Counter[Kind] = Counter()
+        self.peak = 0
+        self._schedule = schedule
+        self._kept: dict[tuple[str, str], Kept] = {}
+        self._sizes: dict[tuple[str, str], int] = {}
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held now; an output shared between branches counts once."""
+        return sum(self._sizes.values())
+
+    def wanted(self, kind: Kind, site: Site) -> bool:
+        """Whether the output computed at `site` will be returned again, by the next step or the other branch."""
+        later = replace(site, step=site.step + 1) if site.step + 1 < site.steps else None
+        if later is not None and self._schedule.reuses(kind, later):
+            return True
+        return kind == "attention" and site.branch == "cond" and self._schedule.shares(site)
+
+    def keep(self, module: str, kind: Kind, site: Site, value: Any, pairs: int = 0) -> None:
+        """Store what a module returned at `site`, if it is wanted; the older output of this branch goes either way."""
+        key = (module, site.branch)
+        self.drop(*key)
+        if self.wanted(kind, site):
+            self._kept[key] = Kept(value, site, pairs)
+            self._sizes[key] = storage_bytes(value)
+            self.peak = max(self.peak, self.bytes)
+
+    def drop(self, module: str, branch: str) -> None:
+        """Give up an output."""
+        self._kept.pop((module, branch), None)
+        self._sizes.pop((module, branch), None)
+
+    def find(self, module: str, kind: Kind, site: Site) -> Kept | None:
+        """What a module is to return at `site` instead of computing; None where it must compute.
+
+        An output of an earlier step than the schedule means is not returned: a cache outside has skipped the step.
+        """
+        if kind == "attention" and site.branch == "uncond" and self._schedule.shares(site):
+            kept = self._kept.get((module, "cond"))
+            return self._hand_over(module, kind, site, kept) if kept and kept.site.step == site.step else None
+        if not self._schedule.reuses(kind, site):
+            return None
+        kept = self._kept.get((module, site.branch))
+        return kept if kept and kept.site.step >= self._source(kind, site) else None
+
+    def clear(self) -> None:
+        """Give up everything."""
+        self._kept.clear()
+        self._sizes.clear()
+        self.peak = 0
+
+    def _hand_over(self, module: str, kind: Kind, site: Site, kept: Kept) -> Kept:
+        key = (module, site.branch)
+        self.drop(*key)
+        if self.wanted(kind, site):
+            self._kept[key], self._sizes[key] = kept, 0
+        return kept
+
+    def _source(self, kind: Kind, site: Site) -> int:
+        step = site.step
+        while step > 0 and self._schedule.reuses(kind, replace(site, step=step)):
+            step -= 1
+        return step
+
+
+def storage_bytes(value: Any) -> int:
+    """Bytes that keeping `value` keeps alive: whole storages, each once, also where a tensor views a part of one."""
+    return sum(
+        {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors_in(value)}.values()
+    )
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors inside nested tuples, lists, dicts and dataclasses."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from tensors_in(getattr(value, field.name))

@@ -6,6 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
+from videosieve.kernels.kmeans.launch import find_launch
 from videosieve.kernels.kmeans.triton_kernel import assign_kernel, update_kernel
 from videosieve.kernels.launch import Launch
 from videosieve.kernels.triton_support import on_device

@@ -88,6 +88,7 @@ def test_sweep_writes_a_table_and_a_plot(run: Callable[..., Any], model: str, tm
     [
         ("methods", ["svg", "arXiv:2502.01776", "density=0.3", "dense_steps=0.2"]),
         ("models", ["WanTransformer3DModel", "CogVideoX", "HunyuanVideo"]),
+        ("explain", ["119,056 tokens", "43.5 TFLOP", "triton", "flash-attn-4 is not installed", "taken"]),
         ("doctor", ["torch", "block_sparse_attention / reference", "ffmpeg", "cuda"]),
     ],
 )

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from videosieve.cli.compare import compare
 from videosieve.cli.console import complain, say
 from videosieve.cli.doctor import doctor
+from videosieve.cli.explain import explain
 from videosieve.cli.generate import generate
 from videosieve.cli.methods import methods
 from videosieve.cli.models import models
@@ -50,7 +51,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Training-free sparse attention for video diffusion models, measured honestly.",
 )
-for verb in (generate, compare, sweep, plan, profile, report, methods, models, doctor):
+for verb in (generate, compare, sweep, plan, profile, report, methods, models, explain, doctor):
     app.command()(verb)
 app.add_typer(shapes, name="shapes")
 

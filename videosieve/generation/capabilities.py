@@ -95,6 +95,7 @@ def _kernels() -> list[Finding]:
             refusals = {device: _refusal(implementation.refuse, sample, device) for device in devices}
             able = [device for device, reason in refusals.items() if reason is None]
             detail = f"on {', '.join(able)}" if able else "; ".join(f"{k}: {v}" for k, v in refusals.items())
+            detail += "" if implementation.automatic or not able else ", by name only"
             findings.append(Finding("kernels", f"{module.name} / {implementation.name}", bool(able), detail))
     return findings
 
@@ -109,6 +110,11 @@ def _sample_block_sparse(device: str) -> tuple[Any, ...]:
     q = _tensor(device)
     mask = BlockMask.dense(SAMPLE_TOKENS, BlockSize(64, 64), device=q.device)
     return q, q, q, mask, SAMPLE_HEAD_DIM**-0.5
+
+
+def _sample_dense(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, q, SAMPLE_HEAD_DIM**-0.5, False
 
 
 def _tensor(device: str) -> torch.Tensor:
@@ -141,6 +147,7 @@ _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "antidiagonal_scores": _sample_antidiagonal,
     "block_mass": _sample_mass,
     "block_sparse_attention": _sample_block_sparse,
+    "dense_attention": _sample_dense,
     "reorder_tokens": _sample_reorder,
     "sampled_attention": _sample_sampled,
 }

@@ -71,11 +71,11 @@ def block_sparse_attention(
         BackendError: No implementation, or not the one asked for, can run the call.
     """
     _check_shapes(q, k, v, mask)
-    _check_order("query_order", query_order, q)
-    _check_order("key_order", key_order, k)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     if torch.compiler.is_compiling():
         return _as_one_op(q, k, v, mask, scale, backend, query_order, key_order)
+    _check_order("query_order", query_order, q)
+    _check_order("key_order", key_order, k)
     chosen = choose("block_sparse_attention", IMPLEMENTATIONS, backend, q, k, v, mask, scale)
     if query_order is None and key_order is None:
         return chosen.run(q, k, v, mask, scale)

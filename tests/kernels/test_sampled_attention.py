@@ -5,11 +5,13 @@ from hypothesis import strategies as st
 
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import sampled_attention
+from videosieve.kernels.native_library import refuse_library
 from videosieve.kernels.sampled_attention import IMPLEMENTATIONS, cpu
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.tolerances import assert_attention
 
-BACKENDS = [i.name for i in IMPLEMENTATIONS if i.name != "triton"]  # which has a file of its own
+ON_CPU = {"cpu", "reference"} | ({"native"} if refuse_library() is None else set())
+BACKENDS = [i.name for i in IMPLEMENTATIONS if i.name in ON_CPU]
 
 
 def make_masks(*shapes, density=0.3, seed=0):
@@ -49,6 +51,8 @@ def test_full_and_masked_rows_match_fp64(backend, rows, keys, contiguous):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_other_precisions_are_attended_in_fp32_or_fp64(backend, dtype):
+    if (backend, dtype) == ("native", torch.float64):
+        pytest.skip("the native kernel computes in fp32 and refuses fp64")
     q, k, v = make_qkv(7, 75, heads=3, dtype=dtype)
     check(backend, q, k, v, make_masks((1, 1, 7, 75)), scale=0.4)
 
@@ -119,7 +123,8 @@ def test_heads_are_worked_on_in_groups(monkeypatch):
 def test_any_rows_and_masks_match_fp64(rows, keys, density, spread, seed):
     q, k, v = make_qkv(rows, keys, head_dim=8, generator=torch.Generator().manual_seed(seed))
     masks = make_masks((1, 1, rows, keys), (1, 2, rows, keys), density=density, seed=seed)
-    check("cpu", q * spread, k, v, masks)
+    for backend in BACKENDS:
+        check(backend, q * spread, k, v, masks)
 
 
 def test_gradients_fall_to_an_implementation_that_has_them():
@@ -144,6 +149,7 @@ def test_a_mask_of_another_size_is_refused():
 def test_a_backend_that_does_not_exist_is_named():
     q, k, v = make_qkv(7, 75)
     with pytest.raises(
-        BackendError, match="sampled_attention has no backend 'cuda'; there are triton, cpu, reference"
+        BackendError,
+        match="sampled_attention has no backend 'cuda'; there are triton, native, cpu, reference",
     ):
         sampled_attention(q, k, v, make_masks((1, 1, 7, 75)), backend="cuda")

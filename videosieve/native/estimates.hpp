@@ -98,7 +98,8 @@ void mass(const MassTask& task, float* scratch) {
     });
 }
 
-constexpr int key_cells = 32;  // whose scores are held at a time
+constexpr int key_cells = 32;     // whose scores are held at a time
+constexpr int sum_length = 512;  // products summed at a time, so that rounding does not pile up along a cell
 
 // Scores [cells, full_width] of key cells against one panel of query cells.
 struct CellTiles {
@@ -111,15 +112,21 @@ struct CellTiles {
 
     template <int Rows>
     inline __attribute__((always_inline)) void operator()(int64_t first) const {
-        auto tile = zero_tile<Simd, Rows, Simd::vectors>();
-        for (int s = 0; s < stride; ++s)
-            multiply_tile<Simd, Rows, Simd::vectors, false>(tile, k + (first * stride + s) * k_stride,
-                                                            stride * k_stride,
-                                                            q + static_cast<int64_t>(s) * head_dim * full_width,
-                                                            head_dim);
-        for (int i = 0; i < Rows; ++i)
-            for (int j = 0; j < Simd::vectors; ++j)
-                Simd::store(scores + (first + i) * full_width + j * Simd::lanes, tile.at[i][j]);
+        float* const at = scores + first * full_width;
+        const int group = head_dim < sum_length ? sum_length / head_dim : 1;
+        for (int s = 0; s < stride; s += group) {
+            auto tile = zero_tile<Simd, Rows, Simd::vectors>();
+            for (int t = s; t < s + group && t < stride; ++t)
+                multiply_tile<Simd, Rows, Simd::vectors, false>(tile, k + (first * stride + t) * k_stride,
+                                                                stride * k_stride,
+                                                                q + static_cast<int64_t>(t) * head_dim * full_width,
+                                                                head_dim);
+            for (int i = 0; i < Rows; ++i)
+                for (int j = 0; j < Simd::vectors; ++j) {
+                    float* score = at + i * full_width + j * Simd::lanes;
+                    Simd::store(score, s ? Simd::add(Simd::load(score), tile.at[i][j]) : tile.at[i][j]);
+                }
+        }
     }
 };
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.kernels.antidiagonal_scores import cpu, launch, reference
+from videosieve.kernels.antidiagonal_scores import cpu, launch, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.triton_support import lazily
 
@@ -11,6 +11,7 @@ _HERE = "videosieve.kernels.antidiagonal_scores"
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "antidiagonal_scores")),
+    Implementation("native", native.refuse, native.antidiagonal_scores),
     Implementation("cpu", cpu.refuse, cpu.antidiagonal_scores),
     Implementation("reference", anything, reference.antidiagonal_scores),
 )

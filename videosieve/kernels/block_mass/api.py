@@ -4,7 +4,7 @@ from torch import Tensor
 
 from videosieve.block_mask import BlockSize
 from videosieve.errors import ShapeError
-from videosieve.kernels.block_mass import cpu, launch, reference
+from videosieve.kernels.block_mass import cpu, launch, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.triton_support import lazily
 
@@ -12,6 +12,7 @@ _HERE = "videosieve.kernels.block_mass"
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "block_mass")),
+    Implementation("native", native.refuse, native.block_mass),
     Implementation("cpu", cpu.refuse, cpu.block_mass),
     Implementation("reference", anything, reference.block_mass),
 )

@@ -31,7 +31,7 @@ class _Call(ctypes.Structure):
 def refuse(q: Tensor, k: Tensor, lse: Tensor, _block: BlockSize, _scale: float) -> str | None:
     """Why the native kernel cannot run a call, or None."""
     reason = refuse_library() or refuse_tensors(q, k)
-    if reason is None and (lse.device.type != "cpu" or lse.requires_grad and torch.is_grad_enabled()):
+    if reason is None and (lse.device.type != "cpu" or (lse.requires_grad and torch.is_grad_enabled())):
         return f"it needs lse on the CPU and has no backward, got {lse.device} and {lse.requires_grad=}"
     return reason
 

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.dispatch import Implementation, anything, choose
-from videosieve.kernels.sampled_attention import cpu, launch, reference
+from videosieve.kernels.sampled_attention import cpu, launch, native, reference
 from videosieve.kernels.triton_support import lazily
 
 _HERE = "videosieve.kernels.sampled_attention"
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "sampled_attention")),
+    Implementation("native", native.refuse, native.sampled_attention),
     Implementation("cpu", cpu.refuse, cpu.sampled_attention),
     Implementation("reference", anything, reference.sampled_attention),
 )

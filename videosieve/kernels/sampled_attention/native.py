@@ -1,7 +1,7 @@
 """Attention of sampled rows by the native CPU kernel, `videosieve/native/sampled.hpp`.
 
-Scores are computed once; every mask runs an online softmax of its own over them, so that no weight is ever measured from
-a key outside its mask.
+Scores are computed once; every mask runs an online softmax of its own over them, so that no weight is ever measured
+from a key outside its mask.
 """
 
 import ctypes

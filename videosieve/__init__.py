@@ -24,7 +24,20 @@ from videosieve.errors import (
 )
 from videosieve.functional import attention
 from videosieve.layout import Grid, Segment, VideoLayout
-from videosieve.methods import METHODS, Dense, Method, Selection, SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.methods import (
+    METHODS,
+    AdaSpa,
+    Dense,
+    Method,
+    MInference,
+    OracleTopK,
+    RandomBlocks,
+    Selection,
+    SparseVideoGen,
+    SpatialOnly,
+    TemporalOnly,
+    XAttention,
+)
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.schedule import Action, DenseFirst, Schedule
@@ -51,6 +64,7 @@ def sparsify(
 __all__ = [
     "METHODS",
     "Action",
+    "AdaSpa",
     "AttentionCall",
     "AttentionResult",
     "BackendError",
@@ -60,11 +74,14 @@ __all__ = [
     "DenseFirst",
     "Grid",
     "IntegrationError",
+    "MInference",
     "Method",
     "ModelError",
     "NumericsError",
+    "OracleTopK",
     "OutputError",
     "PromptError",
+    "RandomBlocks",
     "Recipe",
     "RecipeError",
     "Record",
@@ -81,6 +98,7 @@ __all__ = [
     "Trace",
     "VideoLayout",
     "VideosieveError",
+    "XAttention",
     "__version__",
     "attention",
     "sparsify",

@@ -112,6 +112,8 @@ def test_the_lse_is_kept_while_a_search_is_due_and_masks_take_a_bit_a_block():
         kept[call.site.step] = (state.step, state.lse is not None)
         assert state.mask.bits.numel() == 2 * 4 * 7
         assert state.mask.bits.dtype == torch.uint8
+        lse = 4 * 2 * 4 * layout.tokens if call.site.step < 5 else 0
+        assert run.memory().states == lse + state.mask.bits.numel()
     assert kept == {2: (2, True), 3: (2, True), 4: (2, True), 5: (5, False), 6: (5, False), 7: (5, False)}
 
 

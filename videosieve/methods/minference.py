@@ -68,21 +68,21 @@ class MInference(Method):
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Estimate the indices of every shape that some head has, and give each head its own."""
         side = block_side(self.block, call.tokens)
-        pattern = self._patterns(call)
-        names = tuple(PATTERNS[i] for i in pattern.unique().tolist())
+        chosen = self._chosen(call)
+        names = tuple(sorted(set(chosen), key=PATTERNS.index))
         keeps = pattern_blocks(call, names, self.density, side, self.rows, self.seed)
-        keep = torch.zeros_like(next(iter(keeps.values())))
+        pattern = torch.tensor([[PATTERNS.index(name) for name in chosen]], device=call.q.device)
+        keep = torch.zeros_like(keeps[names[0]])
         for name, blocks in keeps.items():
-            keep |= blocks & (pattern == PATTERNS.index(name)).view(1, -1, 1, 1)
+            keep |= blocks & (pattern == PATTERNS.index(name))[..., None, None]
         mask = BlockMask(keep, BlockSize(side, side), call.tokens)
-        return Selection(mask, patterns=PATTERNS, pattern=pattern.view(1, -1)), state
+        return Selection(mask, patterns=PATTERNS, pattern=pattern), state
 
-    def _patterns(self, call: AttentionCall) -> Tensor:
-        names: tuple[str, ...] = (self.pattern,) * call.heads
-        if self.head_patterns is not None:
-            check_table("head_patterns", self.head_patterns, call.site.layers, call.heads)
-            names = self.head_patterns[call.site.layer]
-        return torch.tensor([PATTERNS.index(name) for name in names], device=call.q.device)
+    def _chosen(self, call: AttentionCall) -> tuple[str, ...]:
+        if self.head_patterns is None:
+            return (self.pattern,) * call.heads
+        check_table("head_patterns", self.head_patterns, call.site.layers, call.heads)
+        return self.head_patterns[call.site.layer]
 
 
 def pattern_blocks(

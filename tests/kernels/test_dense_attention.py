@@ -6,7 +6,8 @@ import torch
 
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import dense_attention
-from videosieve.kernels.dense_attention import IMPLEMENTATIONS, backends, reference, runner
+from videosieve.kernels.dense_attention import IMPLEMENTATIONS, backends, native, reference, runner
+from videosieve.kernels.native_library import SWITCH, refuse_library
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.oracles import attention_oracle
 from videosieve.testing.tolerances import assert_within, plain_attention
@@ -18,11 +19,13 @@ def _forget_tests():
     backends.find_failure.cache_clear()
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "reference", None])
+@pytest.mark.parametrize("backend", ["native", "sdpa", "reference", None])
 @pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_every_query_sees_every_key_or_those_before_it(backend, causal, dtype):
     q, k, v = make_qkv(75, 75, batch=2, head_dim=32, dtype=dtype)
+    if backend == "native" and (refusal := native.refuse(q, k, v, 0.3, causal)) is not None:
+        pytest.skip(f"native refuses: {refusal}")
     output = dense_attention(q, k, v, scale=0.3, causal=causal, backend=backend)
     keep = torch.ones(1, 1, 75, 75, dtype=torch.bool)
     keep = keep.tril() if causal else keep
@@ -31,8 +34,11 @@ def test_every_query_sees_every_key_or_those_before_it(backend, causal, dtype):
     assert_within(output, rough, exact, "output")
 
 
-def test_on_a_cpu_torch_chooses_and_the_others_say_why_not():
+def test_on_a_cpu_the_native_kernel_or_torch_runs_and_the_others_say_why_not(monkeypatch):
     q, k, v = make_qkv(20, 20)
+    assert runner(q, k, v) == ("native" if refuse_library() is None else "sdpa")
+    assert runner(q, k, v, causal=True) == "sdpa"
+    monkeypatch.setenv(SWITCH, "off")
     assert runner(q, k, v) == "sdpa"
     reasons = {i.name: i.refuse(q, k, v, 0.25, False) for i in IMPLEMENTATIONS}
     assert reasons["cudnn"] == "it is preferred from sm90 on, got cpu"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError
-from videosieve.kernels import block_sparse_attention, native_library
+from videosieve.kernels import block_sparse_attention, native_attention, native_library
 from videosieve.kernels.block_sparse_attention import native
 from videosieve.kernels.native_library import ELEMENTS, SWITCH, load, refuse_library
 from videosieve.testing.factories import band_mask, make_qkv, random_mask, random_ragged_mask
@@ -266,7 +266,7 @@ def raw_call(q, k, v, mask, output, lse):
             caught.append(call)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(native, "load", Recorder)
+        patch.setattr(native_attention, "load", Recorder)
         native.block_sparse_attention(q, k, v, mask, 1.0)
     caught[0].output, caught[0].lse = output.data_ptr(), lse.data_ptr()
     return caught[0]

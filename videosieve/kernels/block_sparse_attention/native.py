@@ -1,50 +1,12 @@
-"""Block-sparse attention by the native CPU kernel, `videosieve/native/attention.hpp`.
-
-Neighbouring queries that keep the same keys form tiles of at most 128; every tile walks its kept keys, wherever they
-lie, with an online softmax. The mask is read as it is: no index lists, no gathered copy, blocks of any size.
-"""
-
-import ctypes
+"""Block-sparse attention by the native CPU kernel; blocks of any size are one path."""
 
 import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
-from videosieve.kernels.native_library import (
-    SIZES,
-    TensorPointer,
-    load,
-    refuse_library,
-    refuse_tensors,
-    shared_strides,
-    sizes,
-)
+from videosieve.kernels.native_attention import Blocks, attend_blocks
+from videosieve.kernels.native_library import refuse_library, refuse_tensors
 from videosieve.ragged_mask import RaggedBlockMask
-
-
-class _MaskPointer(ctypes.Structure):
-    _fields_ = [
-        ("keep", ctypes.c_void_p),
-        ("query_offsets", ctypes.c_void_p),
-        ("key_offsets", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("columns", ctypes.c_int64),
-        ("keep_strides", ctypes.c_int64 * 4),
-        ("query_offset_strides", ctypes.c_int64 * 2),
-        ("key_offset_strides", ctypes.c_int64 * 2),
-    ]
-
-
-class _Call(ctypes.Structure):
-    _fields_ = [
-        ("q", TensorPointer),
-        ("k", TensorPointer),
-        ("v", TensorPointer),
-        ("mask", _MaskPointer),
-        ("output", ctypes.c_void_p),
-        ("lse", ctypes.c_void_p),
-        *SIZES,
-    ]
 
 
 def refuse(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, _scale: float) -> str | None:
@@ -64,29 +26,7 @@ def block_sparse_attention(
     instruction_set: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys; shapes as in the api. `instruction_set` is for tests and benchmarks."""
-    output = torch.empty(q.shape, dtype=q.dtype)
-    lse = torch.empty(q.shape[:3], dtype=torch.float32)
-    query_offsets, key_offsets = _offsets(mask)
-    call = _Call(
-        q=TensorPointer.of(q),
-        k=TensorPointer.of(k),
-        v=TensorPointer.of(v),
-        mask=_MaskPointer(
-            keep=mask.keep.data_ptr(),
-            query_offsets=query_offsets.data_ptr(),
-            key_offsets=key_offsets.data_ptr(),
-            rows=mask.keep.shape[2],
-            columns=mask.keep.shape[3],
-            keep_strides=(*shared_strides(mask.keep), *mask.keep.stride()[2:]),
-            query_offset_strides=shared_strides(query_offsets),
-            key_offset_strides=shared_strides(key_offsets),
-        ),
-        output=output.data_ptr(),
-        lse=lse.data_ptr(),
-        **sizes(q, k.shape[2], scale),
-    )
-    load().call("attention", call, instruction_set)
-    return output, lse
+    return attend_blocks(q, k, v, Blocks(mask.keep, *_offsets(mask)), scale, instruction_set)
 
 
 def _offsets(mask: BlockMask | RaggedBlockMask) -> tuple[Tensor, Tensor]:

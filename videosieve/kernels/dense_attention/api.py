@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve.errors import ShapeError
-from videosieve.kernels.dense_attention import backends, reference
+from videosieve.kernels.dense_attention import backends, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 
 IMPLEMENTATIONS = (
@@ -13,6 +13,7 @@ IMPLEMENTATIONS = (
     Implementation("flash-attn-4", backends.refuse_flash4, backends.flash4, verify=backends.verify_flash4),
     Implementation("cudnn", backends.refuse_cudnn, backends.cudnn),
     Implementation("flash", backends.refuse_flash, backends.flash),
+    Implementation("native", native.refuse, native.dense_attention),
     Implementation("sdpa", anything, backends.sdpa),
     Implementation("reference", anything, reference.dense_attention),
 )

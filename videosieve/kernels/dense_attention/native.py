@@ -1,0 +1,20 @@
+"""Dense attention by the native CPU kernel: a mask of one block, kept."""
+
+import torch
+from torch import Tensor
+
+from videosieve.kernels.native_attention import Blocks, attend_blocks
+from videosieve.kernels.native_library import refuse_library, refuse_tensors
+
+
+def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
+    """Why the native kernel cannot run a call, or None."""
+    if causal:
+        return "it has no causal attention"
+    return refuse_library() or refuse_tensors(q, k, v)
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, _causal: bool) -> Tensor:
+    """softmax(scale · q·kᵀ) · v; shapes as in the api."""
+    ends = (torch.tensor([[[0, x.shape[2]]]]) for x in (q, k))
+    return attend_blocks(q, k, v, Blocks(torch.ones(1, 1, 1, 1, dtype=torch.bool), *ends), scale)[0]

@@ -1,0 +1,99 @@
+"""The call of the native library that block-sparse and dense attention share, `videosieve/native/attention.hpp`.
+
+Neighbouring queries that keep the same keys form tiles of at most 128; every tile walks its kept keys, wherever they
+lie, with an online softmax. The mask is read as it is: no index lists, no gathered copy, blocks of any size.
+"""
+
+import ctypes
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from videosieve.kernels.native_library import SIZES, TensorPointer, load, shared_strides, sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Kept blocks as the library reads them.
+
+    Attributes:
+        keep: bool [batch|1, heads|1, rows, columns].
+        query_offsets: int64 [batch|1, heads|1, rows + 1], contiguous rows; first token of every row, and the end.
+        key_offsets: int64 [batch|1, heads|1, columns + 1], contiguous rows; the same for columns.
+    """
+
+    keep: Tensor
+    query_offsets: Tensor
+    key_offsets: Tensor
+
+
+class _MaskPointer(ctypes.Structure):
+    _fields_ = [
+        ("keep", ctypes.c_void_p),
+        ("query_offsets", ctypes.c_void_p),
+        ("key_offsets", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+        ("keep_strides", ctypes.c_int64 * 4),
+        ("query_offset_strides", ctypes.c_int64 * 2),
+        ("key_offset_strides", ctypes.c_int64 * 2),
+    ]
+
+
+class _Call(ctypes.Structure):
+    _fields_ = [
+        ("q", TensorPointer),
+        ("k", TensorPointer),
+        ("v", TensorPointer),
+        ("mask", _MaskPointer),
+        ("output", ctypes.c_void_p),
+        ("lse", ctypes.c_void_p),
+        *SIZES,
+    ]
+
+
+def attend_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    blocks: Blocks,
+    scale: float,
+    instruction_set: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Softmax attention over the kept keys.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim] that `native_library.refuse_tensors` does not refuse.
+        k: Keys [batch, heads, keys, head_dim].
+        v: Values [batch, heads, keys, head_dim].
+        blocks: The kept blocks.
+        scale: Factor on every q·k.
+        instruction_set: One of the library's; the fastest where left out.
+
+    Returns:
+        Output [batch, heads, queries, head_dim] in the dtype of q, contiguous, and LSE fp32 [batch, heads, queries].
+    """
+    output = torch.empty(q.shape, dtype=q.dtype)
+    lse = torch.empty(q.shape[:3], dtype=torch.float32)
+    keep, query_offsets, key_offsets = blocks.keep, blocks.query_offsets, blocks.key_offsets
+    call = _Call(
+        q=TensorPointer.of(q),
+        k=TensorPointer.of(k),
+        v=TensorPointer.of(v),
+        mask=_MaskPointer(
+            keep=keep.data_ptr(),
+            query_offsets=query_offsets.data_ptr(),
+            key_offsets=key_offsets.data_ptr(),
+            rows=keep.shape[2],
+            columns=keep.shape[3],
+            keep_strides=(*shared_strides(keep), *keep.stride()[2:]),
+            query_offset_strides=shared_strides(query_offsets),
+            key_offset_strides=shared_strides(key_offsets),
+        ),
+        output=output.data_ptr(),
+        lse=lse.data_ptr(),
+        **sizes(q, k.shape[2], scale),
+    )
+    load().call("attention", call, instruction_set)
+    return output, lse

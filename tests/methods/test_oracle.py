@@ -85,7 +85,7 @@ def test_methods_lie_below_the_oracle_of_their_density(layout):
     for method in (XAttention(0.5, stride=4, block=16), RandomBlocks(0.4, block=16)):
         mask = method.select(call, None)[0].mask
         recall = float((mass * mask.keep).sum() / mass.sum())
-        oracle, _ = OracleTopK(mask.density + 1 / mask.keep.numel(), block=16).select(call, None)
+        oracle, _ = OracleTopK(mask.density + 1 / mask.keep.numel(), "call", block=16).select(call, None)
         assert recall <= float(oracle.recall.mean()) + 1e-6
 
 

@@ -25,15 +25,15 @@ class OracleTopK(Method):
 
     Attributes:
         density: Share of query–key pairs to keep, in (0, 1]; every row keeps one block at least.
-        scope: Which blocks compete: those of the whole call ("call", the bound on mean recall), of a head ("head"), or
-            of a query block ("row": every query block keeps equally many, as in AdaSpa).
+        scope: Which blocks compete: those of a query block ("row": every query block keeps equally many), of a head
+            ("head"), or of the whole call ("call": the bound on mean recall, at the cost of queries with thin mass).
         block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.
     """
 
     name: ClassVar[str] = "oracle_top_k"
 
     density: float = 0.3
-    scope: str = "call"
+    scope: str = "row"
     block: int | None = None
 
     def __post_init__(self) -> None:

@@ -82,6 +82,7 @@ def sparsify(
     check_finite: bool = False,
     recall_rows: int = 16,
     backend: str | None = None,
+    fused: bool | None = None,
     **overrides: Any,
 ) -> Run:
     """Make a diffusers video pipeline sparse, in place and reversibly.
@@ -94,6 +95,9 @@ def sparsify(
         check_finite: Check q, k and v of every call for NaN and infinity, and say where they are.
         recall_rows: Query rows per sparse call from which recall is measured; 0 turns the measurement off.
         backend: Implementation of block-sparse attention; None takes the fastest that can run a call.
+        fused: Whether QK-norm and rotary positions are computed in one pass by processors of our own, which differ from
+            diffusers' by rounding. None does so where the transformer is on a CUDA device that runs the Triton kernel
+            and its processors are diffusers' own; True insists on it, on CPU too; False keeps the model's code.
         **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`: `density=0.3`.
 
     Returns:
@@ -118,7 +122,7 @@ def sparsify(
     clock = Clock(run, pipeline, steps)
     with ExitStack() as undo:  # closes, and so undoes, where any transformer refuses
         for found in targets:
-            _attach(found, run, clock, undo)
+            _attach(found, run, clock, undo, fused)
         run.on_remove(undo.pop_all().close)
     return run
 
@@ -148,7 +152,7 @@ def _counts_steps(schedule: Schedule) -> bool:
     return not isinstance(schedule, DenseFirst) or (isinstance(schedule.steps, float) and schedule.steps > 0)
 
 
-def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
+def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool | None) -> None:
     stage = Stage(found.component, run, found.layers)
     rebinder = Rebinder(stage, context_parallel=found.row.text == "none")
     undo.callback(rebinder.close)
@@ -156,14 +160,26 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
     layers = [Layer(stage, name, index) for index, name in enumerate(found.attentions)]
     for layer in layers:
         undo.callback(layer.forget)
-    rebound = [
-        rebinder.rebind(module.processor, layer) for module, layer in zip(modules, layers, strict=True)
-    ]
+    processors = _processors(found, fused)
+    rebound = [rebinder.rebind(processor, layer) for processor, layer in zip(processors, layers, strict=True)]
     for module, processor in zip(modules, rebound, strict=True):
         undo.callback(_restore, module, module.processor, processor)
         module.processor = processor
     undo.callback(follow_cache_context(found.transformer, clock))
     _watch_forward(found, stage, layers, clock, undo)
+
+
+def _processors(found: Target, fused: bool | None) -> list[Any]:
+    """What is re-bound: the modules' own processors, or fused ones in their place."""
+    modules: list[Any] = list(found.attentions.values())
+    own = [module.processor for module in modules]
+    if fused is False:
+        return own
+    from videosieve.integrations.diffusers.fused import fuse_processors, why_not_fused
+
+    if fused is None and why_not_fused(own, modules[0], found.heads, found.head_dim):
+        return own
+    return fuse_processors(own, found.component)
 
 
 def _restore(module: Any, original: object, ours: object) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.norm_rope import launch, reference
+from videosieve.kernels.norm_rope.operator import compiled
 from videosieve.kernels.norm_rope.streams import NormRope, Stream
 from videosieve.kernels.triton_support import lazily
 
@@ -49,6 +51,8 @@ def norm_rope(
         BackendError: No implementation, or not the one asked for, can run the call.
     """
     _check(streams, order, heads)
+    if torch.compiler.is_compiling():
+        return compiled(streams, order, heads, fp8, backend)
     chosen = choose("norm_rope", IMPLEMENTATIONS, backend, streams, order, heads, fp8)
     return chosen.run(streams, order, heads, fp8)
 

@@ -25,6 +25,7 @@ FLOORS = [
     ["testing"],
     ["integrations", "shapes", "report"],
     ["generation"],
+    ["batch"],
     ["cli"],
     ["__main__", "__init__"],
 ]

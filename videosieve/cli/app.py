@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from videosieve.cli.batch import batch
 from videosieve.cli.compare import compare
 from videosieve.cli.console import complain, say
 from videosieve.cli.doctor import doctor
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Training-free sparse attention for video diffusion models, measured honestly.",
 )
-for verb in (generate, compare, sweep, plan, profile, report, methods, models, explain, doctor):
+for verb in (generate, compare, sweep, batch, plan, profile, report, methods, models, explain, doctor):
     app.command()(verb)
 app.add_typer(shapes, name="shapes")
 

@@ -1,5 +1,6 @@
 """Antidiagonal scores: documentation, checks, dispatch."""
 
+import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
@@ -50,5 +51,18 @@ def antidiagonal_scores(
     if stride < 1:
         raise ShapeError(f"stride is a number of tokens, at least 1, got {stride=}")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if torch.compiler.is_compiling():
+        return torch.ops.videosieve.antidiagonal_scores(q, k, stride, scale, backend)
     chosen = choose("antidiagonal_scores", IMPLEMENTATIONS, backend, q, k, stride, scale)
     return chosen.run(q, k, stride, scale)
+
+
+@torch.library.custom_op("videosieve::antidiagonal_scores", mutates_args=())
+def _operator(q: Tensor, k: Tensor, stride: int, scale: float, backend: str | None) -> Tensor:
+    return antidiagonal_scores(q, k, stride, scale=scale, backend=backend).contiguous()
+
+
+@_operator.register_fake
+def _shapes(q: Tensor, k: Tensor, stride: int, *_arguments: object) -> Tensor:
+    cells = -(-q.shape[2] // stride), -(-k.shape[2] // stride)
+    return q.new_empty(*q.shape[:2], *cells, dtype=torch.promote_types(q.dtype, torch.float32))

@@ -1,5 +1,6 @@
 """Block mass: documentation, checks, dispatch."""
 
+import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockSize
@@ -58,5 +59,20 @@ def block_mass(
     if lse.shape != q.shape[:3]:
         raise ShapeError(f"lse must be {list(q.shape[:3])}: one value per query of q, got {list(lse.shape)}")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if torch.compiler.is_compiling():
+        return torch.ops.videosieve.block_mass(q, k, lse, block.query, block.key, scale, backend)
     chosen = choose("block_mass", IMPLEMENTATIONS, backend, q, k, lse, block, scale)
     return chosen.run(q, k, lse, block, scale)
+
+
+@torch.library.custom_op("videosieve::block_mass", mutates_args=())
+def _operator(
+    q: Tensor, k: Tensor, lse: Tensor, query_side: int, key_side: int, scale: float, backend: str | None
+) -> Tensor:
+    return block_mass(q, k, lse, BlockSize(query_side, key_side), scale=scale, backend=backend).contiguous()
+
+
+@_operator.register_fake
+def _shapes(q: Tensor, k: Tensor, lse: Tensor, query_side: int, key_side: int, *_arguments: object) -> Tensor:
+    blocks = -(-q.shape[2] // query_side), -(-k.shape[2] // key_side)
+    return lse.new_empty(*q.shape[:2], *blocks, dtype=torch.promote_types(q.dtype, torch.float32))

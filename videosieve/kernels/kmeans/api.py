@@ -78,6 +78,9 @@ def kmeans(
         raise ShapeError(
             f"centroids must be {list(shape)} on {x.device}, got {list(centroids.shape)} on {centroids.device}"
         )
+    if torch.compiler.is_compiling():
+        op = torch.ops.videosieve.kmeans
+        return Clusters(*op(x, clusters, iterations, centroids, seed, backend))
     wide = torch.promote_types(x.dtype, torch.float32)
     centroids = draw_tokens(x, clusters, seed) if centroids is None else centroids
     result = Clusters(x, centroids.to(wide).contiguous(), x)
@@ -95,3 +98,22 @@ def draw_tokens(x: Tensor, count: int, seed: int) -> Tensor:
     places = torch.rand(batch, heads, count, generator=generator, dtype=torch.float64)
     index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
     return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, head_dim))
+
+
+@torch.library.custom_op("videosieve::kmeans", mutates_args=())
+def _operator(
+    x: Tensor, clusters: int, iterations: int, centroids: Tensor | None, seed: int, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    result = kmeans(x, clusters, iterations=iterations, centroids=centroids, seed=seed, backend=backend)
+    return result.labels, result.centroids, result.sizes
+
+
+@_operator.register_fake
+def _shapes(x: Tensor, clusters: int, *_arguments: object) -> tuple[Tensor, Tensor, Tensor]:
+    batch, heads, tokens, head_dim = x.shape
+    wide = torch.promote_types(x.dtype, torch.float32)
+    return (
+        x.new_empty(batch, heads, tokens, dtype=torch.int32),
+        x.new_empty(batch, heads, clusters, head_dim, dtype=wide),
+        x.new_empty(batch, heads, clusters, dtype=torch.int32),
+    )

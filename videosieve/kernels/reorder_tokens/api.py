@@ -1,5 +1,6 @@
 """Token reordering: documentation, checks, dispatch."""
 
+import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
@@ -37,5 +38,17 @@ def reorder_tokens(
         raise ShapeError(
             f"order must be [{x.shape[-2]}] or [batch, heads, {x.shape[-2]}], got {list(order.shape)}"
         )
+    if torch.compiler.is_compiling():
+        return torch.ops.videosieve.reorder_tokens(x, order, heads, backend)
     chosen = choose("reorder_tokens", IMPLEMENTATIONS, backend, x, order, heads)
     return chosen.run(x, order, heads)
+
+
+@torch.library.custom_op("videosieve::reorder_tokens", mutates_args=())
+def _operator(x: Tensor, order: Tensor, heads: Tensor | None, backend: str | None) -> Tensor:
+    return reorder_tokens(x, order, heads=heads, backend=backend).contiguous()
+
+
+@_operator.register_fake
+def _shapes(x: Tensor, *_arguments: object) -> Tensor:
+    return x.new_empty(x.shape)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
@@ -70,5 +71,27 @@ def sampled_attention(
                 f"every mask must be bool [batch, heads, {rows}, {keys}], got {list(mask.shape)}"
             )
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if torch.compiler.is_compiling():
+        return SampledAttention(*torch.ops.videosieve.sampled_attention(q, k, v, masks, scale, backend))
     chosen = choose("sampled_attention", IMPLEMENTATIONS, backend, q, k, v, masks, scale)
     return SampledAttention(*chosen.run(q, k, v, masks, scale))
+
+
+@torch.library.custom_op("videosieve::sampled_attention", mutates_args=())
+def _operator(
+    q: Tensor, k: Tensor, v: Tensor, masks: Sequence[Tensor], scale: float, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    result = sampled_attention(q, k, v, masks, scale=scale, backend=backend)
+    # Implementations may return parts of one tensor; an operator's results must not share memory.
+    return result[0].clone(), result[1].clone(), result[2].clone(), result[3].clone()
+
+
+@_operator.register_fake
+def _shapes(
+    q: Tensor, _k: Tensor, v: Tensor, masks: Sequence[Tensor], *_arguments: object
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    wide = torch.float64 if q.dtype == torch.float64 else torch.float32
+    rows, shape = q.shape[:3], (*q.shape[:3], v.shape[3])
+    results = rows, (len(masks), *shape), (len(masks), *rows)
+    output, lse, masked, masked_lse = (q.new_empty(size, dtype=wide) for size in (shape, *results))
+    return output, lse, masked, masked_lse

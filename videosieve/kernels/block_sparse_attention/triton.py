@@ -5,7 +5,6 @@ may have any strides.
 """
 
 import math
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +15,7 @@ from videosieve.kernels.block_sparse_attention.launch import SIDES, find_launch
 from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
 from videosieve.kernels.block_sparse_attention.work import find_work
 from videosieve.kernels.launch import Launch
-from videosieve.kernels.triton_support import LEAST_ARCH, architecture
+from videosieve.kernels.triton_support import launch_arch, on_device
 from videosieve.ragged_mask import RaggedBlockMask
 
 AnyMask = BlockMask | RaggedBlockMask
@@ -48,12 +47,11 @@ def block_sparse_attention(
     With orders, place i of the mask's sequence is token order[i] of q, or of k and v: rows are read and written where
     they lie, and nothing is permuted before or after.
     """
-    arch = architecture(q.device) if q.device.type == "cuda" else LEAST_ARCH
     out = torch.empty(q.shape, dtype=v.dtype, device=q.device)
     lse = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
-    launch, arguments = prepare(q, k, v, out, lse, mask, scale, arch, query_order, key_order)
+    launch, arguments = prepare(q, k, v, out, lse, mask, scale, launch_arch(q.device), query_order, key_order)
     if arguments["jobs"].numel():
-        with torch.cuda.device(q.device) if q.device.type == "cuda" else nullcontext():
+        with on_device(q):
             attend_blocks[arguments["jobs"].shape](**arguments, **launch.options)
     return out, lse
 

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -171,3 +173,22 @@ def test_constant_and_nan_inputs_give_a_selection_without_empty_rows(scope, valu
 def test_values_outside_their_range_are_refused(cls, parameters, message):
     with pytest.raises(RecipeError, match=message):
         cls(**parameters)
+
+
+LONG = """
+import resource, torch
+from videosieve import AttentionCall, VideoLayout
+from videosieve.methods import OracleTopK, RandomBlocks
+layout = VideoLayout.of(33, 45, 80, text_last=256)
+q, k, v = torch.randn(3, 1, 1, layout.tokens, 16, dtype=torch.bfloat16)
+for method in (RandomBlocks(), OracleTopK(0.3, "call")):
+    selection, _ = method.select(AttentionCall(q, k, v, layout), None)
+    assert abs(selection.mask.density - 0.3) < 0.001
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+@pytest.mark.slow
+def test_119056_tokens_need_less_than_two_gib():
+    run = subprocess.run([sys.executable, "-c", LONG], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 2

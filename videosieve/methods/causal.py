@@ -36,11 +36,16 @@ def attend_causal(call: AttentionCall, mask: BlockMask, backend: str | None = No
 
 
 def _attend_diagonal(call: AttentionCall, side: int) -> tuple[Tensor, Tensor]:
-    """Every token over its own block up to itself. Memory: tokens × side scores per head."""
+    """Every token over its own block up to itself, a head at a time. Memory: tokens × side scores."""
     wide = torch.promote_types(call.q.dtype, torch.float32)
-    missing = -call.tokens % side
-    q, k, v = (pad(x.to(wide), (0, 0, 0, missing)).unflatten(2, (-1, side)) for x in (call.q, call.k, call.v))
-    ahead = torch.ones(side, side, dtype=torch.bool, device=q.device).triu(1)
-    scores = (q @ k.mT * call.scale).masked_fill(ahead, -torch.inf)
-    output, lse = scores.softmax(-1) @ v, scores.logsumexp(-1)
-    return output.flatten(2, 3)[:, :, : call.tokens], lse.flatten(2, 3)[:, :, : call.tokens]
+    ahead = torch.ones(side, side, dtype=torch.bool, device=call.q.device).triu(1)
+    outputs, lses = [], []
+    for head in range(call.heads):
+        q, k, v = (
+            pad(x[:, head].to(wide), (0, 0, 0, -call.tokens % side)).unflatten(1, (-1, side))
+            for x in (call.q, call.k, call.v)
+        )
+        scores = (q @ k.mT * call.scale).masked_fill(ahead, -torch.inf)
+        outputs.append((scores.softmax(-1) @ v).flatten(1, 2)[:, : call.tokens])
+        lses.append(scores.logsumexp(-1).flatten(1, 2)[:, : call.tokens])
+    return torch.stack(outputs, 1), torch.stack(lses, 1)

@@ -12,7 +12,7 @@ import videosieve
 from videosieve import AttentionCall, DenseFirst, Recipe, RecipeError, Run, Site, VideoLayout
 from videosieve.methods import MInference, attend_selected
 from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.minference import (
+from videosieve.methods.minference_patterns import (
     PATTERNS,
     VERTICAL_SHARES,
     block_sparse,
@@ -275,6 +275,7 @@ def test_constant_and_nan_inputs_give_a_selection_without_empty_rows(pattern, va
         ({"density": 0.0}, r"share of query–key blocks to keep and must lie in \(0, 1\], got density=0.0"),
         ({"pattern": "vertical-slash"}, "a pattern is one of a_shape, slash, .*, got 'vertical-slash'"),
         ({"head_patterns": (("a_shape", "b"),)}, "got 'b'"),
+        ({"head_patterns": ("a_shape",)}, "list with one list per layer"),
         ({"rows": 0}, "rows must be a whole number >= 1, got rows=0"),
         ({"rows": 0.5}, "rows must be a whole number >= 1"),
         ({"seed": "x"}, "seed must be a whole number"),
@@ -293,7 +294,7 @@ LONG = """
 import resource, torch
 from videosieve import AttentionCall, VideoLayout
 from videosieve.methods import MInference
-from videosieve.methods.minference import PATTERNS
+from videosieve.methods.minference_patterns import PATTERNS
 layout = VideoLayout.of(33, 45, 80, text_last=256)
 q, k, v = torch.randn(3, 1, 5, layout.tokens, 32, dtype=torch.bfloat16)
 selection, _ = MInference(head_patterns=(PATTERNS,)).select(AttentionCall(q, k, v, layout), None)

@@ -278,6 +278,10 @@ def test_a_profile_without_calls_says_what_to_do():
         ({"stride": 8, "block": 20}, "got stride=8 and block=20"),
         ({"stride": 2.0}, "got stride=2.0"),
         ({"block": 0}, "at least 1, got block=0"),
+        (
+            {"head_thresholds": [0.5, 0.6]},
+            r"one list per layer, one entry per head, got head_thresholds=\[0.5, 0.6\]",
+        ),
         ({"head_thresholds": ((0.5, 2.0),)}, "got head_thresholds=2.0"),
     ],
 )

@@ -15,7 +15,8 @@ from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.methods.base import Method, State
 from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.minference import PATTERNS, MInference, pattern_blocks
+from videosieve.methods.minference import MInference
+from videosieve.methods.minference_patterns import PATTERNS, pattern_blocks
 from videosieve.methods.selection import block_side
 
 

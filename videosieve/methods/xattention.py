@@ -19,7 +19,15 @@ from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels import antidiagonal_scores
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import block_side, check_block, check_share, check_table, sum_blocks, top_p
+from videosieve.methods.selection import (
+    as_table,
+    block_side,
+    check_block,
+    check_share,
+    check_table,
+    sum_blocks,
+    top_p,
+)
 
 SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
 """Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
@@ -52,7 +60,7 @@ class XAttention(Method):
         check_share("threshold", self.threshold, "the share of estimated mass to keep per query block")
         check_stride(self.stride, self.block)
         if self.head_thresholds is not None:
-            object.__setattr__(self, "head_thresholds", tuple(map(tuple, self.head_thresholds)))
+            object.__setattr__(self, "head_thresholds", as_table("head_thresholds", self.head_thresholds))
             for value in (value for row in self.head_thresholds for value in row):
                 check_share("head_thresholds", value, "a table of shares of estimated mass")
 

@@ -2,6 +2,7 @@
 
 A method's selection on random inputs of 8,192 tokens, as a share of PyTorch's dense attention in the same run, and its
 peak memory. AdaSpa has three rows: its first search beside the dense attention it observes, a later one, and reuse.
+SVG2 has two: the first sparse step, with 50 iterations of k-means, and any later one, with 2.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,16 @@ from videosieve.call import AttentionCall, Site
 from videosieve.layout import VideoLayout
 from videosieve.methods import (
     AdaSpa,
+    DraftAttention,
     Method,
     MInference,
     OracleTopK,
+    RadialAttention,
     RandomBlocks,
+    SemanticPermutation,
+    SlidingTile,
+    Sparge,
+    VsaCoarse,
     XAttention,
     attend_selected,
 )
@@ -32,6 +39,12 @@ METHODS: dict[str, Method] = {
     "minference, a_shape": MInference(pattern="a_shape"),
     "minference, vertical_slash": MInference(pattern="vertical_slash"),
     "minference, block_sparse": MInference(pattern="block_sparse"),
+    "radial": RadialAttention(),
+    "sliding_tile": SlidingTile(),
+    "sparge": Sparge(),
+    "sparge, hilbert": Sparge(order="hilbert"),
+    "draft": DraftAttention(),
+    "vsa_coarse": VsaCoarse(),
     "random_blocks": RandomBlocks(),
     "oracle_top_k": OracleTopK(),
 }
@@ -48,6 +61,10 @@ def selections(call: AttentionCall) -> dict[str, Callable[[], object]]:
     calls["adaspa, first search"] = lambda: adaspa.observe(call, result, pending)
     calls["adaspa, later search"] = lambda: adaspa.select(later, found)
     calls["adaspa, reuse"] = lambda: adaspa.select(call, found)
+    svg2 = SemanticPermutation()
+    _, centroids = svg2.select(call, None)
+    calls["svg2, first step"] = lambda: svg2.select(call, None)
+    calls["svg2, later step"] = lambda: svg2.select(later, centroids)
     return calls
 
 

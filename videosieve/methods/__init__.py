@@ -3,25 +3,37 @@
 from videosieve.methods.adaspa import AdaSpa
 from videosieve.methods.base import Method, Selection, TokenOrder, attend_selected
 from videosieve.methods.dense import Dense
+from videosieve.methods.draft import DraftAttention
 from videosieve.methods.minference import MInference
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
+from videosieve.methods.radial import RadialAttention
 from videosieve.methods.registry import METHODS, make_method
+from videosieve.methods.semantic_permutation import SemanticPermutation
+from videosieve.methods.sliding_tile import SlidingTile
+from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.methods.vsa import VsaCoarse
 from videosieve.methods.xattention import XAttention
 
 __all__ = [
     "METHODS",
     "AdaSpa",
     "Dense",
+    "DraftAttention",
     "MInference",
     "Method",
     "OracleTopK",
+    "RadialAttention",
     "RandomBlocks",
     "Selection",
+    "SemanticPermutation",
+    "SlidingTile",
+    "Sparge",
     "SparseVideoGen",
     "SpatialOnly",
     "TemporalOnly",
     "TokenOrder",
+    "VsaCoarse",
     "XAttention",
     "attend_selected",
     "make_method",

@@ -8,9 +8,15 @@ from videosieve.errors import RecipeError
 from videosieve.methods.adaspa import AdaSpa
 from videosieve.methods.base import Method
 from videosieve.methods.dense import Dense
+from videosieve.methods.draft import DraftAttention
 from videosieve.methods.minference import MInference
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
+from videosieve.methods.radial import RadialAttention
+from videosieve.methods.semantic_permutation import SemanticPermutation
+from videosieve.methods.sliding_tile import SlidingTile
+from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.methods.vsa import VsaCoarse
 from videosieve.methods.xattention import XAttention
 
 METHODS: dict[str, type[Method]] = {
@@ -21,6 +27,12 @@ METHODS: dict[str, type[Method]] = {
         AdaSpa,
         XAttention,
         MInference,
+        SemanticPermutation,
+        RadialAttention,
+        SlidingTile,
+        Sparge,
+        DraftAttention,
+        VsaCoarse,
         SpatialOnly,
         TemporalOnly,
         OracleTopK,

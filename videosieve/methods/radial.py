@@ -1,0 +1,139 @@
+"""Radial Attention: the further apart two frames, the narrower the band of places that see one another.
+
+Li et al., "Radial Attention: O(n log n) Sparse Attention with Energy Decay for Long Video Generation",
+arXiv:2506.19852. One static mask for all heads: frames next to one another see each other in full; with every doubling
+of their distance the band halves; once it is narrower than a block, it stays a block and only every n-th frame has it.
+
+Deviations: blocks never straddle two frames, so a block stands for one frame and one stretch of places, and is kept by
+the distance of the stretches' middles. The LoRA training for longer videos is no part of this. docs/methods/radial.md.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask
+from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.layout import VideoLayout
+from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.selection import block_side, check_block, check_share
+from videosieve.methods.tiles import Tiling, tile_frames
+from videosieve.ragged_mask import RaggedBlockMask
+
+WIDTHS = ("paper", "official")
+
+
+@dataclass(frozen=True, slots=True)
+class RadialAttention(Method):
+    """A static band per frame distance that halves with every doubling of the distance.
+
+    Attributes:
+        density: Share of query–key pairs to keep, in (0, 1]; the decay that comes closest is taken. None uses `decay`.
+        decay: Factor on the width of the band between frames two or more apart, above 0. The authors' decay_factor.
+        widths: "paper": the band of frames D apart is tokens per frame ÷ 2^⌊log2 D⌋ wide; "official": 2^bit_length
+            (tokens per frame) ÷ 2^bit_length(D), at least a block, as in the authors' code.
+        first_frame_sink: Whether every query sees all keys of the first frame, as the authors do for Wan.
+        block: Longest stretch of places that is kept or dropped as one, tokens; None takes 128, or 64 below 16,384
+            tokens.
+    """
+
+    name: ClassVar[str] = "radial"
+
+    density: float | None = None
+    decay: float = 1.0
+    widths: str = "paper"
+    first_frame_sink: bool = False
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.density is not None:
+            check_share("density", self.density, "the share of query–key pairs to keep")
+        check_block(self.block)
+        number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
+        if not (number and 0 < self.decay < math.inf):
+            raise RecipeError(
+                f"decay is a factor on the width of the bands, above 0, got decay={self.decay!r}"
+            )
+        if self.widths not in WIDTHS:
+            raise RecipeError(f"widths must be 'paper' or 'official', got {self.widths=}")
+
+    def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
+        """The static mask of this layout."""
+        side = block_side(self.block, call.tokens)
+        return radial_selection(self, call.layout, side, call.q.device), state
+
+
+@lru_cache(maxsize=16)
+def radial_selection(
+    method: RadialAttention, layout: VideoLayout, side: int, device: torch.device
+) -> Selection:
+    """The mask of a layout; the same object for equal arguments, so that kernels can cache a plan with it.
+
+    Args:
+        method: Decay or density, widths and sink.
+        layout: Which token is which.
+        side: Longest stretch, tokens.
+        device: Where the tensors are needed.
+
+    Returns:
+        The selection.
+    """
+    cpu = tile_frames(layout, side, torch.device("cpu"))
+    decays = [method.decay] if method.density is None else _candidates(layout.grid.frames)
+    tables = (band_table(layout, cpu, side, decay, method.widths) for decay in decays)
+    masks = (cpu.mask(_by_frames(table, method.first_frame_sink)) for table in tables)
+    best: BlockMask | RaggedBlockMask = min(masks, key=lambda mask: abs(mask.density - (method.density or 1)))
+    tiling = tile_frames(layout, side, device)
+    blocks = tiling.video_blocks
+    return tiling.selection(tiling.mask(best.keep[..., :blocks, :blocks].to(device)))
+
+
+def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, widths: str) -> Tensor:
+    """Which stretches of two frames see one another.
+
+    Args:
+        layout: Which token is which.
+        tiling: Frames cut into stretches.
+        side: Longest stretch, tokens.
+        decay: Factor on the width.
+        widths: "paper" or "official".
+
+    Returns:
+        bool [frames, stretches, stretches]; by the distance of the frames.
+    """
+    edges = tiling.offsets[0, 0, : tiling.counts[2] + 1].double()
+    middle = (edges[1:] + edges[:-1]) / 2
+    apart = (middle[:, None] - middle).abs()
+    keep = [torch.ones_like(apart, dtype=torch.bool)] * min(2, layout.grid.frames)
+    for distance in range(2, layout.grid.frames):
+        width = decay * band_width(layout.grid.tokens_per_frame, distance, widths)
+        thinned = distance % max(int(side / width), 1) != 0
+        reach = max(width, side) if widths == "official" else width
+        keep.append((apart <= reach) & (not thinned))
+    return torch.stack(keep)
+
+
+def band_width(tokens_per_frame: int, distance: int, widths: str) -> float:
+    """Half-width of the band between frames `distance` ≥ 1 apart, tokens."""
+    if widths == "official":
+        return 2.0 ** (tokens_per_frame.bit_length() - distance.bit_length())
+    return tokens_per_frame / 2 ** (distance.bit_length() - 1)
+
+
+def _by_frames(table: Tensor, first_frame_sink: bool) -> Tensor:
+    """From frame distances to blocks: bool [1, 1, video blocks, video blocks]."""
+    frame = torch.arange(len(table))
+    keep = table[(frame[:, None] - frame).abs()]  # [frames, frames, stretches, stretches]
+    if first_frame_sink:
+        keep[:, 0] = True
+    return keep.transpose(1, 2).flatten(2).flatten(0, 1)[None, None]
+
+
+def _candidates(frames: int) -> list[float]:
+    """Decays a quarter of an octave apart, from almost nothing to everything."""
+    return [2 ** (octave / 4) for octave in range(-56, 4 * frames.bit_length() + 5)]

@@ -1,0 +1,139 @@
+"""Sliding Tile Attention, training-free: a window that moves over the video tile by tile, its shape chosen per head.
+
+Zhang et al., "Fast Video Generation with Sliding Tile Attention", arXiv:2502.04507. Tokens are put in tile order, so
+that a tile is a block and no block is half masked. Which window a head gets is found offline by
+sliding_tile_search.py. The fine-tuned variant needs training and is no part of this.
+
+Deviations: any grid (the authors' kernels take three); an even window covers exactly its tiles, theirs one more; one
+window for all steps of a head. All deviations: docs/methods/sliding_tile.md.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask
+from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.layout import VideoLayout
+from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.selection import check_share, check_table
+from videosieve.methods.tiles import Tile, Tiling, check_tile, is_triple, tile_of, tile_video
+from videosieve.ragged_mask import RaggedBlockMask
+
+LONG_TILE, SHORT_TILE = (6, 8, 8), (4, 4, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class SlidingTile(Method):
+    """A static window of tiles about the tile of the query.
+
+    Attributes:
+        density: Share of query–key pairs to keep, in (0, 1], where no window is given: see `window_for`.
+        window: Tiles along frames, rows and columns that a query sees, its own included; more than there are mean
+            all. None chooses it by density.
+        head_windows: A window for every layer and head, [layers][heads][3], in place of `window`; as
+            `sliding_tile_search.best_windows` finds them. None uses one window for all.
+        tile: Longest sides of a tile, tokens along frames, rows and columns; None takes the paper's (6, 8, 8), or
+            (4, 4, 4) below 16,384 tokens.
+    """
+
+    name: ClassVar[str] = "sliding_tile"
+
+    density: float = 0.3
+    window: Tile | None = None
+    head_windows: tuple[tuple[Tile, ...], ...] | None = None
+    tile: Tile | None = None
+
+    def __post_init__(self) -> None:
+        check_share("density", self.density, "the share of query–key pairs to keep")
+        check_tile(self.tile)
+        table = () if self.head_windows is None else tuple(map(tuple, self.head_windows))
+        for window in (self.window, *(window for row in table for window in row)):
+            if window is not None and not is_triple(window):
+                raise RecipeError(
+                    f"a window is three numbers of tiles (frames, rows, columns), at least 1 each, got {window=}"
+                )
+        if self.head_windows is not None:
+            frozen = tuple(tuple(tuple(window) for window in row) for row in table)
+            object.__setattr__(self, "head_windows", frozen)
+        for name in ("window", "tile"):  # recipes hold lists, and only tuples can be a key of a cache
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+
+    def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
+        """The static windows of this layer in tile order."""
+        tile = tile_of(self.tile, call.layout, LONG_TILE, SHORT_TILE)
+        tiling = tile_video(call.layout, tile, call.q.device)
+        if self.head_windows is not None:
+            check_table("head_windows", self.head_windows, call.site.layers, call.heads)
+            windows = self.head_windows[call.site.layer]
+        else:
+            windows = (self.window or window_for(self.density, call.layout, tile),)
+        return tiling.selection(windows_mask(tiling, windows)), state
+
+
+@lru_cache(maxsize=64)
+def windows_mask(tiling: Tiling, windows: tuple[Tile, ...]) -> BlockMask | RaggedBlockMask:
+    """One window per head, or one for all; the same object for equal arguments, so that kernels can cache a plan."""
+    shape = {window: window_tiles(tiling.counts, window) for window in set(windows)}
+    keep = torch.stack([shape[window] for window in windows])
+    return tiling.mask(keep[None].to(tiling.offsets.device))
+
+
+def window_tiles(counts: Tile, window: Tile) -> Tensor:
+    """Which tiles see one another.
+
+    Args:
+        counts: Tiles along frames, rows and columns.
+        window: Tiles of the window along the same axes. At the border it is moved inwards, not cut.
+
+    Returns:
+        bool [tiles, tiles]; every row keeps equally many.
+    """
+    keep = torch.ones(1, 1, dtype=torch.bool)
+    for count, wide in zip(counts, window, strict=True):
+        wide = min(wide, count)
+        place = torch.arange(count)
+        first = (place - wide // 2).clamp(0, count - wide)[:, None]
+        axis = (first <= place) & (place < first + wide)
+        keep = (keep[:, None, :, None] & axis[None, :, None, :]).flatten(2).flatten(0, 1)
+    return keep
+
+
+@lru_cache(maxsize=16)
+def window_for(density: float, layout: VideoLayout, tile: Tile) -> Tile:
+    """The most even of the windows whose executed density is near the one asked for.
+
+    Args:
+        density: Share of query–key pairs to keep, in (0, 1].
+        layout: Which token is which.
+        tile: Longest sides of a tile.
+
+    Returns:
+        Of the windows at most a tenth of the density away, or else of those that come closest, the one with the
+        most equal shares of the three axes.
+    """
+    tiling = tile_video(layout, tile, torch.device("cpu"))
+    frames, rows, columns = (range(1, count + 1) for count in tiling.counts)
+    windows: list[Tile] = list(product(frames, rows, columns))
+    away = [abs(_density(tiling, window) - density) for window in windows]
+    near = max(min(away), density / 10 if density < 1 else 0.0) + 1e-9
+
+    def spread(window: Tile) -> tuple[float, float]:
+        shares = [math.log(wide / count) for wide, count in zip(window, tiling.counts, strict=True)]
+        return max(shares) - min(shares), away[windows.index(window)]
+
+    return min((window for window, error in zip(windows, away, strict=True) if error <= near), key=spread)
+
+
+def _density(tiling: Tiling, window: Tile) -> float:
+    """Executed density of a window; tiles are taken as equal, which they are but for the rounding of their cuts."""
+    share = math.prod(min(wide, count) / count for wide, count in zip(window, tiling.counts, strict=True))
+    video = float(tiling.sizes[: tiling.video_blocks].sum() / tiling.tokens)
+    return 1 - video**2 * (1 - share)

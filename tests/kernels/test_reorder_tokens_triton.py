@@ -47,6 +47,10 @@ def test_nothing_to_move_is_nothing():
     [
         (torch.zeros(1, 1, 5, 64, dtype=torch.float64), "it needs bfloat16, float16, float32, got float64"),
         (torch.zeros(1, 1, 64, 5).mT, "must lie next to one another, got strides"),
+        (
+            torch.zeros(1, 1, 1, 1).expand(400, 200, 5, 1),
+            "batch · heads must be at most 65535, got 400 · 200",
+        ),
         (torch.zeros(1, 1, 5, 192), "head_dim must be at most 128, got 192"),
         (torch.zeros(1, 1, 5, 64, requires_grad=True), "no backward"),
     ],

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 LEAST_ARCH = 80
+MOST_LANES = 65535  # of the second and third axis of a launch
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
@@ -111,6 +112,8 @@ def refuse_rows(*tensors: Tensor, most: int = 128) -> str | None:
     head_dim = tensors[0].shape[-1]
     if not 1 <= head_dim <= most:
         return f"head_dim must be at most {most}, got {head_dim}"
+    if tensors[0].shape[0] * tensors[0].shape[1] > MOST_LANES:
+        return f"batch · heads must be at most {MOST_LANES}, got {' · '.join(map(str, tensors[0].shape[:2]))}"
     if any(x.stride(-1) != 1 and head_dim > 1 for x in tensors):
         return (
             "the head_dim values of a token must lie next to one another, got strides "

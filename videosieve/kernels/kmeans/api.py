@@ -91,13 +91,16 @@ def kmeans(
 
 
 def draw_tokens(x: Tensor, count: int, seed: int) -> Tensor:
-    """One token out of each of `count` equal stretches, for every head by itself [batch, heads, count, head_dim]."""
+    """One token out of each of `count` equal stretches, for every head by itself [batch, heads, count, head_dim].
+
+    The places are the same in every batch element, so that none depends on what it is computed together with.
+    """
     batch, heads, tokens, head_dim = x.shape
     edges = torch.arange(count + 1) * tokens // count
     generator = torch.Generator().manual_seed(seed)
-    places = torch.rand(batch, heads, count, generator=generator, dtype=torch.float64)
+    places = torch.rand(heads, count, generator=generator, dtype=torch.float64)
     index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
-    return x.gather(2, index.unsqueeze(-1).expand(-1, -1, -1, head_dim))
+    return x.gather(2, index.unsqueeze(-1).expand(batch, -1, -1, head_dim))
 
 
 @torch.library.custom_op("videosieve::kmeans", mutates_args=())

@@ -14,6 +14,7 @@ from videosieve import kernels
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.generation.machine import describe_machine, package_version
 from videosieve.kernels.native_library import load, refuse_library
+from videosieve.kernels.norm_rope.streams import Stream
 from videosieve.version import __version__
 
 OPTIONAL = ("diffusers", "transformers", "accelerate", "triton", "imageio-ffmpeg", "pillow", "matplotlib")
@@ -143,11 +144,23 @@ def _sample_mass(device: str) -> tuple[Any, ...]:
     return q, q, q[..., 0].float(), BlockSize(64, 64), SAMPLE_HEAD_DIM**-0.5
 
 
+def _sample_kmeans(device: str) -> tuple[Any, ...]:
+    x = _tensor(device)
+    return x, x[:, :, :16].float()
+
+
+def _sample_norm_rope(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return (Stream(q, q),), None, None, False
+
+
 _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "antidiagonal_scores": _sample_antidiagonal,
     "block_mass": _sample_mass,
     "block_sparse_attention": _sample_block_sparse,
     "dense_attention": _sample_dense,
+    "kmeans": _sample_kmeans,
+    "norm_rope": _sample_norm_rope,
     "reorder_tokens": _sample_reorder,
     "sampled_attention": _sample_sampled,
 }

@@ -6,11 +6,13 @@ with videosieve.sparsify(pipe, "svg", density=0.3) as run:
 print(run.summary())
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
     BackendError,
     IntegrationError,
@@ -61,6 +63,16 @@ def sparsify(
     return sparsify_diffusers(target, recipe, **options)
 
 
+def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **options: Any) -> SaliencyMaps:
+    """Generate a video and say where in it each concept is; the video is the same bits as without.
+
+    See `videosieve.integrations.diffusers.saliency` for every option.
+    """
+    from videosieve.integrations.diffusers import saliency as saliency_diffusers
+
+    return saliency_diffusers(pipe, prompt, concepts, **options)
+
+
 __all__ = [
     "METHODS",
     "Action",
@@ -86,6 +98,8 @@ __all__ = [
     "RecipeError",
     "Record",
     "Run",
+    "SaliencyMaps",
+    "SaliencyMethod",
     "Schedule",
     "Segment",
     "Selection",
@@ -101,5 +115,6 @@ __all__ = [
     "XAttention",
     "__version__",
     "attention",
+    "saliency",
     "sparsify",
 ]

@@ -2,6 +2,7 @@
 
 from videosieve.concepts.accumulate import RunningMaps
 from videosieve.concepts.maps import SaliencyMaps
+from videosieve.concepts.method import SaliencyMethod
 from videosieve.concepts.scores import (
     attend_concepts,
     key_scores,
@@ -13,6 +14,7 @@ from videosieve.concepts.scores import (
 __all__ = [
     "RunningMaps",
     "SaliencyMaps",
+    "SaliencyMethod",
     "attend_concepts",
     "key_scores",
     "normalise_concepts",

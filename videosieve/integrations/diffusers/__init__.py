@@ -9,6 +9,7 @@
 """
 
 from videosieve.integrations.diffusers.models import MODELS, ModelRow
+from videosieve.integrations.diffusers.saliency import saliency
 from videosieve.integrations.diffusers.sparsify import Target, describe, sparsify
 
-__all__ = ["MODELS", "ModelRow", "Target", "describe", "sparsify"]
+__all__ = ["MODELS", "ModelRow", "Target", "describe", "saliency", "sparsify"]

@@ -1,0 +1,45 @@
+"""How saliency is computed: a bundle of the method's parameters."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from videosieve.concepts.accumulate import KEEPS, Keep
+from videosieve.concepts.scores import SIGHTS, Sight
+from videosieve.errors import RecipeError
+
+Pool = Literal["auto", "mean", "first", "last"]
+Name = Literal["concept", "cross_attention"]
+
+
+@dataclass(frozen=True, slots=True)
+class SaliencyMethod:
+    """What is compared, and how.
+
+    Attributes:
+        name: "concept": attention outputs of video and concepts (ConceptAttention). "cross_attention": queries of the
+            video and keys of the concepts, mean over heads.
+        temperature: Of the softmax over concepts, above 0. The paper's is 1.
+        pool: Which tokens of a concept make its vector. "auto" takes the last one of a causal text encoder and the
+            mean of any other; "first" is what the paper's code does, which sees "sky" in "skyscraper".
+        sight: What concepts attend to; "both" (video and concepts) is the method, the rest are its ablations.
+        keep: Which maps to keep besides the mean: "mean" none, "layers", "steps", or "sites" for both.
+
+    Raises:
+        RecipeError: A value outside its range.
+    """
+
+    name: Name = "concept"
+    temperature: float = 1.0
+    pool: Pool = "auto"
+    sight: Sight = "both"
+    keep: Keep = "mean"
+
+    def __post_init__(self) -> None:
+        choices = {"name": get_args(Name), "pool": get_args(Pool), "sight": SIGHTS, "keep": KEEPS}
+        for field, known in choices.items():
+            if getattr(self, field) not in known:
+                raise RecipeError(
+                    f"{field} of a saliency method must be one of {', '.join(known)}; got {getattr(self, field)!r}"
+                )
+        if not 0 < self.temperature < float("inf"):
+            raise RecipeError(f"temperature must be above 0 and finite, got {self.temperature=}")

@@ -18,10 +18,11 @@ def complain(text: str) -> None:
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without a box; the named columns are aligned to the right."""
+    """A table without a box; the named columns are aligned to the right, and the first one is never broken."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left")
+        justify = "right" if column in right else "left"
+        table.add_column(column, justify=justify, no_wrap=column == columns[0])
     return table
 
 

@@ -26,6 +26,7 @@ from videosieve.kernels.triton_support import launch_arch
 PACKAGE = Path(__file__).parent.parent / "videosieve" / "kernels"
 WARPS, STAGES, LEAST_SIDE, MOST_SIDE = (2, 4, 8), (1, 2, 3, 4), 1, 256
 FAILED = (AssertionError, RuntimeError, ValueError)
+ROUNDINGS = 16
 Log = Callable[[str], None]
 
 
@@ -99,11 +100,24 @@ def _try(
     """Milliseconds of a candidate, or None where it does not fit the device or gives other values."""
     table.rows[row] = candidate
     try:
-        torch.testing.assert_close(run(), expected)
+        _require_same(run(), expected)
         return time_calls({"": lambda _: run()}, repeats, device)[""]
     except FAILED as error:
         log(f"    {candidate} left out: {' '.join(str(error).split())[:100]}")
         return None
+
+
+def _require_same(actual: Any, expected: Any) -> None:
+    """Raise an AssertionError unless two results differ by the order of their sums at most."""
+    if isinstance(expected, torch.Tensor):
+        finite = expected.isfinite()
+        size = float(expected[finite].abs().max()) if finite.any() else 0.0
+        torch.testing.assert_close(
+            actual, expected, rtol=0.0, atol=ROUNDINGS * torch.finfo(expected.dtype).eps * size
+        )
+        return
+    for one, other in zip(actual, expected, strict=True):
+        _require_same(one, other)
 
 
 def new_source(table: LaunchTable, device: torch.device) -> str:

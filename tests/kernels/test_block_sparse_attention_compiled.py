@@ -5,50 +5,20 @@ import torch
 
 pytest.importorskip("triton")
 
+from benchmarks.resources import HEADS, TOKENS, compile_call
 from videosieve.block_mask import BlockSize
 from videosieve.kernels.block_sparse_attention import fp8
 from videosieve.kernels.block_sparse_attention import launch as launches
 from videosieve.kernels.block_sparse_attention.launch import TABLE, find_launch
-from videosieve.kernels.block_sparse_attention.triton import Scales, prepare
 from videosieve.kernels.block_sparse_attention.triton_fp8 import rounding_arguments
-from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
 from videosieve.kernels.block_sparse_attention.triton_kernel_fp8 import round_block
 from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.block_sparse_attention.work import listing_arguments
 from videosieve.kernels.launch import SHARED_MEMORY, Launch
-from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.triton_compile import compile_for
-from videosieve.testing.triton_interpreter import interpreted
 
-DTYPES = {1: torch.float8_e4m3fn, 2: torch.bfloat16, 4: torch.float32}
-HEADS, TOKENS = (
-    3,
-    400,
-)  # strides and counts of real calls are multiples of 16, as these are; 128 does not divide them
 NEVER_SPILLED = 64  # bytes outside the main loop, once per program: lost beside hundreds of steps
-
-
-def compile_call(arch, head_dim, value_bytes, side, launch=None, *, ragged=False, ordered=False):
-    q, k, v = make_qkv(TOKENS, TOKENS, heads=HEADS, head_dim=head_dim, dtype=torch.bfloat16)
-    mask, scales = random_mask(TOKENS, TOKENS, BlockSize(side, side), 0.5, heads=1), None
-    rows = mask.keep.shape[2]
-    if value_bytes != 2:
-        q, k = q.to(DTYPES[value_bytes]), k.to(DTYPES[value_bytes])
-        v = v.float() if value_bytes == 4 else v
-    if value_bytes == 1:
-        scales = Scales(torch.ones(1, HEADS, rows), torch.ones(1, HEADS, rows))
-    if ragged:
-        offsets = torch.linspace(0, TOKENS, rows + 1).long()[None, None]
-        mask = RaggedBlockMask(mask.keep, offsets, offsets, TOKENS)
-    order = torch.arange(TOKENS) if ordered else None
-    out, lse = torch.empty(q.shape, dtype=v.dtype), torch.empty(q.shape[:-1])
-    with interpreted():  # the lists of kept blocks are made by a kernel as well
-        launch, arguments = prepare(
-            q, k, v, out, lse, mask, 0.125, arch, order, order, scales=scales, launch=launch
-        )
-    options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
-    return compile_for(attend_blocks, arguments, arch, **options)
 
 
 def check_costs(compiled):

@@ -45,7 +45,10 @@ def norm_rope_arguments():
 
 CASES = {
     "norm_rope": lambda: (norm_rope.norm_rope_kernel, norm_rope_arguments()),
-    "reorder_tokens": lambda: (reorder.reorder_kernel, reorder.prepare(X, X, ORDER, HEADS, reorder_launch.find_launch(X))),
+    "reorder_tokens": lambda: (
+        reorder.reorder_kernel,
+        reorder.prepare(X, X, ORDER, HEADS, reorder_launch.find_launch(X)),
+    ),
     "antidiagonal_scores": lambda: (
         antidiagonal.antidiagonal_kernel,
         antidiagonal.prepare(X, X, MASK.float(), 1, 0.1, antidiagonal_launch.find_launch(X)),

@@ -111,6 +111,12 @@ class Outputs:
         kept = self._kept.get((module, site.branch))
         return kept if kept and kept.site.step >= self._source(kind, site) else None
 
+    def give(self, module: str, kind: Kind, site: Site) -> None:
+        """Note that a module returned its stored output at `site`, which goes where nobody wants it any more."""
+        self.returned[kind] += 1
+        if not self.wanted(kind, site):
+            self.drop(module, site.branch)
+
     def clear(self) -> None:
         """Give up everything."""
         self._kept.clear()

@@ -177,7 +177,7 @@ class Run:
         self.remove()
 
     def _dense_reason(self, call: AttentionCall) -> str:
-        if self.recipe.is_dense:
+        if isinstance(self.recipe.method, Dense):
             return "the method is dense"
         if call.tokens < self.recipe.min_tokens:
             return f"fewer than {self.recipe.min_tokens} tokens"

@@ -46,6 +46,7 @@ class Moment:
         step: Denoising step, from 0.
         steps: Denoising steps of the generation.
         branch: "cond", "uncond" or "cond_uncond".
+        guided: Whether a "cond_uncond" batch really holds both branches, the unconditional half first.
     """
 
     groups: tuple[Group, ...] = ()
@@ -55,6 +56,7 @@ class Moment:
     step: int = 0
     steps: int = 1
     branch: str = "cond"
+    guided: bool = False
 
 
 class Clock:
@@ -101,6 +103,12 @@ class Clock:
         """Denoising steps of the generation; never fewer than were seen."""
         return max(self._known_steps(), self.step + 1)
 
+    @property
+    def guided(self) -> bool:
+        """Whether the pipeline has classifier-free guidance on."""
+        told = getattr(self._pipeline, "do_classifier_free_guidance", None)
+        return (getattr(self._pipeline, "guidance_scale", 0) or 0) > 1 if told is None else bool(told)
+
     def _known_steps(self) -> int:
         timesteps = getattr(getattr(self._pipeline, "scheduler", None), "timesteps", ())
         return self._steps or getattr(self._pipeline, "_num_timesteps", None) or len(timesteps)
@@ -136,7 +144,14 @@ def read_moment(clock: Clock, row: ModelRow, transformer: Any, arguments: Mappin
         groups.append(Group(layout, None if len(members) == len(lengths) else members))
     padded = bool(row.text_mask)
     return Moment(
-        tuple(groups), grid.tokens + text, len(lengths), padded, clock.step, clock.steps, clock.branch
+        tuple(groups),
+        grid.tokens + text,
+        len(lengths),
+        padded,
+        clock.step,
+        clock.steps,
+        clock.branch,
+        clock.guided,
     )
 
 

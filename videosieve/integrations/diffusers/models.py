@@ -14,6 +14,7 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.layout import Grid
+from videosieve.schedule import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class ModelRow:
             as far as the model is concerned.
         branches: Names of the calls within one step, in call order, where the pipeline does not name them.
         notes: Variants this row covers, for people.
+        feed_forwards: Regular expression of the feed-forward modules, whose outputs can be reused.
+        cross_attentions: The same for the cross-attentions to text; empty where text is in the sequence.
     """
 
     name: str
@@ -42,10 +45,21 @@ class ModelRow:
     text_mask: str
     branches: tuple[str, ...]
     notes: str
+    feed_forwards: str = ""
+    cross_attentions: str = ""
 
     def self_attentions(self, transformer: Module) -> dict[str, Module]:
         """The video self-attention modules by name, in call order."""
-        return {name: m for name, m in transformer.named_modules() if re.fullmatch(self.attentions, name)}
+        return _matching(transformer, self.attentions)
+
+    def reusable(self, transformer: Module, kind: Kind) -> dict[str, Module]:
+        """The modules of a kind whose outputs can be stored, by name."""
+        patterns = {
+            "attention": self.attentions,
+            "cross": self.cross_attentions,
+            "mlp": self.feed_forwards,
+        }
+        return _matching(transformer, patterns[kind])
 
     def grid(self, shape: tuple[int, ...], config: Mapping[str, Any]) -> Grid:
         """The token grid of latents with this shape; frames are rounded up as the model pads them."""
@@ -64,6 +78,10 @@ class ModelRow:
         return frames or 1, height, width  # CogVideoX 1.0 writes its frame patch as None
 
 
+def _matching(transformer: Module, pattern: str) -> dict[str, Module]:
+    return {name: m for name, m in transformer.named_modules() if pattern and re.fullmatch(pattern, name)}
+
+
 _ROWS = (
     ModelRow(
         name="HunyuanVideoTransformer3DModel",
@@ -75,6 +93,8 @@ _ROWS = (
         text_mask="encoder_attention_mask",
         branches=("cond", "uncond"),
         notes="text to video; image to video (latent_concat, token_replace); SkyReels-V1; the bundled shapes models",
+        # The single-stream blocks' MLP is four times as wide before the projection that it shares with attention.
+        feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
     ),
     ModelRow(
         name="CogVideoXTransformer3DModel",
@@ -86,6 +106,7 @@ _ROWS = (
         text_mask="",
         branches=("cond_uncond",),
         notes="1.0 and 1.5, text, image and video to video; call fuse_qkv_projections() before sparsify",
+        feed_forwards=r"transformer_blocks\.\d+\.ff",
     ),
     ModelRow(
         name="WanTransformer3DModel",
@@ -97,6 +118,8 @@ _ROWS = (
         text_mask="",
         branches=("cond", "uncond"),
         notes="2.1 and 2.2 (both transformers share the step axis; TI2V-5B too), text, image and video to video",
+        feed_forwards=r"blocks\.\d+\.ffn",
+        cross_attentions=r"blocks\.\d+\.attn2",
     ),
 )
 

@@ -6,6 +6,7 @@ layers share one compiled frame; a Python int would recompile per layer until to
 
 import itertools
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall, Site
 from videosieve.integrations.diffusers.clock import Group, Moment
+from videosieve.integrations.diffusers.reuse import Slot
+from videosieve.outputs import Kept
 from videosieve.run import Observation, Run, start_timer
 from videosieve.trace import Outcome
 
@@ -51,6 +54,7 @@ class Layer:
         handle: int64 CPU scalar that identifies the layer inside the custom op.
         entered: Eager calls of its processor in the running forward; compiled code cannot count.
         routed: Attention calls that reached the router in the running forward.
+        slot: Its stored output; None where the recipe never reuses one.
     """
 
     def __init__(self, stage: Stage, name: str, index: int) -> None:
@@ -60,6 +64,7 @@ class Layer:
         self.handle = torch.tensor(self._number, device="cpu")  # whatever the default device
         self.entered = 0
         self.routed = 0
+        self.slot: Slot | None = None
         self._stage = stage
         _LAYERS[self._number] = self
 
@@ -73,6 +78,7 @@ class Layer:
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
         """Sparse where the layout fits, else dense with the reason traced; tensors [batch, heads, tokens, head_dim]."""
         self.routed += 1
+        self._note_pairs(q)
         reason = self._misfit(q, k, v, mask)
         if reason:
             return self.attend_dense(q, k, v, mask, scale, reason)
@@ -84,6 +90,19 @@ class Layer:
             )
             observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor))
         return output
+
+    def _note_pairs(self, q: Tensor) -> None:
+        """For the trace of later steps: what they save by returning this output."""
+        slot = self.slot
+        if slot is None:
+            return
+        groups = self._stage.moment.groups
+        sizes = [len(group.members) if group.members else q.shape[0] for group in groups]
+        tokens = [group.layout.tokens for group in groups]
+        slot.pairs = q.shape[1] * sum(n * t**2 for n, t in zip(sizes, tokens, strict=True))
+        if slot.halves:
+            conditional = self._site()
+            self._stage.run.reuse(replace(conditional, branch="uncond"), Kept(None, conditional, slot.pairs))
 
     def _attend_groups(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         moment = self._stage.moment
@@ -138,7 +157,8 @@ class Layer:
 
     def _site(self) -> Site:
         moment = self._stage.moment
-        return Site(self.index, self._stage.layers, moment.step, moment.steps, moment.branch)
+        branch = "cond" if self.slot is not None and self.slot.halves else moment.branch
+        return Site(self.index, self._stage.layers, moment.step, moment.steps, branch)
 
 
 @torch.library.custom_op("videosieve::attend", mutates_args=())

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -74,7 +75,10 @@ class Rebinder:
             stage.handle = self.videosieve_handle
             if not torch.compiler.is_compiling():
                 self.videosieve_layer.entered += 1
-            return inner(self, *args, **kwargs)
+            slot = self.videosieve_layer.slot
+            if slot is None:
+                return inner(self, *args, **kwargs)
+            return slot.run(partial(inner, self), args, kwargs)
 
         # diffusers drops every keyword argument that the processor's signature does not name.
         call.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch.nn import Module
 
+from videosieve.call import Site
 from videosieve.errors import BackendError, IntegrationError
 from videosieve.integrations.diffusers.clock import Clock, bind_forward, follow_cache_context, read_moment
 from videosieve.integrations.diffusers.models import ModelRow, find_row, find_transformers
+from videosieve.integrations.diffusers.reuse import ReuseHooks, Slot
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
@@ -113,6 +115,7 @@ def sparsify(
     pipeline = None if isinstance(target, Module) else target
     _require_steps(steps, pipeline, recipe)
     _require_options(recall_rows, backend)
+    _require_reuse(recipe, targets, pipeline)
     for found in targets:
         if any(is_rebound(module) for module in found.attentions.values()):
             raise IntegrationError(
@@ -135,6 +138,27 @@ def _require_steps(steps: int | None, pipeline: object, recipe: Recipe) -> None:
             f"a bare transformer does not know how many denoising steps there will be, and the schedule of recipe "
             f"{recipe.name!r} needs it: {recipe.schedule}; give steps=..., or dense_steps as a count (int)"
         )
+
+
+def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> None:
+    """Refuse output reuse and sharing that a model does not allow."""
+    for found in targets:
+        for kind in recipe.schedule.reused_kinds:
+            if not found.row.reusable(found.transformer, kind):
+                raise IntegrationError(
+                    f"{found.component} ({found.row.name}) has no {kind!r} modules whose outputs can be "
+                    f"reused; leave reuse_{kind} out of recipe {recipe.name!r}"
+                )
+        if recipe.schedule.shares_branches and found.row.text_mask:
+            raise IntegrationError(
+                f"the guidance branches of {found.row.name} cannot share attention outputs: text is part of the "
+                f"sequence, and its length differs between them; write plan letters F and W instead of f and w"
+            )
+        if recipe.schedule.shares_branches and "cond_uncond" in found.row.branches and pipeline is None:
+            raise IntegrationError(
+                f"a bare {found.row.name} does not say whether its batch holds both guidance branches; "
+                f"hand the pipeline to sparsify"
+            )
 
 
 def _require_options(recall_rows: int, backend: str | None) -> None:
@@ -165,14 +189,36 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool 
     for module, processor in zip(modules, rebound, strict=True):
         undo.callback(_restore, module, module.processor, processor)
         module.processor = processor
+    slots = _attach_slots(found, run, layers, undo)
     undo.callback(follow_cache_context(found.transformer, clock))
-    _watch_forward(found, stage, layers, clock, undo)
+    _watch_forward(found, stage, layers, slots, clock, undo)
+
+
+def _attach_slots(found: Target, run: Run, layers: list[Layer], undo: ExitStack) -> list[Slot]:
+    """Give every module whose output the recipe reuses a slot for it."""
+    slots: list[Slot] = []
+    hooks, schedule = ReuseHooks(), run.recipe.schedule
+    if "attention" in schedule.reused_kinds or schedule.shares_branches:
+        for layer in layers:
+            layer.slot = Slot(run, found.component, layer.name, "attention", layer.index, found.layers)
+            slots.append(layer.slot)
+            undo.callback(layer.slot.forget)
+    blocks = {layer.name.rpartition(".")[0]: layer.index for layer in layers}
+    for kind in schedule.reused_kinds:
+        modules = {} if kind == "attention" else found.row.reusable(found.transformer, kind)
+        for name, module in modules.items():
+            index = blocks[name.rpartition(".")[0]]
+            slots.append(Slot(run, found.component, name, kind, index, found.layers))
+            undo.callback(hooks.hook(module, slots[-1]))
+    return slots
 
 
 def _processors(found: Target, fused: bool | None) -> list[Any]:
     """What is re-bound: the modules' own processors, or fused ones in their place."""
     modules: list[Any] = list(found.attentions.values())
     own = [module.processor for module in modules]
+    if fused not in (None, True, False):
+        raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
     if fused is False:
         return own
     from videosieve.integrations.diffusers.fused import fuse_processors, why_not_fused
@@ -187,7 +233,9 @@ def _restore(module: Any, original: object, ours: object) -> None:
         module.processor = original
 
 
-def _watch_forward(found: Target, stage: Stage, layers: list[Layer], clock: Clock, undo: ExitStack) -> None:
+def _watch_forward(
+    found: Target, stage: Stage, layers: list[Layer], slots: list[Slot], clock: Clock, undo: ExitStack
+) -> None:
     """Hooks before and after the transformer's forward. Plain torch hooks: they survive model offload, and
     `torch.compiler.disable` keeps them out of the compiled graph."""
     bind = bind_forward(found.transformer)
@@ -203,15 +251,24 @@ def _watch_forward(found: Target, stage: Stage, layers: list[Layer], clock: Cloc
         for layer in layers:
             layer.entered = layer.routed = 0
         stage.moment = read_moment(clock, found.row, transformer, bind(args, kwargs))
+        moment = stage.moment
+        stage.run.recipe.schedule.require(Site(0, found.layers, moment.step, moment.steps, moment.branch))
+        for slot in slots:
+            slot.prepare(stage.moment)
 
     def after(transformer: Module, args: tuple[Any, ...], output: Any) -> None:
         del transformer, args, output
-        dry = [layer.name for layer in layers if layer.entered and not layer.routed]
+        served = {layer.name for layer in layers if layer.slot is not None and layer.slot.returned}
+        dry = [
+            layer.name for layer in layers if layer.entered and not layer.routed and layer.name not in served
+        ]
         if dry:
             raise IntegrationError(
                 f"{len(dry)} self-attentions of {found.component} ran without reaching videosieve, the first is "
                 f"{dry[0]}; something replaced its attention after sparsify. Apply that first, or .remove() the run"
             )
+        for slot in slots:
+            slot.forget()
 
     hooks: tuple[Any, Any] = torch.compiler.disable(before), torch.compiler.disable(after)
     undo.callback(found.transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)

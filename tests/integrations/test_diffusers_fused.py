@@ -213,3 +213,10 @@ def test_fullgraph_compile_takes_it_as_one_operator(family, sparse):
                 block.compile(fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(case.generate(), expected, rtol=0, atol=1e-4)
         assert run.summary().sparse_calls > 0
+
+
+def test_anything_but_a_yes_a_no_or_nothing_is_refused(wan):
+    before = processors_of(wan.target)
+    with pytest.raises(IntegrationError, match="fused must be True, False or None, got 'auto'"):
+        sparsify(wan.target, "dense", fused="auto")
+    assert all(a is b for a, b in zip(before, processors_of(wan.target), strict=True))

@@ -219,6 +219,8 @@ def _processors(found: Target, fused: bool | None) -> list[Any]:
     own = [module.processor for module in modules]
     if fused not in (None, True, False):
         raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
+    if fused not in (None, True, False):
+        raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
     if fused is False:
         return own
     from videosieve.integrations.diffusers.fused import fuse_processors, why_not_fused

@@ -14,7 +14,7 @@ IMPLEMENTATIONS = (
     Implementation("cudnn", backends.refuse_cudnn, backends.cudnn),
     Implementation("flash", backends.refuse_flash, backends.flash),
     Implementation("sdpa", anything, backends.sdpa),
-    # Faster than torch's on a CPU, but only where asked for: a dense generation equals the untouched pipeline bit by bit.
+    # Faster than torch's on a CPU, yet only where asked for: a dense generation equals the untouched one bit by bit.
     Implementation("native", native.refuse, native.dense_attention),
     Implementation("reference", anything, reference.dense_attention),
 )

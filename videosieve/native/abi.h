@@ -122,6 +122,9 @@ VIDEOSIEVE_API const char* videosieve_antidiagonal(const videosieve_antidiagonal
 /* 2^x of count numbers: the function that the kernels use, for tests. */
 VIDEOSIEVE_API const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set);
 
+/* The highest rate that a kernel could reach: multiplies and adds in registers, their number goes to `operations`. */
+VIDEOSIEVE_API const char* videosieve_multiply_adds(int64_t rounds, int64_t* operations, int32_t set);
+
 #ifdef __cplusplus
 }
 #endif

@@ -16,6 +16,8 @@ constexpr int most_stride = 1024;  // of cells
 // Most queries of one task: enough to reuse a key block from the second-level cache, few enough to share out.
 constexpr int task_queries = 128;
 
+constexpr int round_operations = 12;  // independent, so that they hide one another's latency
+
 // Key tokens [start, start + count).
 struct Run {
     int64_t start;
@@ -103,6 +105,7 @@ struct Kernels {
     void (*mass)(const MassTask& task, float* scratch);
     void (*antidiagonal)(const AntidiagonalTask& task, float* scratch);
     void (*exp2)(const float* x, float* y, int64_t count);  // count is a multiple of lanes
+    float (*multiply_adds)(int64_t rounds);                 // round_operations · lanes · rounds of them, in registers
 };
 
 // Null where the library was built without the set.

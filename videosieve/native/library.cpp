@@ -157,3 +157,13 @@ const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set
     kernels->exp2(x, y, count);
     return nullptr;
 }
+
+const char* videosieve_multiply_adds(int64_t rounds, int64_t* operations, int32_t set) {
+    const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
+    if (!kernels) return no_such_set;
+    if (rounds < 1 || !operations) return "rounds must be at least 1 and operations must have memory";
+    volatile float result = kernels->multiply_adds(rounds);
+    (void)result;
+    *operations = rounds * kernels->lanes * videosieve::round_operations;
+    return nullptr;
+}

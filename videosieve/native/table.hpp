@@ -10,9 +10,21 @@ void exp2_all(const float* x, float* y, int64_t count) {
     for (int64_t i = 0; i < count; i += Simd::lanes) Simd::store(y + i, Simd::exp2(Simd::load(x + i)));
 }
 
+float multiply_adds(int64_t rounds) {
+    Simd::Vector sums[videosieve::round_operations], factor = Simd::set(0.999f);
+    for (int i = 0; i < videosieve::round_operations; ++i) sums[i] = Simd::set(static_cast<float>(i));
+    for (int64_t round = 0; round < rounds; ++round)
+        for (int i = 0; i < videosieve::round_operations; ++i) sums[i] = Simd::multiply_add(sums[i], factor, factor);
+    for (int i = 1; i < videosieve::round_operations; ++i) sums[0] = Simd::add(sums[0], sums[i]);
+    float lanes[Simd::lanes];
+    Simd::store(lanes, sums[0]);
+    return lanes[0];
+}
+
 constexpr videosieve::Kernels table_named(const char* name) {
     return {name,    Simd::lanes, attention_scratch, sampled_scratch, mass_scratch, antidiagonal_scratch,
-            attention, sampled,     mass,              antidiagonal,    exp2_all};
+            attention, sampled,     mass,              antidiagonal,    exp2_all,
+            multiply_adds};
 }
 
 }  // namespace

@@ -119,3 +119,11 @@ def test_a_keep_that_does_not_follow_from_the_sizes_is_refused(keep):
 def test_block_sides_hold_at_least_one_token(query, key):
     with pytest.raises(ShapeError, match=f"at least one token, got self.query={query} and self.key={key}"):
         BlockSize(query, key)
+
+
+def test_compact_lists_away_from_the_cpu_have_room_for_every_block():
+    """Their length must not depend on a value, or the host would wait for the device; meta tensors have no values."""
+    keep = torch.zeros(1, 2, 3, 5, dtype=torch.bool, device="meta")
+    lists = BlockMask(keep, BlockSize(16, 16), 48, 80).compact
+    assert lists.indices.shape == (1, 2, 3, 5)
+    assert lists.counts.shape == (1, 2, 3)

@@ -46,10 +46,11 @@ def compact_blocks(keep: Tensor) -> CompactBlocks:
         keep: bool [batch|1, heads|1, rows, columns].
 
     Returns:
-        Ascending indices and counts of every row.
+        Ascending indices and counts of every row. On the CPU the lists are as long as the longest; elsewhere asking how
+        long that is would make the host wait, and they have room for every block.
     """
     counts = keep.sum(-1, dtype=torch.int32)
-    most = max(int(counts.max()), 1)
+    most = max(int(counts.max()), 1) if keep.device.type == "cpu" else keep.shape[-1]
     order = torch.sort(keep.to(torch.uint8), dim=-1, descending=True, stable=True).indices[..., :most]
     real = torch.arange(most, device=keep.device) < counts.unsqueeze(-1)
     return CompactBlocks(order.masked_fill(~real, 0).to(torch.int32), counts)

@@ -6,6 +6,7 @@ with `lazily(module, name)`, so that `import videosieve` stays free of Triton an
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -39,6 +40,11 @@ def interpreting() -> bool:
     if not installed("triton"):
         return False
     return bool(importlib.import_module("triton.knobs").runtime.interpret)
+
+
+def debugging() -> bool:
+    """Whether VIDEOSIEVE_DEBUG is set: values are checked on a GPU as well, where that makes the host wait."""
+    return os.environ.get("VIDEOSIEVE_DEBUG", "") not in ("", "0")
 
 
 @cache

@@ -10,7 +10,7 @@ from videosieve.errors import ShapeError
 from videosieve.kernels.block_sparse_attention import adapters, checks, cpu, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
-from videosieve.kernels.triton_support import lazily
+from videosieve.kernels.triton_support import debugging, lazily
 from videosieve.layout import inverse_order
 from videosieve.ragged_mask import RaggedBlockMask
 
@@ -72,11 +72,12 @@ def block_sparse_attention(
     """
     _check_shapes(q, k, v, mask)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() and not _needs_gradient(q, k, v):
         return _as_one_op(q, k, v, mask, scale, backend, query_order, key_order)
-    _check_order("query_order", query_order, q)
-    _check_order("key_order", key_order, k)
-    chosen = choose("block_sparse_attention", IMPLEMENTATIONS, backend, q, k, v, mask, scale)
+    if not torch.compiler.is_compiling():
+        _check_order("query_order", query_order, q)
+        _check_order("key_order", key_order, k)
+    chosen = _choose(q, k, v, mask, scale, backend)
     if query_order is None and key_order is None:
         return chosen.run(q, k, v, mask, scale)
     if chosen.name in TAKE_ORDERS:
@@ -98,6 +99,18 @@ def runner(
     """Name of the implementation that `block_sparse_attention` takes for these arguments."""
     scale = q.shape[-1] ** -0.5
     return choose("block_sparse_attention", IMPLEMENTATIONS, backend, q, k, v, mask, scale).name
+
+
+def _choose(
+    q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, scale: float, backend: str | None
+) -> Implementation:
+    if backend is None and torch.compiler.is_compiling():
+        return IMPLEMENTATIONS[-1]  # gradients are asked for, and the reference has them
+    return choose("block_sparse_attention", IMPLEMENTATIONS, backend, q, k, v, mask, scale)
+
+
+def _needs_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask) -> None:
@@ -129,8 +142,8 @@ def _check_order(name: str, order: Tensor | None, x: Tensor) -> None:
             f"{name} must be int64 [{tokens}] or [1 or {batch}, 1 or {heads}, {tokens}], "
             f"got {order.dtype} {list(order.shape)}"
         )
-    if order.device.type == "cpu":  # elsewhere looking at values would make the host wait
-        places = torch.arange(tokens).expand_as(order)
+    if order.device.type == "cpu" or debugging():  # elsewhere looking at values would make the host wait
+        places = torch.arange(tokens, device=order.device).expand_as(order)
         if not torch.equal(order.sort(-1).values, places):
             raise ShapeError(f"{name} must be a permutation of 0 … {tokens - 1}")
 

@@ -84,3 +84,10 @@ def test_missing_files_and_folders_are_said(tmp_path: Path):
         Trace.load(tmp_path / "none.jsonl")
     with pytest.raises(OutputError, match="cannot write trace"):
         example().save(tmp_path / "none" / "t.jsonl")
+
+
+def test_a_density_per_head_is_read_with_the_record():
+    trace = Trace()
+    trace.add(Site(), Outcome("sparse", "triton", 100, torch.tensor([[0.25, 0.75]])), lambda: 1.0)
+    assert trace.records[0].density == 0.5
+    assert type(trace.records[0].density) is float

@@ -103,7 +103,7 @@ class Run:
                 "sparse",
                 result.kernel,
                 _pairs(call),
-                selection.mask.density,
+                selection.mask.head_density,  # read with the record: a float here would wait for the device
                 recall=self._recall(call, selection, result),
                 patterns=selection.patterns,
                 pattern=selection.pattern,
@@ -154,6 +154,16 @@ class Run:
     def states(self) -> dict[tuple[str, int, str], State]:
         """What the method remembers of this generation, by (owner, layer, branch)."""
         return dict(self._states)
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember method states and stored outputs; the result puts them back, any number of times."""
+        states, restore = dict(self._states), self.outputs.snapshot()
+
+        def put_back() -> None:
+            self._states = dict(states)
+            restore()
+
+        return put_back
 
     def summary(self) -> Summary:
         """Totals over everything traced so far."""

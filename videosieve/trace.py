@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from videosieve.call import Site
@@ -53,12 +54,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call was computed, before device tensors and timers are read."""
+    """How a call was computed, before device tensors and timers are read; a density may be a tensor, one per head."""
 
     action: str
     kernel: str
     pairs: int
-    density: float
+    density: float | Tensor
     reason: str = ""
     recall: Tensor | None = None
     patterns: tuple[str, ...] = ()
@@ -200,7 +201,7 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         outcome.reason,
         outcome.kernel,
         outcome.pairs,
-        outcome.density,
+        float(torch.as_tensor(outcome.density, dtype=torch.float64).mean()),
         recall,
         pattern,
         milliseconds(),

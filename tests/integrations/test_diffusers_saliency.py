@@ -48,7 +48,12 @@ def nano_call(**changes):
 
 # pipeline, arguments of a call, method, concepts
 FAMILIES = {
-    "hunyuanvideo": (partial(tiny_hunyuanvideo, layers=2), hunyuanvideo_call, "concept", WORDS),
+    "hunyuanvideo": (
+        partial(tiny_hunyuanvideo, layers=2, single_layers=2),
+        hunyuanvideo_call,
+        "concept",
+        WORDS,
+    ),
     "hunyuanvideo guided": (
         partial(tiny_hunyuanvideo, layers=2),
         partial(hunyuanvideo_call, **GUIDED),
@@ -260,7 +265,13 @@ def test_concepts_never_see_the_prompt(joint):
                 replace(seen, q=blank(seen.q), k=blank(seen.k), v=blank(seen.v), output=blank(seen.output))
             )
 
-        run.observers[:] = [without_text]
+        probe = recorder._probes["transformer"]
+        begin, prompts = probe.begin, ("encoder_hidden_states", "pooled_projections")
+
+        def without_prompt(arguments):
+            begin({k: torch.full_like(v, torch.nan) if k in prompts else v for k, v in arguments.items()})
+
+        run.observers[:], probe.begin = [without_text], without_prompt
         joint.pipe(**call)
         run.observers[:] = [observe]
     assert torch.equal(recorder.result().maps, joint.look(steps=[0, 1]).maps)
@@ -354,6 +365,23 @@ def test_a_pass_that_a_cache_cut_short_is_dropped():
     assert torch.equal(cached.maps, plain)
     with pytest.raises(IntegrationError, match="a step cache skipped them"):
         family.look(steps=[1, 2])
+
+
+@pytest.mark.parametrize("name", ["hunyuanvideo", "wan 2.1"])
+def test_a_pass_without_its_first_layer_is_dropped_even_where_only_a_later_one_is_wanted(name):
+    family = Family(name)
+    question = make_question(WORDS, family.method, [0, 1] if name.startswith("wan") else [1], [1, 2])
+    with (
+        watch(family.pipe) as run,
+        ConceptRecorder(family.pipe, run, question, family.make_call()) as recorder,
+    ):
+        (observe,) = run.observers
+        run.observers[:] = [
+            lambda seen: None if (seen.site.layer, seen.site.step) == (0, 1) else observe(seen)
+        ]
+        family.pipe(**family.make_call())
+        run.observers[:] = [observe]
+    assert recorder.result().steps == (2,)
 
 
 def test_steps_whose_attention_is_broadcast_are_dropped():

@@ -6,7 +6,7 @@ unless the schedule shares them.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -116,6 +116,15 @@ class Outputs:
         self.returned[kind] += 1
         if not self.wanted(kind, site):
             self.drop(module, site.branch)
+
+    def snapshot(self) -> Callable[[], None]:
+        """Remember what is stored; the result puts it back."""
+        kept, sizes = dict(self._kept), dict(self._sizes)
+
+        def put_back() -> None:
+            self._kept, self._sizes = dict(kept), dict(sizes)
+
+        return put_back
 
     def clear(self) -> None:
         """Give up everything."""

@@ -17,6 +17,7 @@ from videosieve.methods.sliding_tile import SlidingTile
 from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
 from videosieve.methods.vsa import VsaCoarse
+from videosieve.methods.window_residual import WindowResidual
 from videosieve.methods.xattention import XAttention
 
 METHODS: dict[str, type[Method]] = {
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method]] = {
         Sparge,
         DraftAttention,
         VsaCoarse,
+        WindowResidual,
         SpatialOnly,
         TemporalOnly,
         OracleTopK,

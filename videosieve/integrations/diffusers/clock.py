@@ -66,6 +66,7 @@ class Clock:
         step: Denoising step, from 0; -1 before the first forward.
         branch: Name of the running call within the step.
         context: Name given by diffusers' `cache_context`, while inside one.
+        held: Step and branch of forwards that are repeated outside a pipeline call; None lets the clock run.
 
     Args:
         run: Told when a generation begins.
@@ -77,6 +78,7 @@ class Clock:
         self.step = -1
         self.branch = ""
         self.context: str | None = None
+        self.held: tuple[int, str] | None = None
         self._run = run
         self._pipeline = pipeline
         self._steps = steps
@@ -86,6 +88,9 @@ class Clock:
 
     def tick(self, time: float, branches: tuple[str, ...]) -> None:
         """Note that a transformer is about to run at this timestep."""
+        if self.held is not None:
+            self.step, self.branch = self.held
+            return
         schedule = getattr(getattr(self._pipeline, "scheduler", None), "timesteps", None)
         branch = self.context or branches[len(self._calls) % len(branches)]
         again = time == self._time and self.step + 1 == self._known_steps() and branch in self._calls

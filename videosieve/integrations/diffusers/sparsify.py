@@ -122,12 +122,16 @@ def sparsify(
                 f"{found.component} is already sparsified; call .remove() on the earlier run first"
             )
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
-    clock = Clock(run, pipeline, steps)
+    attach(targets, run, Clock(run, pipeline, steps), fused)
+    return run
+
+
+def attach(targets: list[Target], run: Run, clock: Clock, fused: bool | None = None) -> None:
+    """Hook all targets or none; `run.remove()` undoes it."""
     with ExitStack() as undo:  # closes, and so undoes, where any transformer refuses
         for found in targets:
             _attach(found, run, clock, undo, fused)
         run.on_remove(undo.pop_all().close)
-    return run
 
 
 def _require_steps(steps: int | None, pipeline: object, recipe: Recipe) -> None:
@@ -217,8 +221,6 @@ def _processors(found: Target, fused: bool | None) -> list[Any]:
     """What is re-bound: the modules' own processors, or fused ones in their place."""
     modules: list[Any] = list(found.attentions.values())
     own = [module.processor for module in modules]
-    if fused not in (None, True, False):
-        raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
     if fused not in (None, True, False):
         raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
     if fused is False:

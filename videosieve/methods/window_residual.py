@@ -1,0 +1,145 @@
+"""DiTFastAttn's window attention with residual sharing: compute a band, add what the last full step had beyond it.
+
+Yuan et al., "DiTFastAttn: Attention Compression for Diffusion Transformer Models", arXiv:2406.08552, §3.2 (WA-RS). At a
+full step r the residual R_r = O_r − W_r is kept, with O full and W window attention per head, before the output
+projection; at a later step k the output is W_k + R_r. Sharing across steps (AST) and guidance branches (ASC) is the
+schedule's work: `schedule/table.py`; `generation/plan_search.py` searches it.
+
+Deviations: text sees and is seen by everything, the band is on the video alone, and it is rounded up to whole blocks.
+More, and the defects of the reference that are not repeated: docs/methods/ditfastattn.md.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.layout import VideoLayout
+from videosieve.methods.band import LONG_SEQUENCE, always_kept, nearest_pairs
+from videosieve.methods.base import Method, Selection, State, attend_selected
+from videosieve.methods.selection import check_block
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """What a full step leaves to the window steps after it.
+
+    Attributes:
+        residual: [batch, heads, video tokens, head_dim]; full minus window attention. Text rows have none: their window
+            is everything.
+        step: Of the full step.
+    """
+
+    residual: Tensor
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowResidual(Method):
+    """A band about the diagonal, plus the residual of the last full step.
+
+    Attributes:
+        window: Video tokens seen on either side: a fraction of the video tokens as a float in [0, 1], or a count as an
+            int >= 0. Tokens |i − j| <= window see one another.
+        residual: Whether the residual is added; False is window attention alone.
+        first_frame_sink: Whether every query sees all keys of the first frame.
+        block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.
+    """
+
+    name: ClassVar[str] = "window_residual"
+    shares_state: ClassVar[bool] = True
+
+    window: float | int = 0.125
+    residual: bool = True
+    first_frame_sink: bool = False
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        window = self.window
+        if isinstance(window, bool) or not isinstance(window, int | float) or not 0 <= window < float("inf"):
+            raise RecipeError(
+                f"window must be a fraction of the video tokens or a count >= 0, got {window!r}"
+            )
+        if isinstance(window, float) and window > 1:
+            raise RecipeError(
+                f"window as a fraction must lie in [0.0, 1.0], got {window!r}; write a count without a decimal point"
+            )
+        check_block(self.block)
+
+    def select(
+        self, call: AttentionCall, state: WindowState | None
+    ) -> tuple[Selection | None, WindowState | None]:
+        """The window; full attention where a residual is wanted and none is there yet."""
+        if self.residual and state is None:
+            return None, None
+        return Selection(self._mask(call)), state
+
+    def observe_dense(self, call: AttentionCall, output: Tensor, state: State) -> State:
+        """R = O − W at a full step that window steps follow."""
+        if not self.residual:
+            return state
+        window = attend_selected(call, Selection(self._mask(call))).output
+        video = call.layout.video
+        return WindowState(output[:, :, video] - window[:, :, video], call.site.step)
+
+    def correct(self, call: AttentionCall, output: Tensor, state: WindowState | None) -> Tensor:
+        """W + R."""
+        if state is not None:
+            output[:, :, call.layout.video] += fit_batch(state.residual, call.batch)
+        return output
+
+    def _mask(self, call: AttentionCall) -> BlockMask:
+        video = call.layout.grid.tokens
+        if isinstance(self.window, int) and self.window >= video:
+            raise RecipeError(
+                f"the window must be narrower than the video, got window={self.window} and {video} video tokens; "
+                f"write 1.0 for all of them"
+            )
+        width = self.window if isinstance(self.window, int) else int(self.window * video + 1e-9)
+        side = self.block or (128 if call.tokens >= LONG_SEQUENCE else 64)
+        return window_mask(call.layout, width, side, self.first_frame_sink, call.q.device)
+
+
+@lru_cache(maxsize=16)
+def window_mask(
+    layout: VideoLayout, window: int, block: int, first_frame_sink: bool, device: torch.device
+) -> BlockMask:
+    """Blocks that hold a video pair at most `window` tokens apart, or any token outside the video.
+
+    Args:
+        layout: Which token is which.
+        window: Tokens on either side, the last one included.
+        block: Block side, tokens.
+        first_frame_sink: Whether every query sees all keys of the first frame.
+        device: Where the mask is needed.
+
+    Returns:
+        A mask [1, 1, rows, columns]; the same object for equal arguments, so that kernels can cache a plan with it.
+    """
+    order = torch.arange(layout.tokens)
+    keep = always_kept(layout, block, first_frame_sink) | (nearest_pairs(order, order, block) <= window)
+    return BlockMask(keep[None, None].to(device), BlockSize(block, block), layout.tokens)
+
+
+def fit_batch(residual: Tensor, batch: int) -> Tensor:
+    """The residual for a call with one guidance branch or with both, the unconditional half first.
+
+    Where branches have shared an output they share its residual too; a call with the conditional branch alone takes
+    that half.
+
+    Args:
+        residual: [kept batch, heads, tokens, head_dim].
+        batch: Of the call; the kept batch, half or twice it.
+
+    Returns:
+        [batch, heads, tokens, head_dim].
+    """
+    kept = residual.shape[0]
+    if batch == 2 * kept:
+        return torch.cat([residual, residual])
+    return residual[kept - batch :]

@@ -21,7 +21,7 @@ HEADS, TOKENS = (
 )  # as in real calls, strides and counts are multiples of 16 and no block divides the tokens
 
 
-def compile_call(
+def compile_call(  # noqa: PLR0913 - every property of a call that changes the code
     arch: int,
     head_dim: int,
     value_bytes: int,
@@ -30,6 +30,8 @@ def compile_call(
     *,
     ragged: bool = False,
     ordered: bool = False,
+    heads: int = HEADS,
+    tokens: int = TOKENS,
 ) -> Compiled:
     """The attention kernel as a call launches it.
 
@@ -41,22 +43,24 @@ def compile_call(
         launch: Tile, warps and stages; the table's where left out.
         ragged: Whether blocks differ in size.
         ordered: Whether tokens are addressed through an order.
+        heads: Heads, each with a mask of its own.
+        tokens: Queries and keys; counts of 1 become constants of the kernel.
 
     Returns:
         What it costs.
     """
-    q, k, v = make_qkv(TOKENS, TOKENS, heads=HEADS, head_dim=head_dim, dtype=torch.bfloat16)
-    blocks: BlockMask = random_mask(TOKENS, TOKENS, BlockSize(side, side), 0.5)
+    q, k, v = make_qkv(tokens, tokens, heads=heads, head_dim=head_dim, dtype=torch.bfloat16)
+    blocks: BlockMask = random_mask(tokens, tokens, BlockSize(side, side), 0.5, heads=heads)
     mask: Any = blocks
     rows = blocks.keep.shape[2]
-    scales = Scales(*(torch.ones(1, HEADS, rows) for _ in range(2))) if value_bytes == 1 else None
+    scales = Scales(*(torch.ones(1, heads, rows) for _ in range(2))) if value_bytes == 1 else None
     if value_bytes != 2:
         q, k = q.to(DTYPES[value_bytes]), k.to(DTYPES[value_bytes])
         v = v.float() if value_bytes == 4 else v
     if ragged:
-        offsets = torch.linspace(0, TOKENS, rows + 1).long()[None, None]
-        mask = RaggedBlockMask(blocks.keep, offsets, offsets, TOKENS)
-    order = torch.arange(TOKENS) if ordered else None
+        offsets = torch.linspace(0, tokens, rows + 1).long()[None, None].expand(1, heads, -1)
+        mask = RaggedBlockMask(blocks.keep, offsets, offsets, tokens)
+    order = torch.arange(tokens).expand(1, heads, -1) if ordered else None
     out, lse = torch.empty(q.shape, dtype=v.dtype), torch.empty(q.shape[:-1])
     with interpreted():  # the lists of kept blocks are made by a kernel as well
         launch, arguments = prepare(

@@ -48,6 +48,13 @@ def test_other_forms_of_the_kernel_compile_as_well(arch, variant):
     assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
 
 
+@pytest.mark.parametrize(
+    "form", [{}, {"ragged": True, "ordered": True}], ids=["uniform", "ragged and ordered"]
+)
+def test_counts_of_one_become_constants_and_still_compile(form):
+    assert compile_call(80, 64, 2, 64, heads=1, tokens=1, **form).loop_spills == 0
+
+
 @pytest.mark.parametrize("sized", [False, True], ids=["uniform", "ragged"])
 def test_the_listing_kernel_compiles(sized):
     keep = random_mask(32, 16 * 900, BlockSize(16, 16), 0.5).keep

@@ -139,6 +139,18 @@ def test_orders_are_followed_in_place(which, per_head):
     assert_attention(reference, q, k, v, pairs, 0.25)
 
 
+def test_orders_of_queries_and_keys_have_lengths_of_their_own():
+    q, k, v = make_qkv(40, 100, batch=2, heads=2)
+    generator = torch.Generator().manual_seed(5)
+    query_order = torch.rand(2, 2, 40, generator=generator).argsort(-1)
+    key_order = torch.rand(2, 2, 100, generator=generator).argsort(-1)
+    mask = random_mask(40, 100, BlockSize(16, 32), 0.5, batch=2, heads=2)
+    actual = attend(q, k, v, mask, query_order=query_order, key_order=key_order)
+    pairs = pairs_oracle(mask).gather(2, query_order.argsort(-1).unsqueeze(-1).expand(-1, -1, -1, 100))
+    pairs = pairs.gather(3, key_order.argsort(-1).unsqueeze(-2).expand(-1, -1, 40, -1))
+    assert_attention(actual, q, k, v, pairs, 0.25)
+
+
 def ragged_mask(tokens, sizes, axes=(1, 2), density=0.5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     offsets = torch.tensor([0, *sizes]).cumsum(0).expand(*axes, -1)

@@ -1,5 +1,6 @@
 """fused=True: QK-norm and rotary positions in one pass, equal to diffusers' own code to rounding."""
 
+import functools
 import sys
 
 import pytest
@@ -166,6 +167,22 @@ def test_a_processor_of_another_make_is_refused_in_a_sentence_and_left_alone_by_
         wan.generate()
 
 
+def test_a_processor_class_that_another_library_has_patched_keeps_its_patch(wan, monkeypatch):
+    cls = type(wan.target.transformer.blocks[0].attn1.processor)
+    original = cls.__call__
+
+    @functools.wraps(original)
+    def patched(self, *args, **kwargs):
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(cls, "__call__", patched)
+    with pytest.raises(IntegrationError, match="transformer has a patched WanAttnProcessor"):
+        sparsify(wan.target, "dense", fused=True)
+    attention = wan.target.transformer.blocks[0].attn1
+    reason = why_not_fused(processors_of(wan.target), attention, 2, 16)
+    assert reason == "there is nothing fused in place of a patched WanAttnProcessor"
+
+
 def test_joint_projections_are_used_where_the_model_has_them(wan, cogvideox):
     for case in (wan, cogvideox):
         expected = case.untouched
@@ -199,9 +216,10 @@ def test_gradients_flow_through_it(wan):
     assert transformer.blocks[0].attn1.norm_q.weight.grad.abs().sum() > 0
 
 
-def test_fullgraph_compile_takes_it_as_one_operator(family, sparse):
+@pytest.mark.parametrize("name", ["hunyuanvideo", "wan"])
+def test_fullgraph_compile_takes_it_as_one_operator(name, sparse, request):
     torch._dynamo.reset()
-    case = family()
+    case = request.getfixturevalue(name)
     with sparsify(case.target, "svg", fused=True, **sparse):
         expected = case.generate()
     transformer = case.target.transformer

@@ -55,7 +55,7 @@ CASES = {
     ),
     "block_mass": lambda: (
         block_mass.block_mass_kernel,
-        block_mass.prepare(X, X, ONE, MASK.float(), SIDES, 0.1, block_mass_launch.find_launch(X, SIDES)),
+        block_mass.prepare(X, X, ONE, MASK.float(), SIDES, 0.1, block_mass_launch.find_launch(X)),
     ),
     "sampled_attention": lambda: (
         sampled.sampled_kernel,

@@ -8,6 +8,7 @@ diffusers rounds to the model's dtype after the norm, after its weight and after
 load and store is fp32.
 """
 
+import sys
 from typing import Any
 
 import torch
@@ -201,7 +202,14 @@ def why_not_fused(processors: list[Any], attention: Module, heads: int, head_dim
 
 
 def _other_make(processors: list[Any]) -> str | None:
-    return next((type(p).__name__ for p in processors if type(p) not in FUSED), None)
+    """Name of the first processor that is not diffusers' own, or whose class another library has patched."""
+    for cls in map(type, processors):
+        if cls not in FUSED:
+            return cls.__name__
+        # A wrapped or exchanged `__call__` was defined elsewhere; a stand-in would leave it out silently.
+        if getattr(cls.__call__, "__globals__", None) is not vars(sys.modules[cls.__module__]):
+            return f"a patched {cls.__name__}"
+    return None
 
 
 def _heads(x: Tensor, attn: Any) -> Tensor:

@@ -9,24 +9,18 @@ from videosieve.kernels.triton_support import launch_arch, refuse_products
 
 LARGEST_SIDE = 128
 
-# tile = (key blocks,) that a program walks over with its query block in registers. The key is (larger block side,
-# widest head_dim).
+# tile = (key blocks,) that a program walks over with its query block in registers. The key is (widest head_dim,);
+# blocks of up to 128 × 128 fit.
 LAUNCHES = LaunchTable(
     "block_mass",
     "reasoned, not measured: one attention block per step, as long a walk as leaves thousands of programs",
-    {
-        (80, 64, 64): Launch((64,), 4, 3),
-        (80, 64, 128): Launch((64,), 4, 3),
-        (80, 128, 64): Launch((64,), 8, 3),
-        (80, 128, 128): Launch((64,), 8, 2),
-    },
-)  # fmt: skip
+    {(80, 64): Launch((64,), 8, 3), (80, 128): Launch((64,), 8, 2)},
+)
 
 
-def find_launch(q: Tensor, block: BlockSize) -> Launch:
+def find_launch(q: Tensor) -> Launch:
     """The launch of a call."""
-    side, head_dim = (64 if n <= 64 else 128 for n in (max(block.query, block.key), q.shape[-1]))
-    return LAUNCHES.find(launch_arch(q.device), side, head_dim)
+    return LAUNCHES.find(launch_arch(q.device), 64 if q.shape[-1] <= 64 else 128)
 
 
 def refuse(q: Tensor, k: Tensor, lse: Tensor, block: BlockSize, _scale: float) -> str | None:

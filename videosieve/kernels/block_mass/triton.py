@@ -19,7 +19,7 @@ def block_mass(q: Tensor, k: Tensor, lse: Tensor, block: BlockSize, scale: float
     shape = batch, heads, -(-queries // block.query), -(-k.shape[2] // block.key)
     mass = q.new_empty(shape, dtype=torch.float32)
     if mass.numel():
-        launch = find_launch(q, block)
+        launch = find_launch(q)
         arguments = prepare(q, k, lse, mass, block, scale, launch)
         with on_device(q):
             block_mass_kernel[shape[2] * arguments["walks"], batch * heads](**arguments, **launch.options)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from videosieve import IntegrationError, Recipe, RecipeError
+from videosieve import IntegrationError, Recipe, RecipeError, VideoLayout
 from videosieve.integrations.diffusers import sparsify
+from videosieve.integrations.diffusers.memory import reuse_memory
 from videosieve.integrations.diffusers.plan_search import plan_loss, search_plan
 from videosieve.methods.window_residual import WindowResidual
 from videosieve.schedule import Table
@@ -100,6 +101,17 @@ def test_the_conditional_residual_serves_the_branch_that_shared_it():
     for layer in range(2):
         assert states["transformer", layer, "uncond"] is states["transformer", layer, "cond"]
         assert states["transformer", layer, "cond"].step == 1
+
+
+def test_the_residuals_are_told_before_the_run():
+    pipe, arguments = make("wan")
+    plan = recipe("FF", "WF", "AF", "WF")
+    told = reuse_memory(pipe, plan, VideoLayout.of(3, 2, 3), steps=4, branches=2)
+    one = 18 * 32 * 4 * 2
+    assert told == {"attention": one, "residual": one}
+    with sparsify(pipe, plan) as run:
+        pipe(**arguments())
+        assert (run.memory().states, run.memory().peak_outputs) == (one, one)
 
 
 def test_the_loss_is_the_formula():

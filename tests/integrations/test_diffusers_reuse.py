@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import (
     FirstBlockCacheConfig,
+    HunyuanVideoTransformer3DModel,
     MagCacheConfig,
     PyramidAttentionBroadcastConfig,
     TaylorSeerCacheConfig,
@@ -16,8 +17,9 @@ from diffusers import (
 from diffusers.hooks import apply_group_offloading
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from videosieve import Dense, IntegrationError, Recipe, RecipeError
+from videosieve import Dense, IntegrationError, Recipe, RecipeError, VideoLayout
 from videosieve.integrations.diffusers import describe, sparsify
+from videosieve.integrations.diffusers.memory import reuse_memory
 from videosieve.schedule import Broadcast, Table
 from videosieve.testing.pipelines import (
     cogvideox_call,
@@ -175,6 +177,36 @@ def test_memory_is_that_of_the_stored_outputs():
     one = 18 * 32 * 4  # tokens × channels × bytes
     assert held == [2 * one, 4 * one, 2 * one, 0] * 2  # two branches; the last reader gives its output up
     assert run.outputs.returned == {"attention": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "batch", "branches"),
+    [
+        ("wan", VideoLayout.of(3, 2, 3), 1, 2),
+        ("cogvideox", VideoLayout.of(3, 2, 3, text_first=16), 2, 1),
+        ("hunyuanvideo", VideoLayout.of(3, 4, 6, text_last=16), 1, 1),
+        ("hunyuanvideo, true CFG", VideoLayout.of(3, 4, 6, text_last=16), 1, 2),
+    ],
+)
+def test_memory_is_told_before_the_run(name, layout, batch, branches):
+    pipe, generate = make(name)
+    recipe = Recipe.of("pab", **EVERY_OTHER, reuse_mlp=2)
+    told = reuse_memory(pipe, recipe, layout, steps=4, batch=batch, branches=branches)
+    assert set(told) == {"attention", "mlp"}
+    with sparsify(pipe, recipe) as run:
+        generate()
+        assert run.memory().peak_outputs == sum(told.values())
+    assert reuse_memory(pipe, Recipe.of(recipe, min_tokens=1000), layout) == {}
+    with pytest.raises(RecipeError, match="batch must be an int >= 1, got 0"):
+        reuse_memory(pipe, recipe, layout, batch=0)
+
+
+def test_memory_of_hunyuanvideo_at_720p_is_that_of_the_documentation():
+    config = {"num_attention_heads": 24, "attention_head_dim": 128, "num_layers": 20, "num_single_layers": 40}
+    with torch.device("meta"):
+        transformer = HunyuanVideoTransformer3DModel(**config).to(torch.bfloat16)
+    told = reuse_memory(transformer, Recipe.of("pab"), VideoLayout.of(33, 45, 80, text_last=256))
+    assert told == {"attention": 60 * 119_056 * 3072 * 2}  # 0.73 GB a layer
 
 
 def test_a_sparse_method_computes_what_is_not_reused():

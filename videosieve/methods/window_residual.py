@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
 from videosieve.methods.band import LONG_SEQUENCE, always_kept, nearest_pairs
@@ -71,13 +71,16 @@ class WindowResidual(Method):
             )
         check_block(self.block)
 
-    def select(
-        self, call: AttentionCall, state: WindowState | None
-    ) -> tuple[Selection | None, WindowState | None]:
-        """The window; full attention where a residual is wanted and none is there yet."""
+    def select(self, call: AttentionCall, state: WindowState | None) -> tuple[Selection, State]:
+        """The window; every block where a residual is wanted and there is none yet."""
+        mask = self._mask(call)
         if self.residual and state is None:
-            return None, None
-        return Selection(self._mask(call)), state
+            mask = BlockMask.dense(call.tokens, mask.block, device=call.q.device)
+        return Selection(mask), state
+
+    def observe(self, call: AttentionCall, result: AttentionResult, state: State) -> State:
+        """Where every block was computed for want of a residual, that was a full step."""
+        return self.observe_dense(call, result.output, None) if self.residual and state is None else state
 
     def observe_dense(self, call: AttentionCall, output: Tensor, state: State) -> State:
         """R = O − W at a full step that window steps follow."""
@@ -88,8 +91,8 @@ class WindowResidual(Method):
         return WindowState(output[:, :, video] - window[:, :, video], call.site.step)
 
     def correct(self, call: AttentionCall, output: Tensor, state: WindowState | None) -> Tensor:
-        """W + R."""
-        if state is not None:
+        """W + R, after a window step; a full step, which has just made its residual, is right as it is."""
+        if state is not None and state.step != call.site.step:
             output[:, :, call.layout.video] += fit_batch(state.residual, call.batch)
         return output
 

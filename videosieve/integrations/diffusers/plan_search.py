@@ -2,8 +2,8 @@
 
 Yuan et al., "DiTFastAttn: Attention Compression for Diffusion Transformer Models", arXiv:2406.08552, §3.4, with the
 order, the loss and the threshold of the authors' `dit_fast_attention.py`. The search is greedy on the compressed
-trajectory: a step is searched with all earlier steps already compressed. Both guidance branches of a step are judged together, which
-a pipeline that calls them one after the other allows only by running up to the step again.
+trajectory: a step is searched with all earlier steps already compressed. Both guidance branches of a step are judged
+together, which a pipeline that calls them one after the other allows only by running up to the step again.
 """
 
 from collections.abc import Callable

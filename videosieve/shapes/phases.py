@@ -50,8 +50,9 @@ PHASES = (
     Phase(0.08, (Draw(2, 16),), 0.15),
     Phase(0.20, (Draw(4, 16),), 0.30),
     Phase(0.55, (Draw(2, 32, 0.5), Draw(4, 16, 0.4), Draw(16, 8, 0.1)), 0.40),
-    Phase(0.82, (Draw(2, 32, 0.5), Draw(4, 16, 0.4), Draw(16, 8, 0.1)), 0.70),
-    Phase(1.00, (Draw(4, 16, 0.3), Draw(16, 8, 0.7)), 0.60, 1.5),
+    Phase(0.72, (Draw(2, 32, 0.5), Draw(4, 16, 0.4), Draw(16, 8, 0.1)), 0.70),
+    Phase(0.85, (Draw(2, 32, 0.15), Draw(4, 16, 0.4), Draw(16, 8, 0.45)), 0.60, 2.0),
+    Phase(1.00, (Draw(4, 16, 0.2), Draw(16, 8, 0.8)), 0.60, 1.5),
 )
 
 # For shapes-m, started from shapes-s: what captions mean is known, so few frames teach the new size and head.

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from diffusers import (
+    FasterCacheConfig,
     FirstBlockCacheConfig,
     HunyuanVideoTransformer3DModel,
     MagCacheConfig,
@@ -319,6 +320,26 @@ def test_reuse_of_nothing_equals_the_feature_alone_and_reuse_composes_with_it(na
     # Whatever the feature skipped, an output is never older than the step before.
     assert all(r.source[0] == r.step - 1 for r in run.trace.records if r.action == "reuse")
     assert torch.equal(generate(steps=6), alone)
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # FasterCache's own
+def test_an_output_of_another_batch_size_is_not_returned():
+    """FasterCache drops the unconditional half inside the forward, after the slots were told to reuse."""
+    pipe, generate = make("cogvideox")
+    config = FasterCacheConfig(
+        spatial_attention_block_skip_range=2,
+        spatial_attention_timestep_skip_range=(-2, -1),  # never
+        unconditional_batch_skip_range=2,
+        unconditional_batch_timestep_skip_range=(-1, 1001),
+        attention_weight_callback=lambda _: 0.3,
+        current_timestep_callback=lambda: pipe.current_timestep,
+        is_guidance_distilled=False,
+    )
+    pipe.transformer.enable_cache(config)
+    with sparsify(pipe, "pab", **EVERY_OTHER) as run:
+        assert torch.isfinite(generate(steps=6)).all()
+    assert len({r.pairs for r in run.trace.records}) == 2
+    assert {r.action for r in run.trace.records} == {"dense"}  # the steps to reuse are the halved ones
 
 
 def compile_blocks(transformer, backend):

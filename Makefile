@@ -52,6 +52,7 @@ check: $(INSTALLED_DEV)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.native $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO)

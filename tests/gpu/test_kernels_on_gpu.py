@@ -11,7 +11,7 @@ from videosieve.layout import VideoLayout
 from videosieve.methods.base import Selection, TokenOrder, attend_selected
 from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_call, make_qkv, random_mask
-from videosieve.testing.oracles import pairs_oracle
+from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention
 
 pytestmark = [
@@ -97,13 +97,12 @@ def test_fp8_computes_its_meaning(head_dim, side):
     k[..., 0] += 5.0
     mask, scale = random_mask(1000, 1000, BlockSize(side, side), 0.4, heads=3), head_dim**-0.5
     output, lse = block_sparse_attention(*on_gpu(q, k, v), mask_on_gpu(mask), backend="triton-fp8")
-    mean = k.mean(2, dtype=torch.float32, keepdim=True)
-    rounded_q, rounded_k = (
-        fp8.quantise(q, side).restore(side),
-        fp8.quantise(k.float() - mean, side).restore(side),
-    )
-    lse = lse.cpu() - (q.float() @ mean.mT).squeeze(-1) * scale
-    assert_attention((output.cpu(), lse), rounded_q, rounded_k, v, pairs_oracle(mask), scale)
+    meant, meant_lse = fp8.block_sparse_attention(q, k, v, mask, scale)
+    exact, exact_lse = attention_oracle(q, k, v, pairs_oracle(mask), scale)
+    # Matrix units add e4m3 products with fewer bits than fp32: little beside what the rounding of q and k costs.
+    for got, want, true in ((output.cpu(), meant, exact), (lse.cpu(), meant_lse, exact_lse)):
+        kept = true.isfinite()
+        assert (got[kept].double() - want[kept]).abs().mean() < 0.25 * (want[kept] - true[kept]).abs().mean()
 
 
 @pytest.mark.parametrize("name", [implementation.name for implementation in DENSE])

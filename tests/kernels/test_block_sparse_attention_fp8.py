@@ -136,10 +136,13 @@ def test_the_whole_op_gives_the_lse_its_mean_key_back():
 
 def test_fp8_is_never_taken_unasked_and_refused_before_ada(monkeypatch):
     assert [i.name for i in IMPLEMENTATIONS if not i.automatic and "fp8" in i.name] == ["triton-fp8"]
-    q, k, v = make_qkv(64, 64)
     mask = random_mask(64, 64, BlockSize(16, 16), 0.5)
     with pytest.raises(BackendError, match="triton-fp8 cannot run this block_sparse_attention: .*got cpu"):
-        block_sparse_attention(q, k, v, mask, backend="triton-fp8")
+        block_sparse_attention(*make_qkv(64, 64, head_dim=32), mask, backend="triton-fp8")
+    q, k, v = make_qkv(64, 64)
+    assert (
+        checks.refuse_fp8_attention(q, k, v, mask, 1.0) == "head_dim must be a multiple of 32 in FP8, got 16"
+    )
     offsets = torch.tensor([[[0, 20, 64]]])
     ragged = RaggedBlockMask(torch.ones(1, 1, 2, 2, dtype=torch.bool), offsets, offsets, 64)
     assert (

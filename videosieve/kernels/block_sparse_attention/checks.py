@@ -9,6 +9,7 @@ from videosieve.ragged_mask import RaggedBlockMask
 HEAD_DIMS = (16, 32, 48, 64, 80, 96, 128)
 LEAST_SIDE = 16  # the narrowest operand of a matrix instruction
 LEAST_FP8_ARCH = 89  # Ada; the first with e4m3 matrix instructions
+LEAST_FP8_DIM = 32  # values that an e4m3 matrix instruction takes at a time
 MOST_PROGRAMS = 2**31 - 1
 
 AnyMask = BlockMask | RaggedBlockMask
@@ -23,6 +24,8 @@ def refuse_fp8_attention(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, scale: 
     """Why the FP8 kernel cannot run a call, or None."""
     if not isinstance(mask, BlockMask):
         return "FP8 needs blocks of one size, got a ragged mask"
+    if q.shape[-1] % LEAST_FP8_DIM:
+        return f"head_dim must be a multiple of {LEAST_FP8_DIM} in FP8, got {q.shape[-1]}"
     return refuse_triton(q, k, v, least_arch=LEAST_FP8_ARCH) or refuse_call(q, k, v, mask, scale)
 
 

@@ -13,6 +13,7 @@ from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
     block_sparse_attention,
+    kmeans,
     reorder_tokens,
     sampled_attention,
 )
@@ -98,10 +99,15 @@ def _antidiagonal(key: Key, device: torch.device) -> Run:
 
 
 def _mass(key: Key, device: torch.device) -> Run:
-    side, head_dim = key
-    q, k, _ = _tensors(head_dim, device)
+    q, k, _ = _tensors(key[0], device)
     lse = torch.full(q.shape[:-1], 5.0, device=device)
-    return lambda: block_mass(q, k, lse, BlockSize(side, side), backend="triton")
+    return lambda: block_mass(q, k, lse, BlockSize(128, 128), backend="triton")
+
+
+def _clusters(key: Key, device: torch.device) -> Run:
+    _, k, _ = _tensors(key[0], device)
+    count = k.shape[2] // 64
+    return lambda: kmeans(k, count, iterations=1, backend="triton").centroids
 
 
 def _products(_key: Key, launch: Launch) -> bool:
@@ -115,4 +121,5 @@ SAMPLES = {
     "sampled_attention": Sample("sampled_attention", _sampled, _products),
     "antidiagonal_scores": Sample("antidiagonal_scores", _antidiagonal, _products),
     "block_mass": Sample("block_mass", _mass),
+    "kmeans": Sample("kmeans", _clusters, _products),
 }

@@ -23,7 +23,7 @@ def test_every_method_has_a_row_and_a_knob():
         low, high = (make_method(name, **options | {knob: value}) for value in (0.3, 0.9))
         call = make_call(VideoLayout.of(16, 8, 8, text_last=24))
         selected = [method.select(call, None)[0].mask.density for method in (low, high)]
-first_is_full = {"adaspa", "window_residual"}
+        first_is_full = {"adaspa", "window_residual"}
         assert selected[0] < selected[1] or name in first_is_full
 
 

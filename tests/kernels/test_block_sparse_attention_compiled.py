@@ -48,6 +48,13 @@ def test_other_forms_of_the_kernel_compile_as_well(arch, variant):
     assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
 
 
+@pytest.mark.parametrize("arch", [80, 90, 100])
+def test_the_smallest_blocks_compile(arch):
+    compiled = compile_call(arch, 48, 2, 16)
+    assert compiled.spills == 0
+    assert not compiled.wgmma  # it takes 64 rows at a time
+
+
 @pytest.mark.parametrize(
     "form", [{}, {"ragged": True, "ordered": True}], ids=["uniform", "ragged and ordered"]
 )

@@ -1,5 +1,6 @@
 """Views of a trace, against sums written out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def test_atlas_shows_the_first_branch_of_a_step():
     atlas = head_atlas([record(0, 0, 0.3, ("spatial",)), record(0, 0, 0.3, ("temporal",))])
     assert atlas is not None
     assert atlas.choice == [["0"]]
+
+
+def test_atlas_shows_reused_calls_with_the_patterns_they_return():
+    reused = replace(record(0, 2), action="reuse", density=0.0, source=(1, "cond"))
+    atlas = head_atlas([record(0, 0), record(0, 1, 0.3, ("spatial", "temporal")), reused])
+    assert atlas is not None
+    assert atlas.choice == [["--"], ["01"], ["01"]]
 
 
 def test_there_is_no_atlas_without_patterns():

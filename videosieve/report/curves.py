@@ -26,7 +26,8 @@ def density_by_step(records: list[Record]) -> list[float]:
 def head_atlas(records: list[Record]) -> Atlas | None:
     """The pattern that every head used, at every layer and step.
 
-    Where a step has several branches (guidance), the first one is shown.
+    Where a step has several branches (guidance), the first one is shown. A call that returned an earlier output is shown
+    with the patterns of that output.
 
     Args:
         records: The records of one generation.
@@ -44,6 +45,8 @@ def head_atlas(records: list[Record]) -> Atlas | None:
     rows: dict[tuple[int, int], str] = {}
     for record in records:
         row = "".join(str(patterns.index(name)) for name in record.pattern) or DENSE * heads
+        if record.source:
+            row = rows.get((record.source[0], record.layer), row)
         rows.setdefault((record.step, record.layer), row)
     choice = [[rows.get((step, layer), DENSE * heads) for layer in layers] for step in steps]
     return Atlas(patterns, steps, choice)

@@ -16,6 +16,7 @@ from videosieve.cli.models import models
 from videosieve.cli.plan import plan
 from videosieve.cli.profile import profile
 from videosieve.cli.report import report
+from videosieve.cli.saliency import saliency
 from videosieve.cli.shapes import shapes
 from videosieve.cli.sweep import sweep
 from videosieve.errors import VideosieveError
@@ -52,7 +53,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Training-free sparse attention for video diffusion models, measured honestly.",
 )
-for verb in (generate, compare, sweep, batch, plan, profile, report, methods, models, explain, doctor):
+for verb in (
+    generate,
+    compare,
+    sweep,
+    batch,
+    plan,
+    profile,
+    saliency,
+    report,
+    methods,
+    models,
+    explain,
+    doctor,
+):
     app.command()(verb)
 app.add_typer(shapes, name="shapes")
 

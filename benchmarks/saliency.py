@@ -1,0 +1,223 @@
+"""How well saliency finds objects, against rendered masks: `python -m benchmarks.saliency [--clips N] [--output FILE]`.
+
+Rendered clips that training never saw are encoded, brought to several noise levels and shown to the bundled model once
+per level. The concepts are the objects ("red circle") and the background; a pixel belongs to the concept that wins
+there. Scored per layer and noise level, for ConceptAttention, its ablations (what concepts attend to) and
+cross-attention maps. Every clip is written down at once, so an interrupted run goes on where it stopped.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from videosieve.concepts import SaliencyMaps, SaliencyMethod
+from videosieve.generation.load import load_pipeline
+from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.integrations.diffusers import describe, saliency
+from videosieve.metrics import Counts, average_precision
+from videosieve.report.files import write_text
+from videosieve.shapes.captions import plain_caption
+from videosieve.shapes.evaluate import UNSEEN
+from videosieve.shapes.factors import Factors, sample_factors
+from videosieve.shapes.render import frame_times, render
+
+RESULTS = Path(__file__).parent / "results" / "saliency.json"
+WORK = Path("runs") / "saliency"
+FIRST_SEED = UNSEEN + 5 * 10**6  # apart from the seeds of the judge's evaluation
+STEPS = 10
+LEVELS = (1, 3, 5, 7, 8, 9)  # of the 10 steps: from almost noise to almost the video
+VARIANTS: dict[str, SaliencyMethod] = {
+    "concept": SaliencyMethod(),
+    "concept, sees the video only": SaliencyMethod(sight="video"),
+    "concept, sees concepts only": SaliencyMethod(sight="concepts"),
+    "concept, sees nothing": SaliencyMethod(sight="none"),
+    "cross_attention": SaliencyMethod("cross_attention"),
+}
+Scores = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well maps find the objects of some clips.
+
+    Attributes:
+        counts: Pixels of all objects, each against everything else.
+        right: Pixels whose winning concept is right, of all concepts.
+        pixels: All pixels.
+        precisions: Average precision of every object's map.
+    """
+
+    counts: Counts
+    right: int
+    pixels: int
+    precisions: tuple[float, ...]
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.counts + other.counts,
+            self.right + other.right,
+            self.pixels + other.pixels,
+            self.precisions + other.precisions,
+        )
+
+    def as_json(self) -> dict[str, float]:
+        """The figures, rounded to four digits."""
+        figures = {
+            "pixel_accuracy": self.right / self.pixels,
+            "miou": self.counts.miou,
+            "object_iou": self.counts.iou,
+            "pooled_miou": self.counts.pooled_miou,
+            "average_precision": sum(self.precisions) / len(self.precisions),
+        }
+        return {name: round(value, 4) for name, value in figures.items()}
+
+
+def score_maps(maps: Tensor, truth: Tensor) -> Score:
+    """Score the maps of one clip.
+
+    Args:
+        maps: [objects + 1, frames, height, width]; the background comes last.
+        truth: bool masks of the same shape; exactly one is true at every pixel.
+
+    Returns:
+        The score.
+    """
+    winners = maps.argmax(0)
+    predicted = torch.stack([winners == index for index in range(len(maps))])
+    objects = range(len(maps) - 1)
+    counts = sum((Counts.of(predicted[i], truth[i]) for i in objects), Counts())
+    precisions = tuple(average_precision(maps[i], truth[i]) for i in objects if truth[i].any())
+    return Score(counts, int((predicted & truth).sum()), winners.numel(), precisions)
+
+
+def name_concepts(factors: Factors) -> list[str]:
+    """The objects of a clip by colour and shape, then its background."""
+    return [
+        *(f"{thing.colour} {thing.shape}" for thing in factors.objects),
+        f"{factors.background} background",
+    ]
+
+
+def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dict[str, dict[str, Score]]:
+    """Score every variant on one rendered clip.
+
+    Args:
+        pipe: A shapes pipeline.
+        seed: Of the clip and of the noise.
+        levels: Steps of `STEPS` whose noise level is looked at.
+
+    Returns:
+        Scores by variant and site: "layer L, step S", "default" and "all".
+    """
+    seeds = torch.tensor([seed])
+    pixels = pipe.vae.sample_size
+    clip = render(sample_factors(seeds), seeds, frame_times(16), pixels, pixels)
+    factors = clip.factors.named(0)
+    objects = clip.masks[0, : len(factors.objects)] > 0.5
+    truth = torch.cat([objects, ~objects.any(0, keepdim=True)])
+    truth[1:-1] &= ~truth[0]  # where both cover half of a pixel, the first has it
+    video = clip.video[0].transpose(0, 1) / 2 + 0.5
+
+    def look(method: SaliencyMethod, **where: Any) -> SaliencyMaps:
+        return saliency(
+            pipe, plain_caption(factors), name_concepts(factors), method=method, video=video,
+            num_inference_steps=STEPS, generator=torch.Generator().manual_seed(seed), **where,
+        )  # fmt: skip
+
+    usual = look(SaliencyMethod())
+    steps, layers = sorted({*levels, *usual.steps}), range(describe(pipe)[0].layers)
+    scores = {}
+    for name, method in VARIANTS.items():
+        found = look(replace(method, keep="sites"), layers=layers, steps=steps)
+        scores[name] = {site: score_maps(maps, truth) for site, maps in sites_of(found, usual).items()}
+    return scores
+
+
+def sites_of(found: SaliencyMaps, usual: SaliencyMaps) -> dict[str, Tensor]:
+    """Maps as large as the video: of the library's default layers and step, of everything, and of every site."""
+    default = [found.parts[layer, step] for layer in usual.layers for step in usual.steps]
+    chosen = {"default": torch.stack(default).mean(0), "all": found.maps}
+    chosen |= {f"layer {layer}, step {step}": maps for (layer, step), maps in found.parts.items()}
+    return {site: replace(found, maps=maps).upsample() for site, maps in chosen.items()}
+
+
+def evaluate(
+    pipe: Any, clips: int, work: Path, levels: tuple[int, ...] = LEVELS
+) -> dict[str, dict[str, Score]]:
+    """Score clips, each once: what lies in `work` is read and not computed again.
+
+    Args:
+        pipe: A shapes pipeline.
+        clips: How many.
+        work: Folder with one file a clip; made if missing.
+        levels: As for `evaluate_clip`.
+
+    Returns:
+        Scores summed over clips, by variant and site.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    total: dict[str, dict[str, Score]] = {}
+    for number in track(range(clips), "clips", console=Console(stderr=True)):
+        path = work / f"{number:05d}.json"
+        if not path.is_file():
+            scores = evaluate_clip(pipe, FIRST_SEED + number, levels)
+            write_text(path, json.dumps(_plain(scores)) + "\n")
+        for name, sites in _restore(json.loads(path.read_text(encoding="utf-8"))).items():
+            for site, score in sites.items():
+                before = total.setdefault(name, {}).get(site)
+                total[name][site] = score if before is None else before + score
+    return total
+
+
+def _plain(scores: dict[str, dict[str, Score]]) -> Scores:
+    return {name: {site: asdict(score) for site, score in sites.items()} for name, sites in scores.items()}
+
+
+def _restore(plain: Scores) -> dict[str, dict[str, Score]]:
+    def score(values: dict[str, Any]) -> Score:
+        return Score(
+            Counts(**values["counts"]), values["right"], values["pixels"], tuple(values["precisions"])
+        )
+
+    return {name: {site: score(values) for site, values in sites.items()} for name, sites in plain.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Score saliency maps against rendered masks.")
+    parser.add_argument("--model", default="shapes-s", help="a bundled model, or a folder with one")
+    parser.add_argument("--clips", type=int, default=120, help="rendered clips, >= 1")
+    parser.add_argument(
+        "--work", type=Path, default=None, help=f"folder of finished clips; default {WORK}/MODEL"
+    )
+    parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
+    options = parser.parse_args()
+    pipe = load_pipeline(options.model, "cpu")
+    total = evaluate(pipe, options.clips, options.work or WORK / Path(options.model).name)
+    figures = {
+        name: {site: score.as_json() for site, score in sites.items()} for name, sites in total.items()
+    }
+    facts = {
+        "model": Path(options.model).name,
+        "clips": options.clips,
+        "steps": STEPS,
+        "levels": list(LEVELS),
+    }
+    machine = {"machine": describe_machine(torch.device("cpu")), "versions": describe_versions()}
+    write_text(options.output, json.dumps({**facts, **machine, "scores": figures}, indent=1) + "\n")
+    console = Console()
+    for name, sites in figures.items():
+        best = max(sites, key=lambda site: sites[site]["miou"])
+        for site in ("default", "all", best):
+            line = "  ".join(f"{figure} {value:.3f}" for figure, value in sites[site].items())
+            console.print(f"{name:30} {site:18} {line}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""`videosieve saliency`: where in a generated video each concept is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.console import say
+from videosieve.cli.progress import GenerationBar
+
+_NUMBERS = "Indices like 0,2,3"
+
+
+def saliency(
+    prompt: Annotated[str | None, typer.Argument(help="What the video shows.", show_default=False)] = None,
+    prompt_option: Annotated[
+        str | None, typer.Option("--prompt", help="The same, as an option.", show_default=False)
+    ] = None,
+    concept: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A word or phrase to look for; give several, a background too.", show_default=False
+        ),
+    ] = None,
+    model: options.Model = "shapes-s",
+    method: Annotated[str, typer.Option(help="concept, or cross_attention.")] = "concept",
+    temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{_NUMBERS} of self-attentions; default: second half of the joint ones.", show_default=False
+        ),
+    ] = None,
+    look_at: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{_NUMBERS} of denoising steps; default: middle noise levels.", show_default=False
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A method, a bundled recipe, or a .toml file; default: the pipeline's own attention.",
+            show_default=False,
+        ),
+    ] = None,
+    steps: options.Steps = None,
+    seed: Annotated[int, typer.Option(help="Seed of the initial noise, >= 0.")] = 0,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    guidance: options.Guidance = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the maps, videos and page; made if missing.")
+    ] = Path("saliency"),
+    fps: options.Fps = 8.0,
+) -> None:
+    """Generate a video and show where in it each concept is; the video is the same as without.
+
+    videosieve saliency "a red circle moves left" --concept "red circle" --concept background -o saliency
+    """
+    from videosieve.concepts import normalise_concepts
+    from videosieve.generation.load import check_words, load_pipeline
+    from videosieve.generation.media import check_fps, make_folder
+    from videosieve.generation.recipes import make_recipe
+    from videosieve.generation.request import Request, choose_prompt
+    from videosieve.generation.saliency import find_saliency, parse_indices, parse_method, write_saliency
+
+    request = Request(
+        choose_prompt(prompt, prompt_option),
+        steps=steps, seed=seed, height=height, width=width, frames=frames, guidance=guidance,
+    )  # fmt: skip
+    concepts = list(normalise_concepts(concept or []))
+    chosen = parse_method(method, temperature)
+    places = parse_indices("layers", layers), parse_indices("look-at", look_at)
+    plan = None if recipe is None else make_recipe(recipe, None, ())
+    check_fps(fps)
+    make_folder(output)
+    check_words(model, request.prompt, *concepts)
+    with GenerationBar() as bar:
+        bar.begin("saliency", f"loading {model}")
+        pipe = load_pipeline(model, device, dtype)
+        bar.begin("saliency", "generating")
+        found = find_saliency(
+            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan
+        )
+        bar.begin("saliency", f"writing {output}")
+        page = write_saliency(found, output, request.prompt, fps)
+    for name, mask in zip(found.concepts, found.masks(), strict=True):
+        say(f"{name}: wins {mask.float().mean():.1%} of the video")
+    say(f"open {page}")

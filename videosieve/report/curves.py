@@ -26,8 +26,8 @@ def density_by_step(records: list[Record]) -> list[float]:
 def head_atlas(records: list[Record]) -> Atlas | None:
     """The pattern that every head used, at every layer and step.
 
-    Where a step has several branches (guidance), the first one is shown. A call that returned an earlier output is shown
-    with the patterns of that output.
+    Where a step has several branches (guidance), the first one is shown. A call that returned an earlier output is
+    shown with the patterns of that output.
 
     Args:
         records: The records of one generation.

@@ -29,7 +29,7 @@ def saliency(
     layers: Annotated[
         str | None,
         typer.Option(
-            help=f"{_NUMBERS} of self-attentions; default: second half of the joint ones.", show_default=False
+            help=f"{_NUMBERS} of self-attentions; default: all.", show_default=False
         ),
     ] = None,
     look_at: Annotated[

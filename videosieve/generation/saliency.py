@@ -51,8 +51,8 @@ def find_saliency(
         request: What to generate.
         concepts: Words or phrases.
         method: How saliency is computed.
-        layers: Self-attentions to average; None takes the method's default.
-        look_at: Denoising steps to average; None takes the method's default.
+        layers: Self-attentions to average; None takes all.
+        look_at: Denoising steps to average; None takes those at middle noise levels.
         recipe: What attention is computed; None leaves it to the pipeline.
 
     Returns:

@@ -58,7 +58,7 @@ class ConceptFamily:
     Attributes:
         embed: (transformer, text, arguments of one row) → concepts as they enter [1, concepts, channels].
         condition: (transformer, arguments of one row) → what modulates them [1, channels].
-        kinds: The kinds of block; attentions of the first are looked at where nobody says otherwise.
+        kinds: The kinds of block.
     """
 
     embed: Callable[[Any, ConceptText, Arguments], Tensor]

@@ -31,7 +31,8 @@ class Question:
     Attributes:
         concepts: Words or phrases, each once.
         method: How saliency is computed.
-        layers: Self-attentions to average, in call order; None takes the second half of the joint-stream blocks.
+        layers: Self-attentions to average, in call order; None takes all: averaged together they beat every
+            single layer of the paper's models.
         steps: Denoising steps to average; None takes those at a noise level in `NOISE`, or the middle third.
     """
 
@@ -186,7 +187,7 @@ def choose_layers(wanted: tuple[int, ...] | None, target: Target) -> tuple[int, 
     """The layers to average, ascending.
 
     Args:
-        wanted: Indices of self-attentions in call order; None for the default.
+        wanted: Indices of self-attentions in call order; None for all.
         target: The transformer.
 
     Returns:
@@ -196,9 +197,7 @@ def choose_layers(wanted: tuple[int, ...] | None, target: Target) -> tuple[int, 
         IntegrationError: None of them, or one that does not exist.
     """
     if wanted is None:
-        family = CONCEPT_FAMILIES.get(target.row.name)
-        joint = [name for name in target.attentions if family is None or family.kind(name) is family.kinds[0]]
-        return tuple(range(len(joint) // 2, len(joint)))
+        return tuple(range(target.layers))
     _require(wanted, target.layers, "layers", "self-attentions")
     return tuple(sorted(set(wanted)))
 

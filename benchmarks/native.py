@@ -189,14 +189,8 @@ def draw_linear(path: Path, clock: Callable[[], float]) -> None:
         times = time_by_turns(calls, 3, clock)
         pairs = [float(density) * tokens**2 * heads / 1e6 for density in times]
         axes.plot(pairs, list(times.values()), "o-", label=f"{tokens} tokens × {heads} heads")
-        print(
-            tokens,
-            heads,
-            [
-                f"{ms / million:.3f} ms per million pairs"
-                for ms, million in zip(times.values(), pairs, strict=True)
-            ],
-        )
+        rates = [ms / million for ms, million in zip(times.values(), pairs, strict=True)]
+        print(f"{tokens} × {heads}:", *(f"{rate:.2f}" for rate in rates), "ms per million pairs")
     axes.set(xlabel="kept query–key pairs, millions", ylabel="native kernel, ms", xlim=0, ylim=0)
     axes.set_title("Random 64-blocks, head_dim 64, fp32", fontsize=10)
     axes.legend(fontsize=8)

@@ -1,0 +1,162 @@
+// Calls every function of the native library with random shapes, strides and masks over memory of exactly the size that
+// the call may touch, for address and undefined-behaviour sanitizers. Prints how many calls it made.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "abi.h"
+
+namespace {
+
+std::mt19937 generator(1);
+
+int64_t draw(int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(generator); }
+
+// A tensor [batch, heads, tokens, head_dim] whose last value is the last of its memory.
+struct Tensor {
+    std::vector<char> memory;
+    videosieve_tensor view;
+
+    Tensor(int64_t batch, int64_t heads, int64_t tokens, int64_t head_dim, int element) {
+        const int64_t pad = draw(0, 3), row = head_dim + pad, size = element == 0 ? 4 : 2;
+        const bool tokens_first = draw(0, 1);
+        const int64_t token_stride = tokens_first ? heads * row : row, head_stride = tokens_first ? row : tokens * row;
+        const int64_t batch_stride = heads * tokens * row;
+        const int64_t last = (batch - 1) * batch_stride + (heads - 1) * head_stride + (tokens - 1) * token_stride;
+        memory.resize((last + head_dim) * size);
+        for (size_t i = 0; i + size <= memory.size(); i += size) {
+            const float value = std::normal_distribution<float>()(generator);
+            if (element == 0)
+                *reinterpret_cast<float*>(&memory[i]) = value;
+            else
+                *reinterpret_cast<uint16_t*>(&memory[i]) = static_cast<uint16_t>(draw(0x3000, 0x3c00));
+        }
+        view = {memory.data(), batch_stride, head_stride, token_stride};
+    }
+};
+
+std::vector<int64_t> offsets(int64_t blocks, int64_t tokens) {
+    std::vector<int64_t> cuts{0, tokens};
+    for (int64_t i = 1; i < blocks; ++i) cuts.push_back(draw(0, tokens));
+    std::sort(cuts.begin(), cuts.end());
+    return cuts;
+}
+
+struct Sizes {
+    int64_t batch = draw(1, 2), heads = draw(1, 3), queries = draw(1, 300), keys = draw(1, 400);
+    int32_t head_dim = static_cast<int32_t>(draw(0, 1) ? 64 : draw(1, 70)), element = static_cast<int32_t>(draw(0, 2));
+    int32_t threads = static_cast<int32_t>(draw(1, 3));
+};
+
+void require(const char* refusal, const std::vector<float>& written) {
+    if (refusal) {
+        std::printf("refused: %s\n", refusal);
+        std::exit(1);
+    }
+    for (const float value : written)
+        if (value == 12345.0f) {
+            std::printf("a value was not written\n");
+            std::exit(1);
+        }
+}
+
+template <class Call>
+Call call_of(const Sizes& s) {
+    Call call{};
+    call.batch = s.batch;
+    call.heads = s.heads;
+    call.queries = s.queries;
+    call.keys = s.keys;
+    call.head_dim = s.head_dim;
+    call.element = s.element;
+    call.threads = s.threads;
+    call.scale = 0.3f;
+    return call;
+}
+
+void attention(const Sizes& s, int set) {
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element),
+        v(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    const int64_t rows = draw(1, 8), columns = draw(1, 30);
+    std::vector<uint8_t> keep(s.heads * rows * columns);
+    for (uint8_t& one : keep) one = draw(0, 2) == 0;
+    const auto query_offsets = offsets(rows, s.queries), key_offsets = offsets(columns, s.keys);
+    std::vector<char> output(s.batch * s.heads * s.queries * s.head_dim * (s.element == 0 ? 4 : 2));
+    std::vector<float> lse(s.batch * s.heads * s.queries, 12345.0f);
+    auto call = call_of<videosieve_attention_call>(s);
+    call.q = q.view;
+    call.k = k.view;
+    call.v = v.view;
+    call.mask = {keep.data(), query_offsets.data(), key_offsets.data(), rows, columns,
+                 {0, rows * columns, columns, 1}, {0, 0}, {0, 0}};
+    call.output = output.data();
+    call.lse = lse.data();
+    require(videosieve_attention(&call, set), lse);
+}
+
+void sampled(const Sizes& s, int set) {
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element),
+        v(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    const int64_t padded = (s.queries + 63) / 64 * 64;
+    std::vector<uint8_t> mask(s.keys * padded);
+    for (uint8_t& one : mask) one = draw(0, 2) == 0;
+    auto call = call_of<videosieve_sampled_call>(s);
+    call.q = q.view;
+    call.k = k.view;
+    call.v = v.view;
+    call.mask_count = static_cast<int32_t>(draw(0, 8));
+    for (int m = 0; m < call.mask_count; ++m) {
+        call.masks[m] = mask.data();
+        call.mask_strides[m][2] = padded;
+    }
+    const int64_t values = (1 + call.mask_count) * s.batch * s.heads * s.queries;
+    std::vector<float> output(values * s.head_dim, 12345.0f), lse(values, 12345.0f);
+    call.output = output.data();
+    call.lse = lse.data();
+    require(videosieve_sampled(&call, set), output);
+    require(nullptr, lse);
+}
+
+void mass(const Sizes& s, int set) {
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    auto call = call_of<videosieve_mass_call>(s);
+    call.query_side = draw(1, 200);
+    call.key_side = draw(1, 200);
+    const int64_t rows = (s.queries + call.query_side - 1) / call.query_side;
+    const int64_t columns = (s.keys + call.key_side - 1) / call.key_side;
+    std::vector<float> lse(s.batch * s.heads * s.queries, 5.0f), result(s.batch * s.heads * rows * columns, 12345.0f);
+    call.q = q.view;
+    call.k = k.view;
+    call.lse = lse.data();
+    call.mass = result.data();
+    require(videosieve_mass(&call, set), result);
+}
+
+void antidiagonal(const Sizes& s, int set) {
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    auto call = call_of<videosieve_antidiagonal_call>(s);
+    call.stride = draw(0, 3) ? draw(1, 20) : draw(1, 500);
+    const int64_t rows = (s.queries + call.stride - 1) / call.stride, columns = (s.keys + call.stride - 1) / call.stride;
+    std::vector<float> scores(s.batch * s.heads * rows * columns, 12345.0f);
+    call.q = q.view;
+    call.k = k.view;
+    call.scores = scores.data();
+    require(videosieve_antidiagonal(&call, set), scores);
+}
+
+}  // namespace
+
+int main() {
+    int calls = 0;
+    for (int set = 0; videosieve_instruction_set(set); ++set)
+        for (int i = 0; i < 40; ++i)
+            for (void (*function)(const Sizes&, int) : {attention, sampled, mass, antidiagonal}) {
+                function(Sizes(), set);
+                ++calls;
+            }
+    std::printf("%d calls\n", calls);
+    return 0;
+}

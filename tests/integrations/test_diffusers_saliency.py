@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig, PyramidAttentionBroadcastConfig
+from diffusers.hooks import apply_group_offloading
 
 import videosieve
 from videosieve import SaliencyMethod
@@ -407,6 +408,20 @@ def test_steps_are_chosen_by_noise_level():
     ]
     assert choose_steps(None, scheduler, 3) == (1,)  # the schedule is not this generation's: the middle third
     assert choose_steps((2, 0, 2), scheduler, 3) == (0, 2)
+
+
+@pytest.mark.parametrize("name", ["hunyuanvideo", "cogvideox 1.5", "wan 2.1"])
+def test_offloaded_models_are_looked_at_the_same(name):
+    plain, family = Family(name).look(), Family(name)
+    device = torch.device("cpu")
+    apply_group_offloading(family.pipe.transformer, device, offload_device=device, offload_type="leaf_level")
+    assert torch.equal(family.look().maps, plain.maps)
+
+
+def test_a_compiled_model_is_looked_at_the_same():
+    plain, family = Family("cogvideox 1.0").look(), Family("cogvideox 1.0")
+    family.pipe.transformer = torch.compile(family.pipe.transformer, backend="eager")
+    torch.testing.assert_close(family.look().maps, plain.maps)
 
 
 BAD = {

@@ -400,6 +400,15 @@ def test_a_plan_halves_a_batch_whose_branches_share():
     }
 
 
+def test_it_is_the_conditional_half_that_both_get():
+    """Where every layer of every step shares, the video stream of both branches is the conditional one: no guidance."""
+    pipe, generate = make("cogvideox")
+    unguided = generate(guidance_scale=1.0)
+    with sparsify(pipe, Recipe(Dense(), Table(("ff",) * 4), min_tokens=0)):
+        torch.testing.assert_close(generate(), unguided, rtol=0, atol=1e-4)
+    assert not near(generate(), unguided, 1e-2)
+
+
 def test_without_guidance_there_is_no_half_to_share():
     pipe, generate = make("cogvideox")
     dense = generate(guidance_scale=1.0)

@@ -20,7 +20,9 @@ from torch import Tensor
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.generation.load import load_pipeline
 from videosieve.generation.machine import describe_machine, describe_versions
-from videosieve.integrations.diffusers import describe, saliency
+from videosieve.integrations.diffusers import describe
+from videosieve.integrations.diffusers.concepts import Question
+from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
 from videosieve.metrics import Counts, average_precision
 from videosieve.report.files import write_text
 from videosieve.shapes.captions import plain_caption
@@ -125,19 +127,22 @@ def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dic
     truth[1:-1] &= ~truth[0]  # where both cover half of a pixel, the first has it
     video = clip.video[0].transpose(0, 1) / 2 + 0.5
 
-    def look(method: SaliencyMethod, **where: Any) -> SaliencyMaps:
-        return saliency(
-            pipe, plain_caption(factors), name_concepts(factors), method=method, video=video,
-            num_inference_steps=STEPS, generator=torch.Generator().manual_seed(seed), **where,
-        )  # fmt: skip
+    concepts = name_concepts(factors)
 
-    usual = look(SaliencyMethod())
+    def look(*questions: Question) -> list[SaliencyMaps]:
+        generator = torch.Generator().manual_seed(seed)
+        return saliency_of_video(
+            pipe, video, plain_caption(factors), questions, num_inference_steps=STEPS, generator=generator
+        )
+
+    usual = look(make_question(concepts))[0]
     steps, layers = sorted({*levels, *usual.steps}), range(describe(pipe)[0].layers)
-    scores = {}
-    for name, method in VARIANTS.items():
-        found = look(replace(method, keep="sites"), layers=layers, steps=steps)
-        scores[name] = {site: score_maps(maps, truth) for site, maps in sites_of(found, usual).items()}
-    return scores
+    kept = [replace(method, keep="sites") for method in VARIANTS.values()]
+    found = look(*(make_question(concepts, method, layers, steps) for method in kept))
+    return {
+        name: {site: score_maps(maps, truth) for site, maps in sites_of(maps_of_variant, usual).items()}
+        for name, maps_of_variant in zip(VARIANTS, found, strict=True)
+    }
 
 
 def sites_of(found: SaliencyMaps, usual: SaliencyMaps) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def saliency(
         )
     question = make_question(concepts, method, layers, steps)
     if (video := call.pop("video", None)) is not None:
-        return saliency_of_video(pipe, video, prompt, question, recipe=recipe, **call)
+        return saliency_of_video(pipe, video, prompt, [question], recipe=recipe, **call)[0]
     call.setdefault("output_type", "pt")
     with _running(pipe, recipe) as run, ConceptRecorder(pipe, run, question, call) as recorder:
         frames = pipe(prompt=prompt, **call).frames
@@ -90,21 +90,22 @@ def make_question(
 
 @torch.no_grad()
 def saliency_of_video(
-    pipe: Any, video: Tensor, prompt: str, question: Question, *, recipe: Any = None, **call: Any
-) -> SaliencyMaps:
+    pipe: Any, video: Tensor, prompt: str, questions: Sequence[Question], *, recipe: Any = None, **call: Any
+) -> list[SaliencyMaps]:
     """Where in a given video each concept is: encode it, add noise, one forward per step, no guidance.
 
     Args:
         pipe: A diffusers text-to-video pipeline whose VAE encodes.
         video: [frames, 3, height, width] in [0, 1]; a frame count and sides that the model takes.
         prompt: A caption of it; "" says nothing.
-        question: What to look for; its steps are noise levels, None takes the one nearest to the middle of `NOISE`.
+        questions: What to look for; all are answered by the same forwards. The steps of the first are the noise
+            levels of all; None takes the one nearest to the middle of `NOISE`.
         recipe: As for `saliency`.
         **call: Arguments of the pipeline's call; `num_inference_steps` sets how fine the noise levels are, `generator`
             draws the noise.
 
     Returns:
-        The maps, with the video.
+        The maps of every question, with the video.
 
     Raises:
         ShapeError: The video has another shape, or a number of frames that the VAE cannot pack.
@@ -114,13 +115,16 @@ def saliency_of_video(
     call |= _unguided(pipe) | {"num_frames": len(video), "height": video.shape[2], "width": video.shape[3]}
     call |= {"output_type": "latent", "latents": given}
     noise = torch.randn(given.shape, generator=call.get("generator"), dtype=given.dtype).to(given.device)
-    levels: list[int | None] = [None] if question.steps is None else list(question.steps)
-    with _running(pipe, recipe) as run, ConceptRecorder(pipe, run, question, call) as recorder:
-        for level in levels:
-            with _one_step(pipe, level, recorder), _noisy_input(pipe, given, noise):
+    steps = questions[0].steps
+    with ExitStack() as stack:
+        run = stack.enter_context(_running(pipe, recipe))
+        recorders = [stack.enter_context(ConceptRecorder(pipe, run, asked, call)) for asked in questions]
+        for level in [None] if steps is None else steps:
+            with _one_step(pipe, level, recorders), _noisy_input(pipe, given, noise):
                 pipe(prompt=prompt, **call)
     clip = video.float().cpu()
-    return recorder.result(0, clip, _frame_of(pipe, len(clip), recorder.grid))
+    frame_of = _frame_of(pipe, len(clip), recorders[0].grid)
+    return [recorder.result(0, clip, frame_of) for recorder in recorders]
 
 
 def _running(pipe: Any, recipe: Any) -> Any:
@@ -192,7 +196,7 @@ def _unguided(pipe: Any) -> dict[str, float]:
 
 
 @contextmanager
-def _one_step(pipe: Any, level: int | None, recorder: ConceptRecorder) -> Iterator[None]:
+def _one_step(pipe: Any, level: int | None, recorders: list[ConceptRecorder]) -> Iterator[None]:
     """Make the next call of the pipeline one denoising step long: the one with index `level`."""
     scheduler = pipe.scheduler
     original: Callable[..., None] = scheduler.set_timesteps
@@ -203,7 +207,8 @@ def _one_step(pipe: Any, level: int | None, recorder: ConceptRecorder) -> Iterat
         times, middle = scheduler.timesteps, sum(NOISE) / 2 * scheduler.config.num_train_timesteps
         nearest = int((times.float() - middle).abs().argmin())
         (step,) = choose_steps((nearest if level is None else level,), scheduler, len(times))
-        recorder.label = step
+        for recorder in recorders:
+            recorder.label = step
         scheduler.timesteps = times[step : step + 1]
         if len(getattr(scheduler, "sigmas", ())) == len(times) + 1:
             scheduler.sigmas = scheduler.sigmas[step : step + 2]

@@ -28,9 +28,7 @@ def saliency(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     layers: Annotated[
         str | None,
-        typer.Option(
-            help=f"{_NUMBERS} of self-attentions; default: all.", show_default=False
-        ),
+        typer.Option(help=f"{_NUMBERS} of self-attentions; default: all.", show_default=False),
     ] = None,
     look_at: Annotated[
         str | None,

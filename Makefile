@@ -40,7 +40,7 @@ test-plain: $(INSTALLED_DEV)
 	CC=false CXX=false $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PLAIN) .
 	! find $(PLAIN) -name '*.so' | grep .
 	cd $(PLAIN) && ../bin/python -c 'import videosieve; assert videosieve.__file__.startswith("$(abspath $(PLAIN))"), videosieve'
-	PYTHONPATH=$(abspath $(PLAIN)) $(BIN)/pytest -q tests/kernels tests/methods tests/test_run.py -k "not triton"
+	PYTHONPATH=$(abspath $(PLAIN)):$(CURDIR) $(BIN)/pytest -q tests/kernels tests/methods tests/test_run.py -k "not triton"
 
 slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -m slow

@@ -112,6 +112,6 @@ def _ask(implementations: Sequence[Implementation], *arguments: object) -> list[
                 Answer(implementation.name, True, f'by name only: backend="{implementation.name}"')
             )
         else:
-            answers.append(Answer(implementation.name, True, "slower" if taken else "taken"))
+            answers.append(Answer(implementation.name, True, "able, later in the list" if taken else "taken"))
             taken = True
     return answers

@@ -11,7 +11,7 @@ import torch
 from videosieve.generation.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
 from videosieve.report.training import plot_losses, write_sheet
-from videosieve.shapes.phases import PHASES, PHASES_M
+from videosieve.shapes.phases import PHASES_M, PHASES_ON
 from videosieve.shapes.train import Row, read_log
 from videosieve.shapes.trainer import TrainConfig, Trainer
 from videosieve.shapes.weights import load_training_run
@@ -42,8 +42,11 @@ def make_config(model: str, minutes: float, samples: int, **changes: object) -> 
     Returns:
         The configuration; the warm-up is never longer than a tenth of a budget given in samples.
     """
-    phases = PHASES_M if model == "shapes-m" else PHASES
-    config = replace(TrainConfig(model=model, minutes=minutes, samples=samples, phases=phases), **changes)
+    config = replace(TrainConfig(model=model, minutes=minutes, samples=samples), **changes)
+    if model == "shapes-m":
+        config = replace(config, phases=PHASES_M)
+    elif config.start:  # what it knows should survive the first steps
+        config = replace(config, phases=PHASES_ON, lr=1e-3, muon_lr=2.5e-3, decay_from=0.5)
     return replace(config, warmup=min(config.warmup, samples // 10)) if samples else config
 
 

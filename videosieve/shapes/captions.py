@@ -8,6 +8,7 @@ Size and background may be left out; then the model is free to choose them.
 
 import difflib
 import re
+from dataclasses import dataclass
 
 import torch
 
@@ -150,6 +151,52 @@ def plain_caption(factors: Factors) -> str:
     return _write(factors, _PLAIN)
 
 
+@dataclass(frozen=True)
+class CaptionWord:
+    """One word of a caption that says something.
+
+    Args:
+        place: Its index among the caption's words.
+        factor: What it speaks of: "shape", "colour", "size", "motion" or "background".
+        value: What it says, in the names of videosieve.shapes.factors.
+        thing: Which object it belongs to, 0 or 1 in the order of the caption; -1 for the background.
+    """
+
+    place: int
+    factor: str
+    value: str
+    thing: int
+
+
+_MEANINGS: dict[str, tuple[str, str]] = {
+    **{word: ("shape", value) for word, value in _TO_SHAPE.items()},
+    **{word: ("colour", word) for word in COLOURS},
+    **{word: ("size", value) for word, value in _TO_SIZE.items()},
+    **{word: ("motion", value) for word, value in _TO_MOTION.items()},
+    **{word: ("background", value) for word, value in _TO_BACKGROUND.items()},
+}
+
+
+def read_words(prompt: str) -> list[CaptionWord]:
+    """Reads a caption word by word; an object begins with the first size, colour or shape after a shape.
+
+    Args:
+        prompt: A caption; words that say nothing, and unknown ones, are skipped.
+
+    Returns:
+        The words that say something, in order.
+    """
+    words, thing, has_shape = [], 0, False
+    for place, word in enumerate(split_words(prompt)):
+        factor, value = _MEANINGS.get(word, ("", ""))
+        if factor in ("size", "colour", "shape") and has_shape:
+            thing, has_shape = thing + 1, False
+        has_shape = has_shape or factor == "shape"
+        if factor:
+            words.append(CaptionWord(place, factor, value, -1 if factor == "background" else thing))
+    return words
+
+
 def parse_caption(prompt: str) -> Factors:
     """Reads the factors back out of a caption.
 
@@ -163,23 +210,11 @@ def parse_caption(prompt: str) -> Factors:
         PromptError: If a word is unknown, or the caption names no object or more than two.
     """
     check_prompt(prompt)
-    background, objects, current = None, [], {}
-    for word in split_words(prompt):
-        if word in _TO_BACKGROUND:
-            background = _TO_BACKGROUND[word]
-        elif word in _TO_SIZE or word in COLOURS:
-            if "shape" in current:  # the next object begins
-                objects.append(current)
-                current = {}
-            current["size" if word in _TO_SIZE else "colour"] = _TO_SIZE.get(word, word)
-        elif word in _TO_SHAPE:
-            if "shape" in current:
-                objects.append(current)
-                current = {}
-            current["shape"] = _TO_SHAPE[word]
-        elif word in _TO_MOTION:
-            current["motion"] = _TO_MOTION[word]
-    objects += [current] if "shape" in current else []
+    things: dict[int, dict[str, str]] = {}
+    for word in read_words(prompt):
+        things.setdefault(word.thing, {})[word.factor] = word.value
+    background = things.pop(-1, {}).get("background")
+    objects = [thing for thing in things.values() if "shape" in thing]
     if not 1 <= len(objects) <= 2:
         raise PromptError(f"a shapes caption names one or two objects, got {len(objects)} in {prompt!r}")
     keys = ("shape", "colour", "size", "motion")

@@ -14,6 +14,7 @@ from videosieve.shapes.captions import write_captions
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.model import FRAMES, Networks
+from videosieve.shapes.reading import Reader, reading_loss, word_labels
 from videosieve.shapes.render import render
 from videosieve.shapes.seeds import Stream, generator_for, uniforms
 
@@ -69,6 +70,7 @@ class Batch:
         frames: Which of the 16 frames these are [frames].
         sigma: Noise level, in (0, 1) [batch].
         noise: Like `latents`.
+        labels: What each caption token tells, see videosieve.shapes.reading.word_labels [batch, tokens, 5].
     """
 
     latents: torch.Tensor
@@ -78,6 +80,7 @@ class Batch:
     frames: torch.Tensor
     sigma: torch.Tensor
     noise: torch.Tensor
+    labels: torch.Tensor
 
 
 def choose_frames(num_frames: int, generator: torch.Generator) -> torch.Tensor:
@@ -140,19 +143,23 @@ def draw_batch(
     latents = codec.pack(clip.video) * codec.scaling_factor
     noise = torch.randn(latents.shape, generator=generator)
     weight = _foreground(clip.masks, emphasis)
-    parts = (latents, weight, tokens.input_ids, tokens.attention_mask, frames, sigma, noise)
+    words = (tokens.input_ids, tokens.attention_mask)
+    parts = (latents, weight, *words, frames, sigma, noise, word_labels(texts))
     return Batch(*(part.to(device) for part in parts))
 
 
-def flow_loss(networks: Networks, batch: Batch) -> torch.Tensor:
-    """Weighted mean squared error of the predicted velocity eps - x0.
+def flow_loss(
+    networks: Networks, batch: Batch, reader: Reader | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted mean squared error of the predicted velocity eps - x0, and how well the captions are read.
 
     Args:
         networks: Transformer and text encoder, on the batch's device.
         batch: What to learn.
+        reader: Heads of the reading loss; without, it is 0.
 
     Returns:
-        Scalar loss.
+        Scalar loss of the video, and of `videosieve.shapes.reading.reading_loss`.
     """
     sigma = batch.sigma[:, None, None, None, None]
     noisy = (1 - sigma) * batch.latents + sigma * batch.noise
@@ -167,4 +174,6 @@ def flow_loss(networks: Networks, batch: Batch) -> torch.Tensor:
             return_dict=False,
         )[0]
     error = (velocity.float() - (batch.noise - batch.latents)).square()
-    return (error * batch.weight).mean() / batch.weight.mean()
+    video = (error * batch.weight).mean() / batch.weight.mean()
+    words = reading_loss(reader, text.last_hidden_state, batch.labels) if reader else video.new_zeros(())
+    return video, words

@@ -55,6 +55,13 @@ PHASES = (
     Phase(1.00, (Draw(4, 16, 0.2), Draw(16, 8, 0.8)), 0.60, 1.5),
 )
 
+# For a model that starts from its own earlier weights: mostly two objects, mostly whole clips at last.
+PHASES_ON = (
+    Phase(0.25, (Draw(2, 32, 0.45), Draw(4, 16, 0.45), Draw(16, 8, 0.1)), 0.75),
+    Phase(0.60, (Draw(4, 16, 0.5), Draw(16, 8, 0.5)), 0.65, 2.0),
+    Phase(1.00, (Draw(4, 16, 0.15), Draw(16, 8, 0.85)), 0.60, 1.5),
+)
+
 # For shapes-m, started from shapes-s: what captions mean is known, so few frames teach the new size and head.
 PHASES_M = (
     Phase(0.70, (Draw(2, 8, 0.6), Draw(4, 4, 0.4)), 0.50),

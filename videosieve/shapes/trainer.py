@@ -19,6 +19,7 @@ from videosieve.shapes.checkpoint import (
 from videosieve.shapes.model import SIZES, build_networks
 from videosieve.shapes.objective import draw_batch, flow_loss
 from videosieve.shapes.phases import PHASES, Phase
+from videosieve.shapes.reading import Reader, learn_to_read
 from videosieve.shapes.transfer import transfer
 from videosieve.shapes.weights import load_shapes
 
@@ -40,6 +41,8 @@ class TrainConfig:
         bf16: bfloat16 autocast.
         compile: torch.compile the blocks.
         device: torch device.
+        reading_steps: Steps on captions alone before the first video; see videosieve.shapes.reading.
+        reading_weight: Weight of the reading loss beside the video's.
         start: Model to take the first weights from: a bundled model or a folder; empty: random weights.
         phases: What to train on, in order.
 
@@ -59,6 +62,8 @@ class TrainConfig:
     bf16: bool = True
     compile: bool = True
     device: str = "cpu"
+    reading_steps: int = 200
+    reading_weight: float = 0.02
     start: str = ""
     phases: tuple[Phase, ...] = field(default=PHASES)
 
@@ -89,7 +94,8 @@ class Trainer:
         self.networks = build_networks(config.model, config.seed)
         self.device = torch.device(config.device)
         parts = (self.networks.transformer, self.networks.text_encoder)
-        self.trained = nn.ModuleList(parts).to(self.device).train()
+        self.reader = Reader(parts[1].positions.embedding_dim)
+        self.trained = nn.ModuleList((*parts, self.reader)).to(self.device).train()
         if config.start:
             transfer(load_shapes(config.start), self.networks)
         else:
@@ -113,10 +119,12 @@ class Trainer:
         """Trains on one batch.
 
         Returns:
-            Step number, samples so far, loss, gradient norm, share of the peak rate, frames and seconds.
+            Step number, samples so far, loss, reading loss, gradient norm, share of the peak rate, frames and seconds.
         """
         started = time.perf_counter()
         config, networks = self.config, self.networks
+        if not self.count:
+            self._read_first()
         phase = next((p for p in config.phases if self.progress < p.until), config.phases[-1])
         draw = phase.draw(config.seed, self.count)
         seeds = torch.arange(draw.batch) + self.samples + config.seed * 2**33
@@ -128,8 +136,8 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
-            loss = flow_loss(networks, batch)
-        loss.backward()
+            loss, words = flow_loss(networks, batch, self.reader)
+        (loss + config.reading_weight * words).backward()
         norm = nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -137,9 +145,20 @@ class Trainer:
         self.count += 1
         self.samples += draw.batch
         self._update_average()
-        row = {"loss": loss.item(), "norm": norm.item(), "rate": rate, "frames": draw.frames}
+        row = {
+            "loss": loss.item(),
+            "words": words.item(),
+            "norm": norm.item(),
+            "rate": rate,
+            "frames": draw.frames,
+        }
         seconds = self._clock(time.perf_counter() - started)
         return {"step": self.count, "samples": self.samples, **row, "seconds": seconds, "spent": self.spent}
+
+    def _read_first(self) -> None:
+        seed = self.config.seed * 2**33 + 2**28  # captions that no batch of videos comes to
+        parts = (self.networks.text_encoder, self.reader, self.networks.tokenizer)
+        learn_to_read(*parts, self.config.reading_steps, seed)
 
     def _rate(self) -> float:
         warm = min(1.0, (self.samples + 1) / max(self.config.warmup, 1))

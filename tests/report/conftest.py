@@ -25,22 +25,31 @@ def make_clip(method: str, seed: int, folder: Path) -> ClipResult:
         write_video(frames, folder / files["difference"], FPS)
     return ClipResult(
         method=method,
+        kind="baseline" if dense else "method",
         prompt=PROMPT,
         seed=seed,
         seconds=4.0 if dense else 2.5,
         denoising_seconds=3.0 if dense else 1.5,
         attention_seconds=2.0 if dense else 0.5,
+        text_seconds=0.25,
+        decode_seconds=0.5,
+        peak_bytes=3 * 2**20,
         speedup=1.0 if dense else 1.6,
         run_density=1.0 if dense else 0.5,
         sparse_density=None if dense else 0.3,
         recall=None if dense else 0.875,
+        recall_steps=[None, None, None] if dense else [None, 0.85, 0.9],
         density_steps=[1.0, 1.0, 1.0] if dense else [1.0, 0.3, 0.3],
+        dense_steps=[True, dense, dense],
         dense_reasons={},
         psnr=None if dense else 31.25,
         psnr_pooled=None if dense else 30.5,
         psnr_worst=None if dense else 28.75,
         psnr_frames=None if dense else [28.75 + index / 4 for index in range(FRAMES)],
         ssim=None if dense else 0.9125,
+        ssim_frames=None if dense else [0.9 + index / 600 for index in range(FRAMES)],
+        scores={} if dense else {"latent_relative_l2": 0.125},
+        accuracy={"colour": 1.0, "motion": 1.0 if dense else 0.0, "all": 1.0 if dense else 0.0},
         atlas=Atlas(["spatial", "temporal"], [0, 1, 2], [["--"], ["01"], ["11"]])
         if method == "svg"
         else None,
@@ -61,6 +70,9 @@ def make_results(folder: Path, seeds: tuple[int, ...] = (0,)) -> Results:
         },
         recipes={"dense": 'name = "dense"', "svg": 'name = "svg"', "other": 'name = "other"'},
         created="2026-01-01T00:00:00+00:00",
+        dense_kernel="sdpa",
+        command="videosieve compare --methods svg,other",
+        unavailable={"st_lpips": "stlpips-pytorch is not installed"},
         status=COMPLETE,
     )  # fmt: skip
     results.clips += [make_clip(method, seed, folder) for seed in seeds for method in results.recipes]

@@ -21,9 +21,10 @@ from videosieve.generation.media import write_poster, write_trace, write_video
 from videosieve.generation.plan import Plan, clear_folder
 from videosieve.generation.request import Request, default_steps
 from videosieve.metrics import absolute_difference, psnr, ssim
+from videosieve.metrics.video import ssim_per_frame
 from videosieve.report import ClipResult, Results, write_report
-from videosieve.report.curves import density_by_step, head_atlas
-from videosieve.report.results import COMPLETE, INTERRUPTED
+from videosieve.report.curves import density_by_step, head_atlas, recall_by_step, steps_kept_dense
+from videosieve.report.results import BASELINE, COMPLETE, INTERRUPTED, METHOD
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -161,22 +162,31 @@ def _measure(
     fidelity = psnr(clip.frames, dense[0].frames) if dense else None
     return ClipResult(
         method=name,
+        kind=METHOD if dense else BASELINE,
         prompt=request.prompt,
         seed=request.seed,
         seconds=clip.seconds,
         denoising_seconds=clip.denoising_seconds,
         attention_seconds=summary.attention_seconds,
+        text_seconds=None,
+        decode_seconds=None,
+        peak_bytes=None,
         speedup=dense[1].seconds / clip.seconds if dense else 1.0,
         run_density=summary.run_density,
         sparse_density=summary.sparse_density,
         recall=summary.recall,
+        recall_steps=recall_by_step(clip.trace.records),
         density_steps=density_by_step(clip.trace.records),
+        dense_steps=steps_kept_dense(clip.trace.records),
         dense_reasons=summary.dense_reasons,
         psnr=fidelity.mean if fidelity else None,
         psnr_pooled=fidelity.pooled if fidelity else None,
         psnr_worst=fidelity.worst if fidelity else None,
         psnr_frames=list(fidelity.frames) if fidelity else None,
         ssim=ssim(clip.frames, dense[0].frames) if dense else None,
+        ssim_frames=ssim_per_frame(clip.frames, dense[0].frames).tolist() if dense else None,
+        scores={},
+        accuracy=None,
         atlas=head_atlas(clip.trace.records),
         files=files,
         all_seconds=all_seconds,

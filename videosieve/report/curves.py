@@ -1,4 +1,6 @@
-"""Views of a trace: density by step, and the pattern of every head."""
+"""Views of a trace: density and recall by step, and the pattern of every head."""
+
+from statistics import fmean
 
 from videosieve.report.results import Atlas
 from videosieve.trace import Record
@@ -21,6 +23,36 @@ def density_by_step(records: list[Record]) -> list[float]:
         computed[record.step] = computed.get(record.step, 0.0) + record.density * record.pairs
         pairs[record.step] = pairs.get(record.step, 0) + record.pairs
     return [computed[step] / pairs[step] for step in sorted(pairs)]
+
+
+def recall_by_step(records: list[Record]) -> list[float | None]:
+    """Recall of every denoising step.
+
+    Args:
+        records: The records of one generation.
+
+    Returns:
+        Mean over the sparse calls and heads of a step, in step order, each in [0, 1]; None where none was measured.
+    """
+    values: dict[int, list[float]] = {}
+    for record in records:
+        values.setdefault(record.step, []).extend(record.recall if record.action == "sparse" else [])
+    return [fmean(values[step]) if values[step] else None for step in sorted(values)]
+
+
+def steps_kept_dense(records: list[Record]) -> list[bool]:
+    """Which denoising steps computed every attention call in full.
+
+    Args:
+        records: The records of one generation.
+
+    Returns:
+        One answer a step, in step order.
+    """
+    dense: dict[int, bool] = {}
+    for record in records:
+        dense[record.step] = dense.get(record.step, True) and record.action == "dense"
+    return [dense[step] for step in sorted(dense)]
 
 
 def head_atlas(records: list[Record]) -> Atlas | None:

@@ -7,6 +7,7 @@ VideosieveError (a ValueError)
 ├── IntegrationError  a pipeline or transformer that cannot be made sparse, or lost its hooks
 ├── ModelError        a model folder that is missing, unreadable or of another kind
 ├── PromptError       words that a closed-vocabulary model does not know
+├── MetricError       a metric whose weights or program this machine lacks
 ├── OutputError       a file that cannot be written or would be overwritten
 └── NumericsError     NaN or infinity where finite numbers were promised
 
@@ -40,6 +41,10 @@ class ModelError(VideosieveError):
 
 class PromptError(VideosieveError):
     """A prompt uses words that the model's closed vocabulary lacks."""
+
+
+class MetricError(VideosieveError):
+    """A metric needs weights or a program that this machine lacks, or that do not fit."""
 
 
 class OutputError(VideosieveError):

@@ -42,6 +42,37 @@ def test_sampled_attention_matches_fp64(instruction_set, dtype, head_dim):
         assert_attention((masked_output, masked_lse), q, k, v, mask, 0.3)
 
 
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.parametrize("gap", [20.0, 60.0, 400.0])
+def test_sampled_attention_is_exact_where_a_mask_keeps_almost_nothing(instruction_set, gap):
+    """Key 40 outweighs the others by exp(gap); masks drop it, a row keeps nothing, stretches are dropped by all."""
+    q, k, v = make_qkv(45, 333, heads=2, head_dim=32)
+    q[..., 0], k[..., 0] = gap, 0.0
+    k[:, :, 40] = 0.0
+    k[:, :, 40, 0] = 1.0
+    masks = random_masks(45, 333, 2)
+    for mask in masks:
+        mask[..., 40] = False
+    masks[0][:, :, 7] = False
+    masks[1][..., 90:250] = False
+    _, _, *masked = sampled.sampled_attention(q, k, v, masks, 1.0, instruction_set)
+    for output, lse, mask in zip(*masked, masks, strict=True):
+        assert_attention((output, lse), q, k, v, mask, 1.0)
+    assert bool((masked[1][0, :, :, 7] == -torch.inf).all())
+
+
+def test_masks_of_any_strides_give_the_same_bits():
+    q, k, v = make_qkv(45, 75, heads=2, head_dim=32)
+    mask = random_masks(45, 75, 1)[0]
+    first = mask[:, :1, :1].expand(1, 2, 45, 75)
+    wide = torch.ones(1, 2, 45, 151, dtype=torch.bool)
+    wide[..., 76:] = mask
+    strided = [mask.mT.contiguous().mT, wide[..., 76:], first]
+    plain = [mask, mask, first.contiguous()]
+    results = [sampled.sampled_attention(q, k, v, masks, 0.3) for masks in (strided, plain)]
+    assert all(torch.equal(x, y) for x, y in zip(*results, strict=True))
+
+
 @combinations
 @pytest.mark.parametrize("block", [BlockSize(200, 13), BlockSize(16, 128)], ids=str)
 def test_block_mass_matches_fp64(instruction_set, dtype, head_dim, block):

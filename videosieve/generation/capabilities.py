@@ -14,6 +14,7 @@ from videosieve import kernels
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.generation.machine import describe_machine, package_version
 from videosieve.kernels.native_library import load, refuse_library
+from videosieve.kernels.native_threads import describe_threads
 from videosieve.kernels.norm_rope.streams import Stream
 from videosieve.version import __version__
 
@@ -66,9 +67,8 @@ def _native() -> Finding:
     if (reason := refuse_library()) is not None:
         return Finding("machine", "native kernels", False, reason)
     fastest, *others = load().instruction_sets
-    return Finding(
-        "machine", "native kernels", True, f"{fastest} runs; slower ones here: {', '.join(others)}"
-    )
+    slower = f"slower ones here: {', '.join(others)}"
+    return Finding("machine", "native kernels", True, f"{fastest} runs {describe_threads()}; {slower}")
 
 
 def _packages() -> list[Finding]:

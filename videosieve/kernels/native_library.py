@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import BackendError
+from videosieve.kernels.native_threads import team
 
-ABI = 2
+ABI = 3
 PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -47,11 +48,12 @@ SIZES = [
     ("element", ctypes.c_int32),
     ("threads", ctypes.c_int32),
     ("scale", ctypes.c_float),
+    ("team", ctypes.c_void_p),
 ]
 """Fields with which every call structure ends."""
 
 
-def sizes(q: Tensor, keys: int, scale: float) -> dict[str, int | float]:
+def sizes(q: Tensor, keys: int, scale: float) -> dict[str, int | float | None]:
     """Values of `SIZES`.
 
     Args:
@@ -72,6 +74,7 @@ def sizes(q: Tensor, keys: int, scale: float) -> dict[str, int | float]:
         "element": ELEMENTS[q.dtype],
         "threads": torch.get_num_threads(),
         "scale": scale,
+        "team": team(),
     }
 
 

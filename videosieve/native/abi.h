@@ -1,18 +1,22 @@
 /* The C interface of the native CPU kernels. No Python, no PyTorch: addresses, shapes and strides.
  *
- * Every function returns null, or a sentence that says what is wrong; nothing is written then.
+ * Every function returns null, or a sentence that says what is wrong; nothing is written then, unless memory ran out.
  * VIDEOSIEVE_ABI changes with every incompatible change; callers compare it with videosieve_abi(). */
 #ifndef VIDEOSIEVE_ABI_H
 #define VIDEOSIEVE_ABI_H
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 2
+#define VIDEOSIEVE_ABI 3
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Calls work(argument) from the caller and from up to threads - 1 others at a time, and returns after all of them:
+ * GOMP_parallel of an OpenMP runtime. Any number of them may come; flags is 0. */
+typedef void (*videosieve_parallel)(void (*work)(void*), void* argument, unsigned threads, unsigned flags);
 
 /* A tensor [batch, heads, tokens, head_dim]: strides in elements, 1 along head_dim. */
 typedef struct {
@@ -50,6 +54,7 @@ typedef struct {
     int32_t element; /* 0 fp32, 1 bf16, 2 fp16 */
     int32_t threads;
     float scale;
+    videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_attention_call;
 
 /* Attention of a few queries over all keys, and again over the keys that each mask keeps. */
@@ -57,8 +62,8 @@ typedef struct {
     videosieve_tensor q;
     videosieve_tensor k;
     videosieve_tensor v;
-    /* Masks [batch, heads, keys, padded queries], 0 or 1; the last axis contiguous and readable up to a multiple of 64
-     * queries. Strides in bytes for batch, head and key; 0 shares an axis. */
+    /* Masks [batch, heads, queries, keys], 0 or 1; the last axis contiguous. Strides in bytes for batch, head and query;
+     * 0 shares an axis. */
     const uint8_t* masks[8];
     int64_t mask_strides[8][3];
     int32_t mask_count;
@@ -72,6 +77,7 @@ typedef struct {
     int32_t element;
     int32_t threads;
     float scale;
+    videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_sampled_call;
 
 /* Softmax mass of every block: the sum of exp(scale q.k - lse). */
@@ -90,6 +96,7 @@ typedef struct {
     int32_t element;
     int32_t threads;
     float scale;
+    videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_mass_call;
 
 /* Sums of scale q.k along the antidiagonals of stride x stride cells; tokens past the end count as zeros. */
@@ -106,6 +113,7 @@ typedef struct {
     int32_t element;
     int32_t threads;
     float scale;
+    videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_antidiagonal_call;
 
 VIDEOSIEVE_API int32_t videosieve_abi(void);

@@ -20,6 +20,9 @@ struct Softmax {
         : output(space.take(static_cast<size_t>(head_dim) * full_width)),
           largest(space.take(full_width)),
           sum(space.take(full_width)) {
+        clear(head_dim);
+    }
+    void clear(int head_dim) const {
         memset(output, 0, sizeof(float) * head_dim * full_width);
         for (int i = 0; i < full_width; ++i) {
             largest[i] = -INFINITY;
@@ -89,11 +92,10 @@ inline void score_chunk(const Chunk& chunk, const float* q, int head_dim, float*
     }
 }
 
-// Scores become weights in place, and the softmax goes on by one chunk. `largest`: so far, this chunk included.
+// Scores become weights in place. `largest`: so far, this chunk included; `shrink`: what earlier weights are worth now.
 template <int Vectors>
-inline void add_chunk(const Chunk& chunk, float* scores, int head_dim, Simd::Vector* largest, const Softmax& softmax) {
-    constexpr int width = Vectors * Simd::lanes;
-    Simd::Vector shrink[Vectors], sum[Vectors];
+inline void weigh_chunk(int64_t keys, float* scores, Simd::Vector* largest, const Softmax& softmax,
+                        Simd::Vector* shrink, Simd::Vector* sum) {
     for (int j = 0; j < Vectors; ++j) {
         float* stored = softmax.largest + j * Simd::lanes;
         const Simd::Vector before = Simd::load(stored);
@@ -102,18 +104,32 @@ inline void add_chunk(const Chunk& chunk, float* scores, int head_dim, Simd::Vec
         shrink[j] = Simd::exp2(Simd::subtract(before, largest[j]));
         sum[j] = Simd::zero();
     }
-    for (int64_t key = 0; key < chunk.keys; ++key)
+    for (int64_t key = 0; key < keys; ++key)
         for (int j = 0; j < Vectors; ++j) {
-            float* score = scores + key * width + j * Simd::lanes;
+            float* score = scores + (key * Vectors + j) * Simd::lanes;
             const Simd::Vector weight = Simd::exp2(Simd::subtract(Simd::load(score), largest[j]));
             sum[j] = Simd::add(sum[j], weight);
             Simd::store(score, weight);
         }
+}
+
+// The softmax goes on by the values of a chunk, `sum` of the weights among them.
+template <int Vectors>
+inline void add_weighted(const Chunk& chunk, const float* weights, int head_dim, const Simd::Vector* shrink,
+                         const Simd::Vector* sum, const Softmax& softmax) {
     for (int j = 0; j < Vectors; ++j) {
         float* stored = softmax.sum + j * Simd::lanes;
         Simd::store(stored, Simd::multiply_add(Simd::load(stored), shrink[j], sum[j]));
     }
-    for_row_tiles<Simd::rows>(head_dim, OutputTiles<Vectors>{chunk, scores, softmax.output, shrink});
+    for_row_tiles<Simd::rows>(head_dim, OutputTiles<Vectors>{chunk, weights, softmax.output, shrink});
+}
+
+// Both, from scores in place to the next state of the softmax.
+template <int Vectors>
+inline void add_chunk(const Chunk& chunk, float* scores, int head_dim, Simd::Vector* largest, const Softmax& softmax) {
+    Simd::Vector shrink[Vectors], sum[Vectors];
+    weigh_chunk<Vectors>(chunk.keys, scores, largest, softmax, shrink, sum);
+    add_weighted<Vectors>(chunk, scores, head_dim, shrink, sum, softmax);
 }
 
 template <int Vectors>

@@ -118,7 +118,7 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
                            moved(call.output, call.element, query * call.head_dim), call.lse + query},
                           scratch);
     };
-    run_with_scratch(static_cast<int64_t>(tiles.size()), call.threads, work,
+    run_with_scratch(static_cast<int64_t>(tiles.size()), crew_of(call), work,
                      kernels.attention_scratch(call.head_dim), attend_tile);
 }
 

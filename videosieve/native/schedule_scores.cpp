@@ -11,7 +11,7 @@ namespace videosieve {
 
 namespace {
 
-constexpr int64_t sampled_queries = 64;          // of a task: few, because there are few in all
+constexpr int64_t sampled_queries = 32;          // of a task: few, because there are few in all
 constexpr int64_t joined_bytes = 256 << 10;      // query cells of a task; they should stay in the second-level cache
 constexpr int64_t cells_of_panel = 32;
 
@@ -29,7 +29,7 @@ void sample(const videosieve_sampled_call& call, const Kernels& kernels) {
         int64_t strides[most_masks];
         for (int m = 0; m < call.mask_count; ++m) {
             const int64_t* stride = call.mask_strides[m];
-            masks[m] = call.masks[m] + b * stride[0] + h * stride[1] + first;
+            masks[m] = call.masks[m] + b * stride[0] + h * stride[1] + first * stride[2];
             strides[m] = stride[2];
         }
         const int64_t row = head * call.queries + first;
@@ -38,7 +38,7 @@ void sample(const videosieve_sampled_call& call, const Kernels& kernels) {
                          rows * call.head_dim, rows},
                         scratch);
     };
-    run_with_scratch(call.batch * call.heads * parts, call.threads,
+    run_with_scratch(call.batch * call.heads * parts, crew_of(call),
                      rows * call.keys * call.head_dim * (2 + call.mask_count),
                      kernels.sampled_scratch(call.head_dim, call.mask_count), sample_part);
 }
@@ -59,7 +59,7 @@ void weigh_blocks(const videosieve_mass_call& call, const Kernels& kernels) {
                          scratch);
         }
     };
-    run_with_scratch(call.batch * call.heads * rows, call.threads,
+    run_with_scratch(call.batch * call.heads * rows, crew_of(call),
                      call.batch * call.heads * call.queries * call.keys * call.head_dim,
                      kernels.mass_scratch(call.head_dim), weigh_row);
 }
@@ -78,7 +78,7 @@ void score_antidiagonals(const videosieve_antidiagonal_call& call, const Kernels
                               call.scores + (head * rows + first) * columns, columns},
                              scratch);
     };
-    run_with_scratch(call.batch * call.heads * parts, call.threads,
+    run_with_scratch(call.batch * call.heads * parts, crew_of(call),
                      call.batch * call.heads * rows * columns * call.stride * call.head_dim,
                      kernels.antidiagonal_scratch(call.head_dim, static_cast<int>(call.stride), static_cast<int>(cells)),
                      score_part);

@@ -29,11 +29,11 @@ struct Simd {
         return _mm256_andnot_ps(empty, x);
     }
 
-    // x where the byte is not 0, else −inf.
-    static Vector keep(Vector x, const uint8_t* bytes) {
-        const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
-        const __m256i dropped = _mm256_cmpeq_epi32(wide, _mm256_setzero_si256());
-        return _mm256_blendv_ps(x, set(-INFINITY), _mm256_castsi256_ps(dropped));
+    // x in the lanes whose bit is 1, else other; bits past the lanes do not count.
+    static Vector choose(uint32_t bits, Vector x, Vector other) {
+        const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        const __m256i mine = _mm256_and_si256(_mm256_set1_epi32(static_cast<int32_t>(bits)), lane);
+        return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(_mm256_cmpeq_epi32(mine, lane)));
     }
 
     // 2^x; 0 below the normal range, infinite from 2^127.5 on. VMAXPS and VMINPS return their second operand where one

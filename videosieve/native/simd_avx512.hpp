@@ -29,10 +29,9 @@ struct Simd {
         return _mm512_mask_mov_ps(x, empty, _mm512_setzero_ps());
     }
 
-    // x where the byte is not 0, else −inf.
-    static Vector keep(Vector x, const uint8_t* bytes) {
-        const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
-        return _mm512_mask_mov_ps(set(-INFINITY), _mm512_test_epi32_mask(wide, wide), x);
+    // x in the lanes whose bit is 1, else other; bits past the lanes do not count.
+    static Vector choose(uint32_t bits, Vector x, Vector other) {
+        return _mm512_mask_mov_ps(other, static_cast<__mmask16>(bits), x);
     }
 
     // 2^x. VSCALEFPS rounds what is too small, overflows to infinity and passes NaN on by itself.

@@ -28,10 +28,10 @@ struct Simd {
         return vbslq_f32(vceqq_f32(x, set(-INFINITY)), zero(), x);
     }
 
-    // x where the byte is not 0, else −inf.
-    static Vector keep(Vector x, const uint8_t* bytes) {
-        const uint32_t wide[4] = {bytes[0], bytes[1], bytes[2], bytes[3]};
-        return vbslq_f32(vceqq_u32(vld1q_u32(wide), vdupq_n_u32(0)), set(-INFINITY), x);
+    // x in the lanes whose bit is 1, else other; bits past the lanes do not count.
+    static Vector choose(uint32_t bits, Vector x, Vector other) {
+        const uint32_t lane[4] = {1, 2, 4, 8};
+        return vbslq_f32(vtstq_u32(vdupq_n_u32(bits), vld1q_u32(lane)), x, other);
     }
 
     // 2^x; 0 below the normal range, infinite from 2^127.5 on. FMAX and FMIN pass NaN on.

@@ -50,9 +50,9 @@ struct Simd {
         return each([&](int i) { return x.at[i] == -INFINITY ? 0.0f : x.at[i]; });
     }
 
-    // x where the byte is not 0, else −inf.
-    static Vector keep(Vector x, const uint8_t* bytes) {
-        return each([&](int i) { return bytes[i] ? x.at[i] : -INFINITY; });
+    // x in the lanes whose bit is 1, else other; bits past the lanes do not count.
+    static Vector choose(uint32_t bits, Vector x, Vector other) {
+        return each([&](int i) { return bits >> i & 1u ? x.at[i] : other.at[i]; });
     }
 
     // 2^x; 0 below the normal range, infinite from 2^127.5 on. NaN stays what it is.

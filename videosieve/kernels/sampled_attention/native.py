@@ -1,7 +1,8 @@
 """Attention of sampled rows by the native CPU kernel, `videosieve/native/sampled.hpp`.
 
-Scores are computed once; every mask runs an online softmax of its own over them, so that no weight is ever measured
-from a key outside its mask.
+Scores and weights are computed once; every mask sums the weights that it keeps, and stretches of keys that it drops for
+all rows of a panel cost nothing. Where what a mask keeps is too light to be measured from the largest of all scores, it
+is computed once more from the largest that it keeps.
 """
 
 import ctypes
@@ -21,7 +22,6 @@ from videosieve.kernels.native_library import (
 )
 
 MOST_MASKS = 8
-PADDING = 64  # the kernel reads masks of whole panels of queries
 
 
 class _Call(ctypes.Structure):
@@ -66,8 +66,10 @@ def sampled_attention(
         lse=lse.data_ptr(),
         **sizes(q, k.shape[2], scale),
     )
-    by_key = [_by_key(mask) for mask in masks]
-    for i, mask in enumerate(by_key):
+    masks = [
+        mask if mask.stride(-1) == 1 else mask.contiguous() for mask in masks
+    ]  # in use until the call returns
+    for i, mask in enumerate(masks):
         call.masks[i] = mask.data_ptr()
         call.mask_strides[i][:] = (*shared_strides(mask), mask.stride(2))
     load().call("sampled", call, instruction_set)
@@ -80,11 +82,3 @@ def _refuse_mask(mask: Tensor, q: Tensor) -> str | None:
     if mask.shape[0] not in (1, q.shape[0]) or mask.shape[1] not in (1, q.shape[1]):
         return f"it needs masks [1 or {q.shape[0]}, 1 or {q.shape[1]}, …], got {list(mask.shape)}"
     return None
-
-
-def _by_key(mask: Tensor) -> Tensor:
-    """[batch|1, heads|1, keys, rows rounded up]: the rows of one key next to one another, as the kernel reads them."""
-    batch, heads, rows, keys = mask.shape
-    by_key = torch.zeros(batch, heads, keys, -(-rows // PADDING) * PADDING, dtype=torch.bool)
-    by_key[..., :rows] = mask.mT
-    return by_key

@@ -2,237 +2,32 @@
 
 For every method and target the knob that sizes it is turned until a pilot video has that run density (dense warm-up
 included). Then: every prompt and seed, fidelity against the dense video of the same noise, the judge's verdict on the
-caption; seconds as the median ratio of dense and sparse videos made by turns; recall and error of attention itself, on
-the dense trajectory, so that all methods see the same inputs. All methods choose among blocks of about 32 tokens.
+caption; recall and error of attention itself, on the dense trajectory, so that all methods see the same inputs. All
+methods choose among blocks of about 32 tokens. At last, with nothing else running: seconds, as the median ratio of
+dense and sparse videos made by turns.
 
-The work is long and resumable: after every method and density the JSON is whole, and what it holds is not done again.
+The work is long and resumable: after every row the JSON is whole, and what it holds is not done again. `--workers 2`
+makes two rows at a time with one thread each.
 """
 
 import argparse
+import functools
 import json
+import multiprocessing
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from benchmarks.methods_figure import draw
+from benchmarks.methods_rows import OPTIONS, Bench, Row
 from benchmarks.timing import describe_machine
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, Site
-from videosieve.generation.generate import Clip, generate
-from videosieve.generation.request import Request, default_steps
-from videosieve.methods import Method, Selection, attend_selected, make_method
-from videosieve.methods.base import State
-from videosieve.metrics import psnr, recall, relative_l1, ssim
-from videosieve.recipe import Recipe
-from videosieve.schedule import DenseFirst
-from videosieve.shapes import load_shapes, parse_caption
-from videosieve.shapes.evaluate import unseen_captions
-from videosieve.shapes.judge import judge_video, summarise
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "oracle_top_k": {"block": 32, "scope": "call"},
-    "svg": {"block": 32},
-    "adaspa": {"block": 32},
-    "xattention": {"block": 32},
-    "minference": {"block": 32},
-    "svg2": {"query_clusters": 32, "key_clusters": 32, "min_share": 0.0},
-    "radial": {"block": 32},
-    "sliding_tile": {"tile": (2, 4, 4)},
-    "sparge": {"block": 64},
-    "draft": {"tile": (1, 4, 8)},
-    "vsa_coarse": {"tile": (2, 4, 4)},
-    "window_residual": {"block": 32},
-    "spatial_only": {"block": 32},
-    "temporal_only": {"block": 32},
-    "random_blocks": {"block": 32},
-}
-"""The methods and what makes their blocks alike: about 32 tokens (key blocks of `sparge` are half its query blocks)."""
-
-KNOBS = {"xattention": "threshold", "window_residual": "window"}
-"""What sizes a method where it is not its density."""
-
-DENSE_STEPS = 0.1
-TOLERANCE = 0.01
-TRIES = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One method at one density; means over videos."""
-
-    method: str
-    target: float
-    knob: float
-    run_density: float
-    sparse_density: float | None
-    recall: float | None
-    attention_recall: float
-    relative_l1: float
-    psnr: float
-    ssim: float
-    accuracy: float
-    seconds: float
-    speedup: float
-    videos: int
-
-
-@dataclass(frozen=True)
-class Probe(Method):
-    """Stays on the dense trajectory and notes what another method would have computed."""
-
-    name: ClassVar[str] = "probe"
-    method: Method
-    seen: list[tuple[float, float]] = field(default_factory=list)
-    asked: set[Site] = field(default_factory=set)
-
-    def select(self, call: AttentionCall, state: State) -> tuple[Selection | None, State]:
-        self.asked.add(call.site)
-        selection, state = self.method.select(call, state)
-        if selection is None:
-            return None, state
-        result = attend_selected(call, selection)
-        state = self.method.observe(call, result, state)
-        output = self.method.correct(call, result.output, state)
-        if selection.mask.density < 1:  # AdaSpa searches at full density; that is no approximation to judge
-            everything = BlockMask.dense(call.tokens, BlockSize(64, 64), device=call.q.device)
-            dense = attend_selected(call, Selection(everything))
-            self.seen.append((recall(result.lse, dense.lse), relative_l1(output, dense.output)))
-        return None, state
-
-    def observe_dense(self, call: AttentionCall, output: Tensor, state: State) -> State:
-        """A call that the other method would have computed is no full step for it."""
-        return state if call.site in self.asked else self.method.observe_dense(call, output, state)
-
-
-def calibrate(measure: Callable[[float], float], target: float) -> tuple[float, float]:
-    """The knob in (0, 1] whose density is nearest a target, as bisection finds it in a few tries.
-
-    Args:
-        measure: Density of a knob; rises with it.
-        target: Wanted density.
-
-    Returns:
-        Knob and density.
-    """
-    low, high, knob = 0.0, 1.0, max((target - DENSE_STEPS) / (1 - DENSE_STEPS), 0.02)
-    tried: dict[float, float] = {}
-    for _ in range(TRIES):
-        tried[knob] = density = measure(knob)
-        if abs(density - target) <= TOLERANCE / 2:
-            break
-        low, high = (knob, high) if density < target else (low, knob)
-        knob = (low + high) / 2
-    return min(tried.items(), key=lambda item: abs(item[1] - target))
-
-
-class Bench:
-    """The model, the videos and their dense counterparts."""
-
-    def __init__(self, prompts: int, seeds: int, steps: int, work: Path, model: str = "shapes-s") -> None:
-        self.pipe = load_shapes(model)
-        self.settings = {
-            "model": model,
-            "prompts": prompts,
-            "seeds": seeds,
-            "steps": steps or default_steps(self.pipe),
-            "dense_steps": DENSE_STEPS,
-        }
-        captions = unseen_captions(prompts)
-        count = self.settings["steps"]
-        self.requests = [Request(text, steps=count, seed=seed) for text in captions for seed in range(seeds)]
-        self.dense_recipe = Recipe.of("dense")
-        name = "-".join(map(str, self.settings.values()))
-        self.work = work / f"dense-{name}.safetensors"
-        self.dense: list[Tensor] = self._dense_videos()
-
-    def _dense_videos(self) -> list[Tensor]:
-        if self.work.is_file():
-            held = load_file(self.work)
-            return [held[str(i)] for i in range(len(self.requests))]
-        videos = []
-        for i, request in enumerate(self.requests):
-            videos.append(generate(self.pipe, request, self.dense_recipe).frames)
-            print(f"dense video {i + 1} of {len(self.requests)}", flush=True)
-        self.work.parent.mkdir(parents=True, exist_ok=True)
-        save_file({str(i): video for i, video in enumerate(videos)}, self.work)
-        return videos
-
-    def recipe(self, method: str, knob: float) -> Recipe:
-        """A method with its knob turned, first steps dense, every sequence sparse."""
-        options = OPTIONS[method] | {KNOBS.get(method, "density"): knob}
-        return Recipe(make_method(method, **options), DenseFirst(DENSE_STEPS, 0), method, min_tokens=0)
-
-    def accuracy(self, videos: list[Tensor]) -> float:
-        """Share of videos in which the judge finds everything that the caption says."""
-        pairs = zip(videos, self.requests, strict=True)
-        return summarise([judge_video(video, parse_caption(request.prompt)) for video, request in pairs])[
-            "all"
-        ]
-
-    def row(self, method: str, target: float, repeats: int) -> Row:
-        """Everything about one method at one density."""
-        knob, _ = calibrate(lambda value: self._density(method, value), target)
-        recipe = self.recipe(method, knob)
-        clips = [generate(self.pipe, request, recipe) for request in self.requests]
-        sums = [clip.trace.summary() for clip in clips]
-        recalls = [item.recall for item in sums if item.recall is not None]
-        sparse = [item.sparse_density for item in sums if item.sparse_density is not None]
-        pairs = list(zip((clip.frames for clip in clips), self.dense, strict=True))
-        seconds, speedup = self._speed(recipe, repeats)
-        probe = Probe(recipe.method)
-        generate(self.pipe, self.requests[0], Recipe(probe, recipe.schedule, min_tokens=0))
-        return Row(
-            method=method,
-            target=target,
-            knob=knob,
-            run_density=fmean(item.run_density for item in sums),
-            sparse_density=fmean(sparse) if sparse else None,
-            recall=fmean(recalls) if recalls else None,
-            attention_recall=fmean(value for value, _ in probe.seen) if probe.seen else 1.0,
-            relative_l1=fmean(value for _, value in probe.seen) if probe.seen else 0.0,
-            psnr=fmean(psnr(video, dense).mean for video, dense in pairs),
-            ssim=fmean(ssim(video, dense) for video, dense in pairs),
-            accuracy=self.accuracy([clip.frames for clip in clips]),
-            seconds=seconds,
-            speedup=speedup,
-            videos=len(clips),
-        )
-
-    def _density(self, method: str, knob: float) -> float:
-        clip: Clip = generate(self.pipe, self.requests[0], self.recipe(method, knob))
-        return clip.trace.summary().run_density
-
-    def _speed(self, recipe: Recipe, repeats: int) -> tuple[float, float]:
-        """Median seconds, and median ratio to a dense video made just before; recall is not measured here."""
-        seconds, ratios = [], []
-        for _ in range(repeats):
-            dense, sparse = (self._seconds(each) for each in (self.dense_recipe, recipe))
-            seconds.append(sparse)
-            ratios.append(dense / sparse)
-        return median(seconds), median(ratios)
-
-    def _seconds(self, recipe: Recipe) -> float:
-        from videosieve.integrations.diffusers import sparsify
-
-        request = self.requests[0]
-        generator = torch.Generator().manual_seed(request.seed)
-        with sparsify(self.pipe, recipe, recall_rows=0):
-            start = time.perf_counter()
-            self.pipe(
-                request.prompt,
-                num_inference_steps=self.settings["steps"],
-                generator=generator,
-                output_type="pt",
-            )
-            return time.perf_counter() - start
+Task = tuple[str, float]
 
 
 def table(rows: list[dict[str, Any]], accuracy: float) -> str:
@@ -245,7 +40,7 @@ def table(rows: list[dict[str, Any]], accuracy: float) -> str:
         lines.append(
             f"| {row['target']:.1f} | `{row['method']}` | {row['run_density']:.3f} | {row['attention_recall']:.3f} "
             f"| {row['relative_l1']:.3f} | {row['psnr']:.2f} | {row['ssim']:.3f} | {row['accuracy']:.2f} "
-            f"| {row['speedup']:.2f} |"
+            f"| {'' if row['speedup'] is None else format(row['speedup'], '.2f')} |"
         )
     return "\n".join([*lines, "", f"Dense: {accuracy:.2f} of the captions right."])
 
@@ -260,30 +55,64 @@ def read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
     return results
 
 
+def make_rows(bench: Bench, tasks: list[Task], workers: int) -> Iterator[Row]:
+    """The rows of some (method, target density), as they are finished.
+
+    Args:
+        bench: Whose settings the workers share.
+        tasks: Method and target run density.
+        workers: Processes of one thread each; 1 works here, with all threads.
+
+    Yields:
+        Rows without seconds.
+    """
+    if workers == 1:
+        yield from (bench.row(*task) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, torch.set_num_threads, (1,)) as pool:
+        for future in as_completed([pool.submit(_work, bench.given, task) for task in tasks]):
+            yield future.result()
+
+
+_own_bench = functools.cache(Bench)  # one a worker process
+
+
+def _work(given: tuple[Any, ...], task: Task) -> Row:
+    return _own_bench(*given).row(*task)
+
+
 def main() -> None:
-    """Make the rows that are missing, one at a time, and print the table."""
+    """Make the rows that are missing, then the seconds that are missing, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=0, help="0: as many as the model takes by default")
     parser.add_argument("--densities", default="0.3,0.5,0.7")
     parser.add_argument("--methods", default=",".join(OPTIONS))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="timed pairs of videos a row; 0: no seconds yet"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="rows made at a time, one thread each if several"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/methods.json"))
     parser.add_argument("--figure", type=Path, default=Path("docs/images/methods.svg"))
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "videosieve-methods")
     given = parser.parse_args()
     bench = Bench(given.prompts, given.seeds, given.steps, given.work)
     results = read(given.output, bench.settings)
-    results["dense_accuracy"] = bench.accuracy(bench.dense)
+    results |= {"dense_accuracy": bench.accuracy(bench.dense), "other_seed_psnr": bench.other_seed()}
     done = {(row["method"], row["target"]) for row in results["rows"]}
-    for target in map(float, given.densities.split(",")):
-        for method in given.methods.split(","):
-            if (method, target) in done:
-                continue
-            results["rows"].append(asdict(bench.row(method, target, given.repeats)))
+    wanted = [(name, float(d)) for d in given.densities.split(",") for name in given.methods.split(",")]
+    for row in make_rows(bench, [task for task in wanted if task not in done], given.workers):
+        results["rows"].append(asdict(row))
+        given.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(row, flush=True)
+    for entry in results["rows"]:
+        if given.repeats and entry["speedup"] is None:
+            entry["seconds"], entry["speedup"] = bench.speed(entry["method"], entry["knob"], given.repeats)
             given.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            print(f"{method} at {target}: {results['rows'][-1]}", flush=True)
     print(table(results["rows"], results["dense_accuracy"]))
     draw(results, given.figure)
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.methods import KNOBS, OPTIONS, Probe, Row, calibrate, read, table
+from benchmarks.methods import read, table
 from benchmarks.methods_figure import draw
+from benchmarks.methods_rows import KNOBS, OPTIONS, Probe, Row, calibrate
 from videosieve import DenseFirst, Recipe, Run, VideoLayout
 from videosieve.methods import METHODS, attend_selected, make_method
 from videosieve.metrics import relative_l1
@@ -67,7 +68,7 @@ def test_a_probe_passes_states_on_and_skips_full_searches():
 
 
 def rows():
-    row = Row("svg", 0.3, 0.2, 0.31, 0.22, 0.8, 0.79, 0.1, 25.0, 0.9, 0.5, 1.0, 1.2, 32)
+    row = Row("svg", 0.3, 0.2, 0.31, 0.22, 0.8, 0.79, 0.1, 25.0, 0.9, 0.5, 32, 1.0, 1.2)
     return [asdict(row), asdict(row) | {"method": "random_blocks", "psnr": 20.0}]
 
 

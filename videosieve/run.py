@@ -122,7 +122,8 @@ class Run:
         """Compute a call in full and note why; the method may learn from it where a sparse call follows."""
         timer = timer or start_timer(call.q.device)
         causal = self.recipe.method.is_causal
-        kernel = dense_runner(call.q, call.k, call.v, causal=causal)
+        asked = self.recipe.method.kernel if isinstance(self.recipe.method, Dense) else None
+        kernel = dense_runner(call.q, call.k, call.v, causal=causal, backend=asked)
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
         if self._sparse_follows(call):
             key = self._key(owner, call.site)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from videosieve.errors import OutputError, RecipeError
+from videosieve.errors import OutputError, RecipeError, ShapeError
 from videosieve.generation import compare as module
 from videosieve.generation.compare import Stage, compare
 from videosieve.generation.generate import Clip, generate
@@ -23,6 +23,7 @@ from videosieve.generation.plan import (
 from videosieve.generation.recipes import make_recipes
 from videosieve.generation.request import Request
 from videosieve.generation.sweep import sweep_recipes, write_sweep
+from videosieve.methods import Dense
 from videosieve.metrics import psnr, ssim
 from videosieve.recipe import Recipe
 from videosieve.report import Results
@@ -35,23 +36,67 @@ RECORD = Record(0, 0, "cond", "dense", "", "sdpa", 100, 1.0)
 SETTINGS = ("min_tokens=0", "dense_steps=1")
 
 
-def make_plan(methods: str = "svg,spatial_only", seeds: tuple[int, ...] = (0,), repeats: int = 1) -> Plan:
+def make_plan(
+    methods: str = "svg,spatial_only", seeds: tuple[int, ...] = (0,), repeats: int = 1, *, floor: bool = False
+) -> Plan:
     requests = cross_requests(Request("", steps=2), [PROMPT], seeds, "shapes-nano")
-    return Plan(requests, name_recipes(make_recipes(methods, 0.4, SETTINGS)), repeats, 8.0, "shapes-nano")
+    recipes = name_recipes(make_recipes(methods, 0.4, SETTINGS))
+    return Plan(requests, recipes, repeats, 8.0, "shapes-nano", floor, "videosieve compare --seed 0")
 
 
 @pytest.fixture(scope="module")
 def finished(nano: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path, list[Stage]]:
     folder, stages = tmp_path_factory.mktemp("compare") / "made", []
-    return compare(nano, make_plan(), folder, stages.append), folder, stages
+    return compare(nano, make_plan(floor=True), folder, stages.append), folder, stages
 
 
-def test_dense_comes_first_and_every_method_follows(finished: Finished):
+def test_dense_comes_first_then_its_noise_floor_and_the_methods(finished: Finished):
     results, _, stages = finished
-    assert [clip.method for clip in results.clips] == ["dense", "svg", "spatial_only"]
-    assert [stage.result.method for stage in stages if stage.result] == ["dense", "svg", "spatial_only"]
-    assert [stage.progress.step for stage in stages if stage.progress] == [1, 2] * 3
+    names = [clip.method for clip in results.clips]
+    assert names[0::2] == ["dense", "svg"]
+    assert names[3] == "spatial_only"
+    assert names[1].startswith("dense (")
+    assert [clip.kind for clip in results.clips] == ["baseline", "floor", "method", "method"]
+    assert [stage.result.method for stage in stages if stage.result] == names
+    assert list(results.recipes) == names
+    assert [stage.timed for stage in stages[:3]] == [False] * 3  # every recipe is warmed up first
+    assert [stage.progress.step for stage in stages if stage.progress] == [1, 2] * 4
     assert results.status == COMPLETE
+
+
+def test_the_floor_is_dense_by_another_kernel_and_only_rounding_away(finished: Finished):
+    results, folder, _ = finished
+    dense, floor, svg, _ = results.clips
+    traces = [Trace.load(folder / clip.files["trace"]) for clip in (dense, floor)]
+    kernels = [{record.kernel for record in trace.records} for trace in traces]
+    assert kernels[0] == {results.dense_kernel} == {"sdpa"}
+    assert len(kernels[1]) == 1
+    assert not kernels[0] & kernels[1]
+    assert Recipe.from_toml(results.recipes[floor.method]).method == Dense(*kernels[1])
+    assert floor.run_density == 1
+    assert floor.psnr is not None
+    assert svg.psnr is not None
+    assert floor.psnr > 80 > svg.psnr
+    assert 0 < floor.scores["latent_relative_l2"] < 1e-4 < svg.scores["latent_relative_l2"]
+
+
+def test_times_of_the_parts_memory_and_curves_are_there(finished: Finished):
+    results, _, _ = finished
+    for clip in results.clips:
+        assert clip.text_seconds is not None
+        assert clip.decode_seconds is not None
+        assert 0 < clip.text_seconds + clip.denoising_seconds + clip.decode_seconds <= clip.seconds
+        assert clip.peak_bytes is None or 0 < clip.peak_bytes < 2**30
+        assert set(clip.accuracy or {}) == {"colour", "motion", "shape", "all"}
+        assert 0 < clip.scores["flicker"] <= 1
+    svg = results.clips[2]
+    assert svg.dense_steps == [True, False]
+    assert svg.recall_steps == [None, pytest.approx(svg.recall)]
+    assert svg.ssim_frames is not None
+    assert sum(svg.ssim_frames) / 16 == pytest.approx(svg.ssim)
+    assert results.clips[0].dense_steps == [True, True]
+    assert results.command == "videosieve compare --seed 0"
+    assert "ms_ssim" in results.unavailable  # 16 pixels are too few for two scales
 
 
 def test_fidelity_is_measured_on_the_frames_before_the_codec(finished: Finished, nano: Any):
@@ -60,7 +105,7 @@ def test_fidelity_is_measured_on_the_frames_before_the_codec(finished: Finished,
     dense, sparse = (
         generate(nano, request, recipe).frames for recipe in list(make_plan().recipes.values())[:2]
     )
-    svg = results.clips[1]
+    svg = results.clips[2]
     expected = psnr(sparse, dense)
     assert svg.psnr == pytest.approx(expected.mean, abs=1e-3)
     assert svg.psnr_frames == pytest.approx(expected.frames, abs=1e-3)
@@ -77,8 +122,8 @@ def test_numbers_agree_with_the_traces_on_disk(finished: Finished):
         assert clip.sparse_density == summary.sparse_density
         assert clip.recall == summary.recall
         assert clip.speedup == pytest.approx(results.clips[0].seconds / clip.seconds)
-    assert results.clips[1].density_steps[0] == 1
-    assert results.clips[1].density_steps[1] < 1
+    assert results.clips[2].density_steps[0] == 1
+    assert results.clips[2].density_steps[1] < 1
 
 
 def test_the_folder_holds_everything_and_nothing_temporary(finished: Finished):
@@ -118,16 +163,19 @@ def test_running_again_replaces_results_and_leaves_other_files(finished: Finishe
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
-    """Generation replaced by a table of seconds; remembers (recipe, seed, warm-up)."""
+    """Generation replaced by a table of seconds; remembers (recipe, seed, rehearsal)."""
     calls: list[tuple[str, int, bool]] = []
-    seconds = iter([5.0, 3.0, 4.0, 9.0, 1.0, 2.0, *[1.0] * 20])
+    seconds = {"dense": iter([5.0, 3.0, 4.0, *[1.0] * 20]), "svg": iter([9.0, 1.0, 2.0, *[1.0] * 20])}
 
-    def fake(pipe: Any, request: Request, recipe: Recipe, *, warm_up: bool, progress: object) -> Clip:
-        calls.append((recipe.name, request.seed, warm_up))
+    def fake(pipe: Any, request: Request, recipe: Recipe, *, progress: object = "rehearsal") -> Clip:
+        calls.append((recipe.name, request.seed, progress == "rehearsal"))
         frames = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(request.seed))
-        return Clip(frames, next(seconds), 0.5, 2, Trace([RECORD]))
+        took = 0.0 if progress == "rehearsal" else next(seconds.get(recipe.name, iter([1.0])))
+        trace = Trace([dataclasses.replace(RECORD, milliseconds=took)])
+        return Clip(frames, took, took / 2, 2, trace, took / 8, took / 4)
 
     monkeypatch.setattr(module, "generate", fake)
+    monkeypatch.setattr(module, "rehearse", fake)
     return calls
 
 
@@ -136,12 +184,55 @@ def test_the_median_of_the_repeats_is_kept(nano: Any, tmp_path: Path, made_up: l
     assert [clip.seconds for clip in results.clips] == [4.0, 2.0]
     assert results.clips[0].all_seconds == [5.0, 3.0, 4.0]
     assert results.clips[1].speedup == 2.0
-    assert [warm_up for _, _, warm_up in made_up] == [True, False, False] * 2
+    for clip in results.clips:  # all times are those of the median repeat, on disk too
+        parts = (clip.denoising_seconds, clip.text_seconds, clip.decode_seconds, clip.attention_seconds)
+        assert parts == (clip.seconds / 2, clip.seconds / 8, clip.seconds / 4, clip.seconds / 1000)
+        assert (
+            Trace.load(tmp_path / clip.files["trace"]).summary().attention_seconds == clip.attention_seconds
+        )
+
+
+def test_methods_take_turns_and_change_direction(
+    nano: Any, tmp_path: Path, made_up: list[tuple[str, int, bool]]
+):
+    compare(nano, make_plan("svg,radial", seeds=(0, 1), repeats=2), tmp_path)
+    assert [name for name, _, rehearsal in made_up if rehearsal] == ["dense", "svg", "radial"]
+    runs = [name for name, _, rehearsal in made_up if not rehearsal]
+    assert runs[:6] == ["dense", "svg", "radial", "radial", "svg", "dense"]
+    assert runs[6:] == ["dense", "radial", "svg", "svg", "radial", "dense"]
+
+
+def test_a_video_is_on_disk_after_its_first_repeat(
+    nano: Any, tmp_path: Path, made_up: list[tuple[str, int, bool]]
+):
+    seen: list[list[list[float]]] = []
+
+    def look(stage: Stage) -> None:
+        if stage.timed and stage.video:
+            seen.append([clip.all_seconds for clip in Results.load(tmp_path).clips])
+
+    compare(nano, make_plan("svg", repeats=2), tmp_path, look)
+    assert seen[0] == [[5.0]]
+    assert seen[-1] == [[5.0, 3.0], [9.0, 1.0]]
+
+
+def test_a_pipeline_that_changes_the_size_is_refused(
+    nano: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fake(pipe: Any, request: Request, recipe: Recipe, *, progress: object = None) -> Clip:
+        return Clip(torch.rand(2 + (recipe.name == "svg"), 3, 16, 24), 1.0, 0.5, 2, Trace([RECORD]))
+
+    monkeypatch.setattr(module, "generate", fake)
+    monkeypatch.setattr(module, "rehearse", fake)
+    with pytest.raises(ShapeError, match="2 frames of 24 × 16 pixels, got 3 of 24 × 16"):
+        compare(nano, make_plan("svg"), tmp_path)
+    assert Results.load(tmp_path).status == INTERRUPTED
 
 
 def test_every_seed_has_its_own_baseline(nano: Any, tmp_path: Path, made_up: list[tuple[str, int, bool]]):
     results = compare(nano, make_plan("svg", seeds=(4, 7)), tmp_path)
-    assert made_up == [("dense", 4, True), ("svg", 4, True), ("dense", 7, False), ("svg", 7, False)]
+    assert made_up[:2] == [("dense", 4, True), ("svg", 4, True)]
+    assert made_up[2:] == [("dense", 4, False), ("svg", 4, False), ("dense", 7, False), ("svg", 7, False)]
     assert [clip.psnr for clip in results.clips] == [None, 100.0, None, 100.0]
     assert results.clips[3].files["video"] == "02-svg.mp4"
 
@@ -180,8 +271,13 @@ def test_plans_that_compare_nothing_are_refused():
         name_recipes([Recipe.of("dense")])
     with pytest.raises(RecipeError, match="two methods are called 'svg'"):
         name_recipes([Recipe.of("svg"), Recipe.of("svg", density=0.5)])
-    with pytest.raises(RecipeError, match="none of them twice"):
+    with pytest.raises(RecipeError, match="'a red circle moves left' with seed 1 2 times"):
         make_plan(seeds=(1, 1))
+    with pytest.raises(RecipeError, match="at least one prompt and seed"):
+        dataclasses.replace(make_plan(), requests=())
+    two_sizes = (Request("a", frames=8), Request("b", frames=16))
+    with pytest.raises(RecipeError, match="must have the same frames, got 16, 8"):
+        dataclasses.replace(make_plan(), requests=two_sizes)
     with pytest.raises(RecipeError, match="repeats must be at least 1"):
         make_plan(repeats=0)
 

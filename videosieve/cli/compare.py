@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from videosieve.cli import options
-from videosieve.cli.comparing import run_plan
+from videosieve.cli.comparing import gather_requests, run_plan
+from videosieve.cli.console import command_line
 
 
 def compare(
@@ -14,6 +15,13 @@ def compare(
         list[str] | None,
         typer.Option(
             help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
+            show_default=False,
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="More prompts from a .txt, .csv, .jsonl or .parquet file, as batch reads it.",
             show_default=False,
         ),
     ] = None,
@@ -31,7 +39,10 @@ def compare(
     steps: options.Steps = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
+        typer.Option(
+            help="Seed of the initial noise, >= 0; repeatable, every prompt gets all. Default: 0.",
+            show_default=False,
+        ),
     ] = None,
     height: options.Height = None,
     width: options.Width = None,
@@ -45,7 +56,15 @@ def compare(
             "--output", "-o", help="Folder for results; made if missing. Earlier results in it are replaced."
         ),
     ] = Path("comparison"),
-    repeats: Annotated[int, typer.Option(help="Timed runs per video, >= 1; the median is reported.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(help="Timed runs per video, >= 1, in turns; the median is reported.")
+    ] = 1,
+    floor: Annotated[
+        bool,
+        typer.Option(
+            help="Run dense attention once more with another kernel, to see what rounding alone does."
+        ),
+    ] = True,
     fps: options.Fps = 8.0,
 ) -> None:
     """Compare methods with dense attention on the same noise: videos, numbers and report.html.
@@ -53,15 +72,17 @@ def compare(
     videosieve compare --methods svg,spatial_only,temporal_only --density 0.3 --output comparison
     """
     from videosieve.generation import recipes
-    from videosieve.generation.plan import Plan, cross_requests, name_recipes
+    from videosieve.generation.plan import Plan, name_recipes
     from videosieve.generation.request import Request
 
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
     plan = Plan(
-        cross_requests(base, prompt or (), seed or (0,), model),
+        gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),
         name_recipes(recipes.make_recipes(methods, density, settings or ())),
         repeats,
         fps,
         model,
+        floor,
+        command_line(),
     )
     run_plan(plan, output, device, dtype)

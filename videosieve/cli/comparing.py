@@ -1,5 +1,6 @@
-"""Runs a plan with a progress bar; shared by compare and sweep."""
+"""Runs a plan with a progress bar, and says what came out; shared by compare and sweep."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,49 @@ from videosieve.cli.progress import GenerationBar
 if TYPE_CHECKING:
     from videosieve.generation.compare import Stage
     from videosieve.generation.plan import Plan
+    from videosieve.generation.request import Request
     from videosieve.report import ClipResult, Results
+    from videosieve.report.statistics import Estimate, MethodSummary
+
+
+def gather_requests(
+    base: "Request", prompts: list[str], file: Path | None, seeds: tuple[int, ...], model: str
+) -> tuple["Request", ...]:
+    """Every prompt, from the command line and from a file, with every seed.
+
+    Args:
+        base: Everything but prompt and seed.
+        prompts: From the command line.
+        file: A prompt file as `videosieve batch` reads it, or None. Its columns seed, negative_prompt and image go
+            before `seeds` and `base`.
+        seeds: Seeds of the initial noise.
+        model: As `load_pipeline` takes it.
+
+    Returns:
+        At least one request.
+
+    Raises:
+        PromptError: The file cannot be read, is empty, or asks for a video twice.
+        RecipeError: No prompt for a model that is not bundled.
+        ModelError: An image of the file does not exist.
+    """
+    from videosieve.batch import read_prompts
+    from videosieve.generation.plan import cross_requests
+
+    if file is None:
+        return cross_requests(base, prompts, seeds, model)
+    requests = list(cross_requests(base, prompts, seeds, model)) if prompts else []
+    for job in read_prompts(file, seeds):
+        negative = job.negative_prompt or base.negative_prompt
+        image = Path(job.image) if job.image else base.image
+        requests.append(
+            replace(base, prompt=job.prompt, seed=job.seed, negative_prompt=negative, image=image)
+        )
+    return tuple(requests)
 
 
 def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Results":
-    """Load the model, make every video of the plan, print the table and where the page is."""
+    """Load the model, make every video of the plan, print the tables and where the page is."""
     from videosieve.generation.compare import compare
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.plan import check_folder
@@ -33,21 +72,74 @@ def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Res
 
 
 def print_results(results: "Results") -> None:
-    """One line per video."""
-    columns = ("time s", "speed-up", "run density", "sparse density", "recall", "PSNR dB", "SSIM")
+    """Two tables, time and quality, each within 80 columns for names of up to 28 characters."""
+    from videosieve.report.statistics import FEWEST_SCENES, attention_share, summarise
+
+    rows, scenes = summarise(results), len(results.scenes())
+    _print_times(rows)
+    out.print()
+    _print_quality(rows)
+    out.print()
+    share = attention_share(results)
+    free = max(row.free_bound for row in rows)
+    say(
+        f"dense: {rows[0].seconds.median:.2f} s with kernel {results.dense_kernel}, {share:.0%} of it attention;"
+    )
+    say(f"       attention for free would make it {free:.2f}× as fast")
+    if scenes == 1:
+        say("one video a method: small differences mean nothing")
+    else:
+        few = "" if scenes >= FEWEST_SCENES else f"; 95 % intervals take {FEWEST_SCENES} or more"
+        say(f"medians over {scenes} prompts and seeds{few}")
+    for name, reason in results.unavailable.items():
+        say(f"no {name}: {reason}")
+
+
+def _print_times(rows: "list[MethodSummary]") -> None:
+    columns = ("time s", "speed-up", "95 %", "bound", "reached")
+    if rows[0].speedup.scenes and all(row.speedup.low is None for row in rows):
+        columns = tuple(column for column in columns if column != "95 %")
     table = plain_table("method", *columns, right=columns)
-    for clip in results.clips:
-        table.add_row(
-            clip.method,
-            number(clip.seconds),
-            number(clip.speedup),
-            number(clip.run_density, 3),
-            number(clip.sparse_density, 3),
-            number(clip.recall, 3),
-            number(clip.psnr, 1),
-            number(clip.ssim, 4),
-        )
+    for row in rows:
+        cells = {
+            "time s": number(row.seconds.median),
+            "speed-up": f"{row.speedup.median:.2f}×",
+            "95 %": _interval(row.speedup),
+            "bound": f"{row.bound:.2f}×",
+            "reached": f"{row.reached:.0%}",
+        }
+        table.add_row(row.method, *(cells[column] for column in columns))
     out.print(table)
+
+
+def _print_quality(rows: "list[MethodSummary]") -> None:
+    columns = ("density", "recall", "PSNR dB", "95 %", "SSIM", "right")
+    if all(row.psnr is None or row.psnr.low is None for row in rows):
+        columns = tuple(column for column in columns if column != "95 %")
+    if all(row.accuracy is None for row in rows):
+        columns = columns[:-1]
+    table = plain_table("method", *columns, right=columns)
+    for row in rows:
+        cells = {
+            "density": number(row.run_density.median),
+            "recall": number(_median(row.recall)),
+            "PSNR dB": number(_median(row.psnr), 1),
+            "95 %": _interval(row.psnr, 1),
+            "SSIM": number(_median(row.ssim), 3),
+            "right": "–" if row.accuracy is None else f"{row.accuracy:.0%}",
+        }
+        table.add_row(row.method, *(cells[column] for column in columns))
+    out.print(table)
+
+
+def _median(value: "Estimate | None") -> float | None:
+    return None if value is None else value.median
+
+
+def _interval(value: "Estimate | None", digits: int = 2) -> str:
+    if value is None or value.low is None or value.high is None:
+        return "–"
+    return f"{value.low:.{digits}f}–{value.high:.{digits}f}"
 
 
 def _show(bar: GenerationBar, stage: "Stage") -> None:
@@ -58,7 +150,7 @@ def _show(bar: GenerationBar, stage: "Stage") -> None:
         bar.begin(name, "done")
         err.print(_one_line(stage.result), soft_wrap=True)
     else:
-        bar.begin(name, "starting" if stage.timed else "warming up")
+        bar.begin(name if stage.timed else stage.method, "starting" if stage.timed else "warming up")
 
 
 def _one_line(clip: "ClipResult") -> str:

@@ -1,5 +1,9 @@
 """Where text goes: results to stdout, progress and errors to stderr."""
 
+import shlex
+import sys
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +19,13 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """One red line to stderr."""
     err.print(" ".join(text.split()), style="red", markup=False, soft_wrap=True)
+
+
+def command_line() -> str:
+    """What the user typed, as a shell would take it again; empty where the command line was not videosieve's."""
+    name, *words = sys.argv
+    mine = Path(name).stem == "videosieve" or Path(name).parts[-2:] == ("videosieve", "__main__.py")
+    return shlex.join(["videosieve", *words]) if mine else ""
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:

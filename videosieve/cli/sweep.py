@@ -7,7 +7,7 @@ import typer
 
 from videosieve.cli import options
 from videosieve.cli.comparing import run_plan
-from videosieve.cli.console import say
+from videosieve.cli.console import command_line, say
 
 
 def sweep(
@@ -58,7 +58,13 @@ def sweep(
         recipes.make_recipe(method, None, settings or ()), recipes.parse_densities(densities)
     )
     plan = Plan(
-        cross_requests(base, prompt or (), seed or (0,), model), name_recipes(swept.values()), 1, fps, model
+        cross_requests(base, prompt or (), seed or (0,), model),
+        name_recipes(swept.values()),
+        1,
+        fps,
+        model,
+        floor=False,
+        command=command_line(),
     )
     results = run_plan(plan, output, device, dtype)
     for path in write_sweep(results, swept, output):

@@ -1,35 +1,38 @@
 """Several methods on the same prompt and the same noise, dense first: videos, numbers and a page to look at.
 
-Timing protocol: per method, two untimed steps before its first video; then whole pipeline calls, timed by wall clock,
-one after the other; of several repeats the (lower) median is kept. Attention times come from the same run. Recall is
-measured inside the timed run, so its cost counts against the sparse methods.
+Timing protocol. Before anything is timed, every recipe runs two steps, which are thrown away: kernels are built, caches
+are warm, and a recipe that this model refuses is refused now. Then whole pipeline calls are timed by wall clock, and
+all methods take turns, so a machine that grows slower or faster meanwhile does so for all of them. Repeats go through
+the methods forwards, backwards, forwards …: a steady drift cancels over two repeats. Every other scene (a prompt with a
+seed) takes the methods backwards, with dense still first, because the others are measured against its frames. Of
+several repeats the one with the (lower) median time is kept. Attention times come from the same run. Recall is measured
+inside the timed run, so its cost counts against the sparse methods.
 """
 
-import datetime
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from videosieve.generation.generate import WARM_UP_STEPS, Clip, Progress, generate
-from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.errors import BackendError
+from videosieve.generation.floor import choose_floor, dense_kernels
+from videosieve.generation.generate import Clip, Progress, generate, rehearse
 from videosieve.generation.media import write_poster, write_trace, write_video
-from videosieve.generation.plan import Plan, clear_folder
-from videosieve.generation.request import Request, default_steps
-from videosieve.metrics import absolute_difference, psnr, ssim
-from videosieve.metrics.video import ssim_per_frame
+from videosieve.generation.plan import DENSE, Plan, clear_folder
+from videosieve.generation.quality import measure_quality
+from videosieve.generation.record import DIFFERENCE_GAIN, blank_results
+from videosieve.generation.request import Request
+from videosieve.generation.takes import Takes
+from videosieve.metrics import absolute_difference
+from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results, write_report
-from videosieve.report.curves import density_by_step, head_atlas, recall_by_step, steps_kept_dense
-from videosieve.report.results import BASELINE, COMPLETE, INTERRUPTED, METHOD
+from videosieve.report.results import BASELINE, COMPLETE, FLOOR, INTERRUPTED, METHOD
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-
-DIFFERENCE_GAIN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,11 @@ class Stage:
 
     Attributes:
         method: Name of the method at work.
-        video: Index of the video being made, 0 … videos − 1.
-        videos: Videos to make.
+        video: Index of the run, 0 … videos − 1: every repeat of every video counts.
+        videos: Runs to make.
         timed: False while warming up.
-        progress: Steps of this video; None when it starts.
-        result: The finished video; None before.
+        progress: Steps of this run; None when it starts.
+        result: The video, when its last repeat is done; None before.
     """
 
     method: str
@@ -64,7 +67,7 @@ def compare(
         pipe: A diffusers video pipeline.
         plan: What to compare.
         folder: Results folder; made if missing, earlier results in it are replaced.
-        observe: Called when a video starts, after each of its steps, and when it is finished.
+        observe: Called when a run starts, after each of its steps, and when a video is finished.
 
     Returns:
         The results; `folder` holds results.json, report.html, the videos and the traces.
@@ -72,20 +75,23 @@ def compare(
     Raises:
         OutputError: A file cannot be written.
         ModelError: The pipeline refuses a request.
+        ShapeError: Methods made videos of different length or size.
         KeyboardInterrupt: The user stopped it; the message counts what is finished.
     """
     clear_folder(folder)
-    results = _blank_results(pipe, plan)
+    results = blank_results(pipe, plan)
     results.save(folder)
     work = _Work(pipe, plan, folder, observe or _ignore, results)
     try:
-        for scene, request in enumerate(plan.requests):
-            _compare_scene(work, scene, request)
+        _prepare(work)
+        for index, request in enumerate(plan.requests):
+            _compare_scene(work, _Scene(index, request))
         results.status = COMPLETE
     except BaseException as error:
         results.status = INTERRUPTED
         if isinstance(error, KeyboardInterrupt):
-            done = f"{len(results.clips)} of {work.videos} videos are finished and valid in {str(folder)!r}"
+            videos = len(plan.requests) * len(work.recipes)
+            done = f"{len(results.clips)} of {videos} videos are finished and valid in {str(folder)!r}"
             raise KeyboardInterrupt(done) from None
         raise
     finally:
@@ -95,127 +101,133 @@ def compare(
     return results
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Work:
     pipe: Any
     plan: Plan
     folder: Path
     observe: Callable[[Stage], None]
     results: Results
+    recipes: dict[str, Recipe] = field(init=False)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.recipes = self.plan.recipes
 
     @property
-    def videos(self) -> int:
-        return len(self.plan.requests) * len(self.plan.recipes)
+    def all_runs(self) -> int:
+        return len(self.plan.requests) * len(self.recipes) * self.plan.repeats
+
+    def show(
+        self, name: str, timed: bool, progress: Progress | None = None, result: ClipResult | None = None
+    ) -> None:
+        self.observe(Stage(name, self.runs, self.all_runs, timed, progress, result))
 
 
-def _compare_scene(work: _Work, scene: int, request: Request) -> None:
-    dense: tuple[Clip, ClipResult] | None = None
-    for name in work.plan.recipes:
-        video = len(work.results.clips)
-        clips = _time_clips(work, name, request, warm_up=scene == 0)
-        clip = sorted(clips, key=lambda clip: clip.seconds)[(len(clips) - 1) // 2]
-        stem = _slug(name) if len(work.plan.requests) == 1 else f"{scene + 1:02d}-{_slug(name)}"
-        files = _write_files(work, stem, clip, dense[0].frames if dense else None)
-        result = _measure(name, request, clip, dense, files, [clip.seconds for clip in clips])
-        dense = dense or (clip, result)
-        work.results.settings |= _size(clip.frames)
-        work.results.clips.append(result)
-        work.results.save(work.folder)
-        work.observe(Stage(name, video, work.videos, timed=True, result=result))
+@dataclass(slots=True)
+class _Scene:
+    index: int
+    request: Request
+    dense: Clip | None = None  # with frames
+    takes: dict[str, Takes] = field(default_factory=dict)
 
 
-def _time_clips(work: _Work, name: str, request: Request, *, warm_up: bool) -> list[Clip]:
-    video, recipe = len(work.results.clips), work.plan.recipes[name]
+def _prepare(work: _Work) -> None:
+    """Warm every recipe up, and find the noise floor."""
+    request, results = work.plan.requests[0], work.results
+    for name, recipe in work.plan.recipes.items():
+        work.show(name, timed=False)
+        clip = rehearse(work.pipe, request, recipe)
+        if name != DENSE:
+            continue
+        results.dense_kernel = ", ".join(dense_kernels(clip))
+        if work.plan.floor and not any(kind_of(*entry) == FLOOR for entry in work.plan.recipes.items()):
+            _add_floor(work, clip)
 
-    def report_step(progress: Progress) -> None:
-        work.observe(Stage(name, video, work.videos, timed=True, progress=progress))
 
-    clips = []
+def _add_floor(work: _Work, dense: Clip) -> None:
+    try:
+        floor = choose_floor(work.pipe, work.plan.requests[0], dense)
+    except BackendError as error:
+        work.results.unavailable["noise floor"] = str(error)
+        return
+    methods = {name: recipe for name, recipe in work.plan.recipes.items() if name != DENSE}
+    work.recipes = {DENSE: work.plan.recipes[DENSE], floor.name: floor, **methods}
+    work.results.recipes = {name: recipe.to_toml() for name, recipe in work.recipes.items()}
+
+
+def _compare_scene(work: _Work, scene: _Scene) -> None:
+    before = list(work.results.clips)
     for repeat in range(work.plan.repeats):
-        warm = warm_up and repeat == 0
-        work.observe(Stage(name, video, work.videos, timed=not warm))
-        clips.append(generate(work.pipe, request, recipe, warm_up=warm, progress=report_step))
-    return clips
+        for name in turns(list(work.recipes), scene.index, repeat):
+            _take(work, scene, name)
+            dense_seconds = scene.takes[DENSE].median.seconds
+            lines = {name: takes.result(dense_seconds) for name, takes in scene.takes.items()}
+            work.results.clips = before + [lines[name] for name in work.recipes if name in lines]
+            work.results.save(work.folder)
+            work.runs += 1
+            if repeat == work.plan.repeats - 1:
+                work.show(name, timed=True, result=lines[name])
 
 
-def _write_files(work: _Work, stem: str, clip: Clip, reference: Tensor | None) -> dict[str, str]:
+def turns(names: list[str], scene: int, repeat: int) -> list[str]:
+    """In which order methods run.
+
+    Args:
+        names: The baseline first.
+        scene: Index of the scene.
+        repeat: Index of the repeat.
+
+    Returns:
+        Odd scenes have the methods after the baseline backwards; odd repeats have everything backwards.
+    """
+    order = names[:1] + (names[:0:-1] if scene % 2 else names[1:])
+    return order[::-1] if repeat % 2 else order
+
+
+def _take(work: _Work, scene: _Scene, name: str) -> None:
+    work.show(name, timed=True)
+    clip = generate(
+        work.pipe,
+        scene.request,
+        work.recipes[name],
+        progress=lambda progress: work.show(name, timed=True, progress=progress),
+    )
+    takes = scene.takes.get(name)
+    if takes is None:
+        takes = scene.takes[name] = _first_take(work, scene, name, clip)
+    takes.add(clip)
+    write_trace(takes.median.trace, work.folder / takes.files["trace"])
+
+
+def _first_take(work: _Work, scene: _Scene, name: str, clip: Clip) -> Takes:
+    quality = measure_quality(work.pipe, clip, scene.request.prompt, scene.dense)
+    if clip.peak_bytes is None:
+        quality.unavailable["peak_bytes"] = "this system does not tell how much memory a process needed"
+    stem = _slug(name) if len(work.plan.requests) == 1 else f"{scene.index + 1:02d}-{_slug(name)}"
+    files = _write_files(work, stem, clip.frames, scene.dense.frames if scene.dense else None)
+    scene.dense = scene.dense or clip
+    work.results.unavailable |= quality.unavailable
+    work.results.settings |= _size(clip.frames)
+    return Takes(name, kind_of(name, work.recipes[name]), scene.request, quality, files)
+
+
+def kind_of(name: str, recipe: Recipe) -> str:
+    """Whether a recipe is the baseline, a noise floor (dense by another kernel), or a method."""
+    if name == DENSE:
+        return BASELINE
+    return FLOOR if recipe.is_dense else METHOD
+
+
+def _write_files(work: _Work, stem: str, frames: Tensor, reference: Tensor | None) -> dict[str, str]:
     files = {"video": f"{stem}.mp4", "poster": f"{stem}.png", "trace": f"{stem}.trace.jsonl"}
-    write_video(clip.frames, work.folder / files["video"], work.plan.fps)
-    write_poster(clip.frames, work.folder / files["poster"])
-    write_trace(clip.trace, work.folder / files["trace"])
+    write_video(frames, work.folder / files["video"], work.plan.fps)
+    write_poster(frames, work.folder / files["poster"])
     if reference is not None:
         files["difference"] = f"{stem}.difference.mp4"
-        difference = absolute_difference(clip.frames, reference, DIFFERENCE_GAIN)
+        difference = absolute_difference(frames, reference, DIFFERENCE_GAIN)
         write_video(difference, work.folder / files["difference"], work.plan.fps)
     return files
-
-
-def _measure(
-    name: str,
-    request: Request,
-    clip: Clip,
-    dense: tuple[Clip, ClipResult] | None,
-    files: dict[str, str],
-    all_seconds: list[float],
-) -> ClipResult:
-    summary = clip.trace.summary()
-    fidelity = psnr(clip.frames, dense[0].frames) if dense else None
-    return ClipResult(
-        method=name,
-        kind=METHOD if dense else BASELINE,
-        prompt=request.prompt,
-        seed=request.seed,
-        seconds=clip.seconds,
-        denoising_seconds=clip.denoising_seconds,
-        attention_seconds=summary.attention_seconds,
-        text_seconds=None,
-        decode_seconds=None,
-        peak_bytes=None,
-        speedup=dense[1].seconds / clip.seconds if dense else 1.0,
-        run_density=summary.run_density,
-        sparse_density=summary.sparse_density,
-        recall=summary.recall,
-        recall_steps=recall_by_step(clip.trace.records),
-        density_steps=density_by_step(clip.trace.records),
-        dense_steps=steps_kept_dense(clip.trace.records),
-        dense_reasons=summary.dense_reasons,
-        psnr=fidelity.mean if fidelity else None,
-        psnr_pooled=fidelity.pooled if fidelity else None,
-        psnr_worst=fidelity.worst if fidelity else None,
-        psnr_frames=list(fidelity.frames) if fidelity else None,
-        ssim=ssim(clip.frames, dense[0].frames) if dense else None,
-        ssim_frames=ssim_per_frame(clip.frames, dense[0].frames).tolist() if dense else None,
-        scores={},
-        accuracy=None,
-        atlas=head_atlas(clip.trace.records),
-        files=files,
-        all_seconds=all_seconds,
-    )
-
-
-def _blank_results(pipe: "DiffusionPipeline", plan: Plan) -> Results:
-    first = plan.requests[0]
-    return Results(
-        model=Path(plan.model).name if Path(plan.model).is_dir() else plan.model,
-        pipeline=type(pipe).__name__,
-        machine=describe_machine(torch.device(pipe.device)),
-        versions=describe_versions(),
-        settings={
-            "steps": first.steps or default_steps(pipe),
-            "height": first.height,
-            "width": first.width,
-            "frames": first.frames,
-            "guidance": first.guidance,
-            "negative_prompt": first.negative_prompt,
-            "dtype": str(pipe.dtype).removeprefix("torch."),
-            "repeats": plan.repeats,
-            "warm_up_steps": WARM_UP_STEPS,
-            "fps": plan.fps,
-            "difference_gain": DIFFERENCE_GAIN,
-        },
-        recipes={name: recipe.to_toml() for name, recipe in plan.recipes.items()},
-        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-    )
 
 
 def _ignore(stage: Stage) -> None:

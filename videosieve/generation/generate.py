@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ModelError, VideosieveError
+from videosieve.generation.memory import PeakMemory
+from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_device, synchronize
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
 from videosieve.recipe import Recipe
 from videosieve.trace import Record, Trace
@@ -46,6 +48,10 @@ class Clip:
         denoising_seconds: Wall time from the first transformer call to the end of the last.
         steps: Denoising steps that ran.
         trace: One record per attention call.
+        text_seconds: Wall time of text encoding; None where the pipeline has no such part.
+        decode_seconds: Wall time inside the VAE's decoder; None where the pipeline has no such part.
+        peak_bytes: Peak memory of the call, as videosieve.generation.memory measures it; None where it cannot.
+        latent: What was decoded, fp32 [values] on the CPU; None without a VAE.
     """
 
     frames: Tensor
@@ -53,6 +59,10 @@ class Clip:
     denoising_seconds: float
     steps: int
     trace: Trace
+    text_seconds: float | None = None
+    decode_seconds: float | None = None
+    peak_bytes: int | None = None
+    latent: Tensor | None = None
 
 
 def generate(
@@ -80,23 +90,59 @@ def generate(
         IntegrationError: The pipeline cannot be made sparse.
     """
     if warm_up:
-        _run(pipe, replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS)), recipe, None)
+        rehearse(pipe, request, recipe)
     return _run(pipe, request, recipe, progress)
+
+
+def rehearse(pipe: "DiffusionPipeline", request: Request, recipe: Recipe) -> Clip:
+    """Run two steps of a request, so that kernels are built and caches are warm; the clip is not worth keeping.
+
+    Args:
+        pipe: A diffusers video pipeline.
+        request: What to generate.
+        recipe: Which attention is computed.
+
+    Returns:
+        The clip; its trace names the kernels.
+
+    Raises:
+        ModelError: The pipeline refuses the request or cannot honour a part of it.
+        IntegrationError: The pipeline cannot be made sparse.
+    """
+    return _run(
+        pipe, replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS)), recipe, None
+    )
 
 
 def _run(pipe: Any, request: Request, recipe: Recipe, progress: Callable[[Progress], None] | None) -> Clip:
     from videosieve.integrations.diffusers import sparsify
 
     arguments = pipeline_arguments(pipe, request)
-    with sparsify(pipe, recipe) as run, _StepClock(pipe, run.trace, progress) as clock:
+    memory = PeakMemory(execution_device(pipe))
+    with (
+        sparsify(pipe, recipe) as run,
+        _StepClock(pipe, run.trace, progress) as clock,
+        PartClock(pipe) as parts,
+    ):
         if "callback_on_step_end" in call_parameters(pipe):
             arguments["callback_on_step_end"] = clock.on_step_end
-        _synchronize(pipe)
-        start = time.perf_counter()
-        output = _call_pipeline(pipe, arguments)
-        _synchronize(pipe)
-        seconds = time.perf_counter() - start
-    return Clip(_to_frames(output.frames), seconds, clock.seconds, clock.steps, run.trace)
+        with memory:
+            synchronize(pipe)
+            start = time.perf_counter()
+            output = _call_pipeline(pipe, arguments)
+            synchronize(pipe)
+            seconds = time.perf_counter() - start
+    return Clip(
+        _to_frames(output.frames),
+        seconds,
+        clock.seconds,
+        clock.steps,
+        run.trace,
+        parts.seconds.get(TEXT),
+        parts.seconds.get(DECODE),
+        memory.bytes,
+        parts.latent,
+    )
 
 
 def _call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
@@ -149,11 +195,11 @@ class _StepClock:
 
     def _on_call(self, *_arguments: object) -> None:
         if self._start is None:
-            _synchronize(self._pipe)
+            synchronize(self._pipe)
             self._start = time.perf_counter()
 
     def _on_return(self, *_arguments: object) -> None:
-        _synchronize(self._pipe)
+        synchronize(self._pipe)
         self.seconds = time.perf_counter() - (self._start or 0.0)
 
     def _density(self) -> float:
@@ -162,11 +208,6 @@ class _StepClock:
         self._pairs[0] += sum(record.density * record.pairs for record in fresh)
         self._pairs[1] += sum(record.pairs for record in fresh)
         return self._pairs[0] / self._pairs[1] if self._pairs[1] else 1.0
-
-
-def _synchronize(pipe: Any) -> None:
-    if torch.device(pipe.device).type == "cuda":
-        torch.cuda.synchronize(pipe.device)
 
 
 def _to_frames(frames: Any) -> Tensor:

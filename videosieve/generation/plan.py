@@ -1,5 +1,6 @@
 """What to compare: prompts, seeds and methods, checked before a model is loaded; and the folder for results."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from videosieve.report import Results
 from videosieve.report.files import check_writable
 from videosieve.report.results import RESULTS
 
-BASELINE = "dense"
+DENSE = "dense"  # the name of the baseline
 DEFAULT_PROMPT = "a large red circle moves left and a small blue square moves up over a striped background"
 
 
@@ -27,9 +28,11 @@ class Plan:
         repeats: Timed runs per video, at least 1.
         fps: Frames per second of the written videos.
         model: What the results call the model.
+        floor: Whether dense attention runs again with another kernel: the noise floor.
+        command: The command line, for the record; empty from Python.
 
     Raises:
-        RecipeError: Nothing to compare, or fewer than one repeat.
+        RecipeError: Nothing to compare, a scene twice, requests of different size, or fewer than one repeat.
     """
 
     requests: tuple[Request, ...]
@@ -37,25 +40,42 @@ class Plan:
     repeats: int = 1
     fps: float = 8.0
     model: str = ""
+    floor: bool = True
+    command: str = ""
 
     def __post_init__(self) -> None:
-        if (
-            len({(request.prompt, request.seed) for request in self.requests}) != len(self.requests)
-            or not self.requests
-        ):
-            raise RecipeError("a comparison needs at least one prompt and seed, and none of them twice")
+        _check_requests(self.requests)
         check_fps(self.fps)
         if self.repeats < 1:
             raise RecipeError(f"repeats must be at least 1, got {self.repeats}")
-        if next(iter(self.recipes), None) != BASELINE:
-            raise RecipeError(f"the first method must be {BASELINE!r}; make the recipes with name_recipes")
+        if next(iter(self.recipes), None) != DENSE:
+            raise RecipeError(f"the first method must be {DENSE!r}; make the recipes with name_recipes")
+
+
+def _check_requests(requests: tuple[Request, ...]) -> None:
+    if not requests:
+        raise RecipeError("a comparison needs at least one prompt and seed")
+    scenes = Counter((request.prompt, request.seed) for request in requests)
+    if twice := [scene for scene, count in scenes.items() if count > 1]:
+        prompt, seed = twice[0]
+        raise RecipeError(
+            f"a comparison takes every prompt and seed once, got {prompt!r} with seed {seed} "
+            f"{scenes[twice[0]]} times; leave the others out or give them another seed"
+        )
+    for name in ("steps", "height", "width", "frames", "guidance"):
+        values = sorted({str(getattr(request, name)) for request in requests})
+        if len(values) > 1:
+            raise RecipeError(
+                f"all videos of a comparison must have the same {name}, got {', '.join(values)}; "
+                f"make one comparison for each"
+            )
 
 
 def name_recipes(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
     """Recipes by name, with the dense baseline first whether it was asked for or not.
 
     Args:
-        recipes: Any recipes.
+        recipes: Any recipes; dense ones that name a kernel are further rows, others are the baseline once more.
 
     Returns:
         At least two recipes.
@@ -63,9 +83,9 @@ def name_recipes(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
     Raises:
         RecipeError: Two recipes share a name, or there is nothing but dense.
     """
-    named = {BASELINE: Recipe.of("dense")}
+    named = {DENSE: Recipe.of("dense")}
     for recipe in recipes:
-        if recipe.is_dense:
+        if recipe.is_dense and getattr(recipe.method, "kernel", None) is None:
             continue
         if recipe.name in named:
             raise RecipeError(

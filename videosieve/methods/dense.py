@@ -4,14 +4,28 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.kernels.dense_attention import IMPLEMENTATIONS
 from videosieve.methods.base import Method, State
 
 
 @dataclass(frozen=True, slots=True)
 class Dense(Method):
-    """Every query sees every key."""
+    """Every query sees every key.
+
+    Attributes:
+        kernel: Implementation of dense attention; None takes the fastest that can run a call.
+    """
 
     name: ClassVar[str] = "dense"
+    kernel: str | None = None
+
+    def __post_init__(self) -> None:
+        known = [implementation.name for implementation in IMPLEMENTATIONS]
+        if self.kernel is not None and self.kernel not in known:
+            raise RecipeError(
+                f"dense attention has no kernel {self.kernel!r}; there are {', '.join(known)}, see videosieve doctor"
+            )
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         del call

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve.errors import ShapeError
-from videosieve.kernels.dense_attention import backends, native, reference
+from videosieve.kernels.dense_attention import backends, blocks, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 
 IMPLEMENTATIONS = (
@@ -16,6 +16,7 @@ IMPLEMENTATIONS = (
     Implementation("sdpa", anything, backends.sdpa),
     # Faster than torch's on a CPU, yet only where asked for: a dense generation equals the untouched one bit by bit.
     Implementation("native", native.refuse, native.dense_attention),
+    Implementation("block-sparse", blocks.refuse, blocks.dense_attention, automatic=False),
     Implementation("reference", anything, reference.dense_attention),
 )
 

@@ -1,0 +1,20 @@
+"""Dense attention by the block-sparse kernel with every block kept: what that kernel costs when it may skip nothing."""
+
+from torch import Tensor
+
+from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.kernels.block_sparse_attention import block_sparse_attention
+
+BLOCK = BlockSize(128, 128)
+
+
+def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
+    """Why the block-sparse kernel cannot run a call, or None."""
+    del q, k, v
+    return "it has no causal attention" if causal else None
+
+
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, _causal: bool) -> Tensor:
+    """softmax(scale · q·kᵀ) · v; shapes as in the api."""
+    mask = BlockMask.dense(q.shape[2], BLOCK, k.shape[2], q.device)
+    return block_sparse_attention(q, k, v, mask, scale=scale)[0]

@@ -21,6 +21,7 @@ class Job:
         seed: Seed of the initial noise.
         negative_prompt: What it should not show; empty for none.
         image: Path of the first frame; empty for none.
+        name: File name of the video without its ending; empty for number, words of the prompt and seed.
     """
 
     number: int
@@ -28,10 +29,13 @@ class Job:
     seed: int = 0
     negative_prompt: str = ""
     image: str = ""
+    name: str = ""
 
     @property
     def stem(self) -> str:
-        """File name of the video without its ending: number, words of the prompt, seed."""
+        """File name of the video without its ending."""
+        if self.name:
+            return self.name
         words = re.sub(r"[^a-z0-9]+", "-", self.prompt.lower()).strip("-")[:LONGEST_NAME].strip("-")
         return f"{self.number:06d}-{words or 'prompt'}-{self.seed}"
 
@@ -69,7 +73,8 @@ class Order:
     def fingerprint(self, jobs: list[Job]) -> str:
         """Digest of everything that decides what the videos look like; the folder does not."""
         shared = {key: value for key, value in asdict(self).items() if key != "folder"}
-        text = json.dumps([shared, [asdict(job) for job in jobs]], sort_keys=True)
+        plain = [{key: value for key, value in asdict(job).items() if key != "name" or value} for job in jobs]
+        text = json.dumps([shared, plain], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

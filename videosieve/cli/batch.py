@@ -19,7 +19,8 @@ FAILED = 1
 
 def batch(
     prompts: Annotated[
-        Path, typer.Argument(help="A .txt, .csv, .jsonl or .parquet file.", show_default=False)
+        Path,
+        typer.Argument(help="A .txt, .csv, .jsonl or .parquet file, or VBench's .json.", show_default=False),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for videos and manifest.")],
     model: options.Model = "shapes-s",
@@ -49,12 +50,31 @@ def batch(
     dtype: options.Dtype = None,
     suffix: Annotated[str, typer.Option("--format", help="mp4, gif or webp.")] = "mp4",
     fps: options.Fps = 8.0,
+    layout: Annotated[
+        str, typer.Option(help="numbered, or vbench: <prompt>-<index>.mp4, as `vbench evaluate` wants.")
+    ] = "numbered",
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            help="vbench: videos a prompt. Default: 5, and 25 for temporal_flickering.", show_default=False
+        ),
+    ] = None,
+    dimension: Annotated[
+        list[str] | None,
+        typer.Option(help="vbench: only prompts of this dimension; repeatable.", show_default=False),
+    ] = None,
+    long_prompts: Annotated[
+        Path | None,
+        typer.Option(help="vbench: file whose line i is the long form of prompt i.", show_default=False),
+    ] = None,
 ) -> None:
     """Make one video a prompt. Run it again to go on after an interruption; finished videos are never made twice.
 
     videosieve batch prompts.csv --model ./wan --method svg-wan --executor process --devices cuda:0,cuda:1 --output out
+
+    videosieve batch VBench_full_info.json --layout vbench --dimension temporal_flickering --model ./wan --output out
     """
-    from videosieve.batch import Order, read_prompts, run_batch
+    from videosieve.batch import Order, read_prompts, read_vbench_prompts, run_batch
     from videosieve.batch.prompts import parse_shard
     from videosieve.batch.prompts import shard as part_of
     from videosieve.generation import media, recipes
@@ -62,7 +82,14 @@ def batch(
 
     recipe = recipes.make_recipe(method, density, settings or ())
     index, count = parse_shard(shard)
-    jobs = part_of(read_prompts(prompts, tuple(seed or (0,))), index, count)
+    _check_layout(layout, suffix, seed, (samples, dimension, long_prompts))
+    if layout == "vbench":
+        everything = read_vbench_prompts(
+            prompts, samples=samples, dimensions=tuple(dimension or ()), long_prompts=long_prompts
+        )
+    else:
+        everything = read_prompts(prompts, tuple(seed or (0,)))
+    jobs = part_of(everything, index, count)
     for job in jobs:
         check_words(model, job.prompt, job.negative_prompt)
     media.check_fps(fps)
@@ -87,6 +114,20 @@ def batch(
         say(f"  {job.number} {job.prompt!r} seed {job.seed}: {reason}")
     if summary.failures:
         raise typer.Exit(FAILED)
+
+
+def _check_layout(layout: str, suffix: str, seeds: list[int] | None, vbench: tuple[object, ...]) -> None:
+    from videosieve.batch.vbench import SUFFIXES
+    from videosieve.errors import PromptError
+
+    if layout not in ("numbered", "vbench"):
+        raise PromptError(f"layout is numbered or vbench, got {layout!r}")
+    if layout == "numbered" and any(vbench):
+        raise PromptError("--samples, --dimension and --long-prompts belong to --layout vbench; add it")
+    if layout == "vbench" and f".{suffix}" not in SUFFIXES:
+        raise PromptError(f"VBench opens {' and '.join(SUFFIXES)}, got --format {suffix}")
+    if layout == "vbench" and seeds:
+        raise PromptError("with --layout vbench every video has a seed of its own; leave --seed out")
 
 
 class _BatchBar:

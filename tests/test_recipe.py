@@ -62,6 +62,7 @@ def test_a_method_object_is_a_recipe_with_the_default_schedule():
         ("svg", {"density": 1.5}, "density"),
         ("svg", {"min_tokens": -1}, "min_tokens"),
         ("dense", {"density": 0.3}, "no option 'density'"),
+        ("dense", {"kernel": "nonsense"}, "no kernel 'nonsense'; there are flash-attn-3, .*reference"),
         ("missing.toml", {}, "cannot read recipe 'missing.toml'"),
     ],
 )

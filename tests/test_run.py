@@ -62,6 +62,14 @@ def test_the_schedule_decides_when():
     assert {record.reason for record in run.trace.records} == {"warm-up", ""}
 
 
+def test_dense_takes_the_kernel_that_its_recipe_names():
+    call = make_call()
+    for kernel in (None, "reference", "block-sparse"):
+        run = Run(Recipe.from_toml(Recipe(Dense(kernel)).to_toml()))
+        torch.testing.assert_close(run.attend(call), dense(call))
+        assert run.trace.records[0].kernel == (kernel or "sdpa")
+
+
 def test_short_sequences_stay_dense_and_say_so():
     run = Run(Recipe(FirstHalf(), DenseFirst(0, 0), min_tokens=68))
     run.attend(make_call())

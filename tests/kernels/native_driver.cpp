@@ -45,6 +45,15 @@ std::vector<int64_t> offsets(int64_t blocks, int64_t tokens) {
     return cuts;
 }
 
+// Permutations [heads, tokens]; the last of several heads keeps its order.
+std::vector<int64_t> orders(int64_t heads, int64_t tokens) {
+    std::vector<int64_t> all(heads * tokens);
+    for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int64_t>(i) % tokens;
+    for (int64_t h = 0; h == 0 || h + 1 < heads; ++h)
+        std::shuffle(all.begin() + h * tokens, all.begin() + (h + 1) * tokens, generator);
+    return all;
+}
+
 struct Sizes {
     int64_t batch = draw(1, 2), heads = draw(1, 3), queries = draw(1, 300), keys = draw(1, 400);
     int32_t head_dim = static_cast<int32_t>(draw(0, 1) ? 64 : draw(1, 70)), element = static_cast<int32_t>(draw(0, 2));
@@ -91,7 +100,17 @@ void attention(const Sizes& s, int set) {
     call.k = k.view;
     call.v = v.view;
     call.mask = {keep.data(), query_offsets.data(), key_offsets.data(), rows, columns,
-                 {0, rows * columns, columns, 1}, {0, 0}, {0, 0}};
+                 {0, rows * columns, columns, 1}, {0, 0}, {0, 0}, nullptr, nullptr, {0, 0}, {0, 0}};
+    // One of the heads at least keeps its order, where there are several.
+    const auto query_order = orders(s.heads, s.queries), key_order = orders(s.heads, s.keys);
+    if (draw(0, 1)) {
+        call.mask.query_order = query_order.data();
+        call.mask.query_order_strides[1] = s.queries;
+    }
+    if (draw(0, 1)) {
+        call.mask.key_order = key_order.data();
+        call.mask.key_order_strides[1] = s.keys;
+    }
     call.output = output.data();
     call.lse = lse.data();
     require(videosieve_attention(&call, set), lse);

@@ -27,7 +27,7 @@ HEAD_DIMS = (1, 7, 32, 64, 96, 128, 256)
 def attend(q, k, v, mask, scale=None, instruction_set=None):
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     assert native.refuse(q, k, v, mask, scale) is None
-    return native.block_sparse_attention(q, k, v, mask, scale, instruction_set)
+    return native.block_sparse_attention(q, k, v, mask, scale, instruction_set=instruction_set)
 
 
 def check(q, k, v, mask, scale=None, instruction_set=None):
@@ -136,6 +136,49 @@ def test_shared_and_permuted_axes_are_read_where_they_lie():
     for strided in (keep.permute(3, 2, 0, 1), keep[:, :1, :1, :1].permute(3, 2, 0, 1).expand(1, 1, 5, 5)):
         output, _ = check(q, k, v, BlockMask(strided.contiguous(), BlockSize(16, 16), 75))
         assert torch.equal(attend(q, k, v, BlockMask(strided, BlockSize(16, 16), 75))[0], output)
+
+
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+@pytest.mark.parametrize("ordered", [("query",), ("key",), ("query", "key")], ids="+".join)
+def test_orders_followed_in_place_give_the_bits_of_moving_the_tokens(instruction_set, dtype, ordered):
+    """150 and 333 tokens: partial blocks, tiles that begin inside a row of blocks; one head keeps its order."""
+    q, k, v = make_qkv(150, 333, batch=2, heads=3, head_dim=20, dtype=dtype)
+    generator = torch.Generator().manual_seed(0)
+    counts = {"query": 150, "key": 333}
+    orders = {name: torch.rand(2, 3, counts[name], generator=generator).argsort(-1) for name in ordered}
+    for name, order in orders.items():
+        order[:, 1] = torch.arange(counts[name])
+    mask = random_mask(150, 333, BlockSize(140, 16), 0.5, heads=3, generator=generator)
+    at = {name: order.unsqueeze(-1) for name, order in orders.items()}
+    moved = [
+        x.gather(2, at[name].expand(2, 3, -1, 20)) if name in at else x
+        for x, name in ((q, "query"), (k, "key"), (v, "key"))
+    ]
+    expected = native.block_sparse_attention(*moved, mask, 0.3, instruction_set=instruction_set)
+    if "query" in at:
+        back = orders["query"].argsort(-1)
+        expected = expected[0].gather(2, back.unsqueeze(-1).expand(2, 3, -1, 20)), expected[1].gather(2, back)
+    given = (orders.get("query"), orders.get("key"))
+    actual = native.block_sparse_attention(q, k, v, mask, 0.3, *given, instruction_set=instruction_set)
+    for one, other in zip(actual, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_one_order_and_strided_orders_serve_all_heads():
+    q, k, v = make_qkv(75, 75, heads=3, head_dim=20)
+    mask = random_mask(75, 75, BlockSize(16, 16), 0.5)
+    order = torch.randperm(75, generator=torch.Generator().manual_seed(0))
+    expected = native.block_sparse_attention(q, k, v, mask, 0.3, *[order.expand(1, 3, 75).contiguous()] * 2)
+    strided = torch.stack([order, order], -1)[:, 0]
+    for same in (order, strided, order[None, None], order.expand(1, 3, 75)):
+        for one, other in zip(
+            native.block_sparse_attention(q, k, v, mask, 0.3, same, same), expected, strict=True
+        ):
+            assert torch.equal(one, other)
+    output, lse = block_sparse_attention(q, k, v, mask, scale=0.3, query_order=order, key_order=order)
+    assert torch.equal(output, expected[0])
+    assert torch.equal(lse, expected[1])
 
 
 @pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
@@ -301,6 +344,8 @@ def set_deep(structure, path, value):
         ("mask.key_offsets", [0, 32, 16, 48, 63], "must not fall"),
         ("mask.query_offsets", [0, 16, 32, 48, 64], "begin with 0 and end"),
         ("mask.query_offsets", [1, 16, 32, 48, 63], "begin with 0 and end"),
+        ("mask.query_order", [*range(62), 63], "must name tokens that there are"),
+        ("mask.key_order", [-1, *range(62)], "must name tokens that there are"),
     ],
 )
 def test_the_library_itself_refuses_before_it_touches_memory(path, value, message):

@@ -21,11 +21,16 @@ class Blocks:
         keep: bool [batch|1, heads|1, rows, columns].
         query_offsets: int64 [batch|1, heads|1, rows + 1], contiguous rows; first token of every row, and the end.
         key_offsets: int64 [batch|1, heads|1, columns + 1], contiguous rows; the same for columns.
+        query_order: int64 [queries] or [batch|1, heads|1, queries]; place i of the mask is token query_order[i]. None
+            where places are tokens.
+        key_order: The same for keys and values.
     """
 
     keep: Tensor
     query_offsets: Tensor
     key_offsets: Tensor
+    query_order: Tensor | None = None
+    key_order: Tensor | None = None
 
 
 class _MaskPointer(ctypes.Structure):
@@ -38,6 +43,10 @@ class _MaskPointer(ctypes.Structure):
         ("keep_strides", ctypes.c_int64 * 4),
         ("query_offset_strides", ctypes.c_int64 * 2),
         ("key_offset_strides", ctypes.c_int64 * 2),
+        ("query_order", ctypes.c_void_p),
+        ("key_order", ctypes.c_void_p),
+        ("query_order_strides", ctypes.c_int64 * 2),
+        ("key_order_strides", ctypes.c_int64 * 2),
     ]
 
 
@@ -77,6 +86,8 @@ def attend_blocks(
     output = torch.empty(q.shape, dtype=q.dtype)
     lse = torch.empty(q.shape[:3], dtype=torch.float32)
     keep, query_offsets, key_offsets = blocks.keep, blocks.query_offsets, blocks.key_offsets
+    # Both are in use until the call returns.
+    query_order, key_order = _order(blocks.query_order), _order(blocks.key_order)
     call = _Call(
         q=TensorPointer.of(q),
         k=TensorPointer.of(k),
@@ -90,6 +101,10 @@ def attend_blocks(
             keep_strides=(*shared_strides(keep), *keep.stride()[2:]),
             query_offset_strides=shared_strides(query_offsets),
             key_offset_strides=shared_strides(key_offsets),
+            query_order=query_order.data_ptr() if query_order is not None else None,
+            key_order=key_order.data_ptr() if key_order is not None else None,
+            query_order_strides=shared_strides(query_order) if query_order is not None else (0, 0),
+            key_order_strides=shared_strides(key_order) if key_order is not None else (0, 0),
         ),
         output=output.data_ptr(),
         lse=lse.data_ptr(),
@@ -97,3 +112,11 @@ def attend_blocks(
     )
     load().call("attention", call, instruction_set)
     return output, lse
+
+
+def _order(order: Tensor | None) -> Tensor | None:
+    """[batch|1, heads|1, tokens], the last axis contiguous."""
+    if order is None:
+        return None
+    order = order[None, None] if order.ndim == 1 else order
+    return order if order.stride(-1) == 1 else order.contiguous()

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 3
+#define VIDEOSIEVE_ABI 4
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -37,6 +37,12 @@ typedef struct {
     int64_t keep_strides[4];
     int64_t query_offset_strides[2];
     int64_t key_offset_strides[2];
+    /* Null, or [batch, heads, tokens], the last axis contiguous: place i of the mask is token order[i] of q (output and
+     * lse with it), or of k and v. A query order names every token once. */
+    const int64_t* query_order;
+    const int64_t* key_order;
+    int64_t query_order_strides[2];
+    int64_t key_order_strides[2];
 } videosieve_mask;
 
 typedef struct {

@@ -141,18 +141,27 @@ void attend_chunk(const Chunk& chunk, const float* q, int head_dim, float* score
     add_chunk<Vectors>(chunk, scores, head_dim, largest, softmax);
 }
 
+// Where output [count, head_dim] and LSE [count] of the queries go; query i to row order[i], or i where that is null.
+struct OutputRows {
+    void* output;
+    float* lse;
+    Element element;
+    int64_t count;
+    const int64_t* order;
+};
+
 // Output and LSE of the queries of one panel from the `first` on.
-void store_output(const Numbers& numbers, const Softmax& softmax, int64_t first, int64_t queries, int width,
-                  Element element, void* output, float* lse, const FourRows& rows) {
-    for (int i = 0; i < width && first + i < queries; i += 4) {
+void store_output(const Softmax& softmax, int head_dim, int64_t first, int width, const OutputRows& to,
+                  const FourRows& rows) {
+    for (int i = 0; i < width && first + i < to.count; i += 4) {
         float factors[4];
         for (int j = 0; j < 4; ++j) factors[j] = softmax.sum[i + j] == 0.0f ? 1.0f : 1.0f / softmax.sum[i + j];
-        columns_to_rows(softmax.output + i, width, factors, numbers.head_dim, rows);
-        for (int j = 0; j < 4 && first + i + j < queries; ++j) {
-            const int64_t query = first + i + j;
-            narrow(rows.at[j], output, element, query * numbers.head_dim, numbers.head_dim);
+        columns_to_rows(softmax.output + i, width, factors, head_dim, rows);
+        for (int j = 0; j < 4 && first + i + j < to.count; ++j) {
+            const int64_t query = first + i + j, row = to.order ? to.order[query] : query;
+            narrow(rows.at[j], to.output, to.element, row * head_dim, head_dim);
             const float largest = softmax.largest[i + j] == -INFINITY ? 0.0f : softmax.largest[i + j];
-            lse[query] = largest * ln_of_2 + logf(softmax.sum[i + j]);
+            to.lse[row] = largest * ln_of_2 + logf(softmax.sum[i + j]);
         }
     }
 }
@@ -188,9 +197,9 @@ void attention(const AttentionTask& task, float* scratch) {
                 attend_chunk<1>(chunk, q[i], head_dim, scores, softmax[i], prefetch);
         }
     });
+    const OutputRows to{task.output, task.lse, numbers.element, queries, task.queries.order};
     for (int i = 0; i < panels; ++i)
-        store_output(numbers, softmax[i], i * full_width, queries, panel_width(queries - i * full_width),
-                     numbers.element, task.output, task.lse, rows);
+        store_output(softmax[i], head_dim, i * full_width, panel_width(queries - i * full_width), to, rows);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ struct Chunk {
     int64_t keys;
     int64_t k_stride;
     int64_t v_stride;
-    bool direct;  // read where the caller keeps them, not from a widened copy
+    bool direct;  // read where the caller keeps them, not from a copy
 };
 
 // Asks for the keys and values of a later chunk, a few rows at a time, while an earlier one is worked on.
@@ -63,8 +63,8 @@ class Prefetch {
     int64_t row_ = 0;
 };
 
-// Walks runs in chunks. Keys and values of two bytes are widened into `space`, which holds two chunks: the one that is
-// worked on and the next.
+// Walks runs in chunks. Keys and values of two bytes, or out of order, are copied into `space`, which holds two chunks:
+// the one that is worked on and the next.
 class Chunks {
   public:
     Chunks(const KeyRuns& keys, const Numbers& numbers, float* space)
@@ -75,7 +75,7 @@ class Chunks {
     // Fills the chunk that comes next; false after the last.
     bool next(Chunk& chunk) {
         const int head_dim = numbers_.head_dim;
-        chunk.direct = numbers_.element == Element::float32;
+        chunk.direct = numbers_.element == Element::float32 && !keys_.order;
         chunk.piece_count = 0;
         chunk.keys = 0;
         chunk.k_stride = chunk.direct ? keys_.k_stride : head_dim;
@@ -92,7 +92,7 @@ class Chunks {
                     static_cast<const float*>(keys_.k) + first * keys_.k_stride,
                     keys_.v ? static_cast<const float*>(keys_.v) + first * keys_.v_stride : nullptr, count};
             else
-                widen_rows(first, count, k + chunk.keys * head_dim, v ? v + chunk.keys * head_dim : nullptr);
+                copy_rows(first, count, k + chunk.keys * head_dim, v ? v + chunk.keys * head_dim : nullptr);
             chunk.keys += count;
             done_ += count;
             if (done_ == run.count) {
@@ -108,11 +108,12 @@ class Chunks {
     }
 
   private:
-    void widen_rows(int64_t first, int64_t count, float* k, float* v) const {
+    void copy_rows(int64_t first, int64_t count, float* k, float* v) const {
         const int head_dim = numbers_.head_dim;
         for (int64_t i = 0; i < count; ++i) {
-            widen(keys_.k, numbers_.element, (first + i) * keys_.k_stride, head_dim, k + i * head_dim);
-            if (v) widen(keys_.v, numbers_.element, (first + i) * keys_.v_stride, head_dim, v + i * head_dim);
+            const int64_t token = keys_.order ? keys_.order[first + i] : first + i;
+            widen(keys_.k, numbers_.element, token * keys_.k_stride, head_dim, k + i * head_dim);
+            if (v) widen(keys_.v, numbers_.element, token * keys_.v_stride, head_dim, v + i * head_dim);
         }
     }
 

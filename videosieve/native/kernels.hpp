@@ -31,11 +31,12 @@ struct Numbers {
     float scale;
 };
 
-// Neighbouring queries of one head; stride in elements, head_dim contiguous.
+// Queries of one head; stride in elements, head_dim contiguous. Query i lies at row order[i], or i where that is null.
 struct QueryRows {
     const void* data;
     int64_t stride;
     int64_t count;
+    const int64_t* order = nullptr;
 };
 
 // Keys of one head, and values where the task needs them, at the tokens of the runs.
@@ -46,6 +47,7 @@ struct KeyRuns {
     int64_t v_stride;
     const Run* runs;
     int64_t run_count;
+    const int64_t* order = nullptr;  // token of every place that the runs count; null where it is the place itself
 };
 
 // Attention of at most task_queries queries over the same keys.
@@ -53,8 +55,8 @@ struct AttentionTask {
     Numbers numbers;
     QueryRows queries;
     KeyRuns keys;
-    void* output;  // [queries, head_dim], contiguous, of the same element
-    float* lse;    // [queries]
+    void* output;  // [queries, head_dim], contiguous, of the same element; rows as those of the queries
+    float* lse;    // [queries], likewise
 };
 
 // Attention of at most task_queries queries over all keys, and again over the keys that each mask keeps.
@@ -62,8 +64,8 @@ struct SampledTask {
     Numbers numbers;
     QueryRows queries;
     KeyRuns keys;                  // one run, from 0
-    const uint8_t* const* masks;   // each [keys, queries]; 0 drops the pair; readable up to a whole panel of queries
-    const int64_t* mask_strides;   // bytes from key to key
+    const uint8_t* const* masks;   // each [queries, keys], 0 or 1; 0 drops the pair
+    const int64_t* mask_strides;   // bytes from query to query
     int32_t mask_count;
     float* output;                 // [queries, head_dim] of all keys, then of every mask
     float* lse;                    // [queries] of all keys, then of every mask

@@ -56,6 +56,23 @@ const char* refuse_offsets(const videosieve_attention_call& call, bool of_querie
     return nullptr;
 }
 
+// Orders of every head: tokens that there are.
+const char* refuse_order(const videosieve_attention_call& call, bool of_queries) {
+    const videosieve_mask& mask = call.mask;
+    const int64_t* order = of_queries ? mask.query_order : mask.key_order;
+    const int64_t* strides = of_queries ? mask.query_order_strides : mask.key_order_strides;
+    const int64_t tokens = of_queries ? call.queries : call.keys;
+    if (!order) return nullptr;
+    if (strides[0] < 0 || strides[1] < 0) return "strides must not be negative";
+    for (int64_t b = 0; b < (strides[0] ? call.batch : 1); ++b)
+        for (int64_t h = 0; h < (strides[1] ? call.heads : 1); ++h)
+            for (int64_t i = 0; i < tokens; ++i) {
+                const int64_t token = order[b * strides[0] + h * strides[1] + i];
+                if (token < 0 || token >= tokens) return "an order must name tokens that there are";
+            }
+    return nullptr;
+}
+
 const char* refuse_tensors(std::initializer_list<const videosieve_tensor*> tensors, int32_t element) {
     const int64_t alignment = element == 0 ? 4 : 2;
     for (const videosieve_tensor* x : tensors)
@@ -82,8 +99,11 @@ const char* refuse(const videosieve_attention_call& call) {
     if (mask.rows < 1 || mask.columns < 1) return "the mask must have at least one row and one column";
     for (const int64_t stride : mask.keep_strides)
         if (stride < 0) return "strides must not be negative";
-    if (const char* reason = refuse_offsets(call, true)) return reason;
-    return refuse_offsets(call, false);
+    for (const bool of_queries : {true, false}) {
+        if (const char* reason = refuse_offsets(call, of_queries)) return reason;
+        if (const char* reason = refuse_order(call, of_queries)) return reason;
+    }
+    return nullptr;
 }
 
 const char* refuse(const videosieve_sampled_call& call) {

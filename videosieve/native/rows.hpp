@@ -104,7 +104,8 @@ inline void load_panel(const QueryRows& queries, int64_t first, Element element,
         for (int i = 0; i < 4; ++i) {
             const int64_t query = first + lane + i;
             if (query < queries.count)
-                widen(queries.data, element, query * queries.stride, head_dim, rows.at[i]);
+                widen(queries.data, element, (queries.order ? queries.order[query] : query) * queries.stride, head_dim,
+                      rows.at[i]);
             else
                 memset(rows.at[i], 0, sizeof(float) * head_dim);
         }

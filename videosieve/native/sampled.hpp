@@ -186,8 +186,10 @@ void sample_panel(const SampledTask& task, int64_t first, float* scratch) {
         }
     }
     for (int i = 0; i < variants; ++i)
-        store_output(numbers, softmax[i], first, task.queries.count, width, Element::float32,
-                     task.output + i * task.output_stride, task.lse + i * task.lse_stride, rows);
+        store_output(softmax[i], head_dim, first, width,
+                     {task.output + i * task.output_stride, task.lse + i * task.lse_stride, Element::float32,
+                      task.queries.count, nullptr},
+                     rows);
 }
 
 void sampled(const SampledTask& task, float* scratch) {

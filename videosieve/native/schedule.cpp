@@ -67,6 +67,25 @@ class Mask {
     const videosieve_mask& mask_;
 };
 
+// Orders of the heads; null for a head that keeps its own.
+class Orders {
+  public:
+    Orders(const int64_t* order, const int64_t* strides, int64_t batch, int64_t heads, int64_t tokens) : heads_(heads) {
+        for (int64_t b = 0; order && b < batch; ++b)
+            for (int64_t h = 0; h < heads; ++h) {
+                const int64_t* of_head = order + b * strides[0] + h * strides[1];
+                int64_t i = 0;
+                while (i < tokens && of_head[i] == i) ++i;
+                orders_.push_back(i < tokens ? of_head : nullptr);
+            }
+    }
+    const int64_t* of(int64_t b, int64_t h) const { return orders_.empty() ? nullptr : orders_[b * heads_ + h]; }
+
+  private:
+    int64_t heads_;
+    std::vector<const int64_t*> orders_;
+};
+
 // Neighbouring rows that keep the same keys are joined, and what is too long for a task is cut into equal parts.
 void add_head(const Mask& mask, int64_t b, int64_t h, std::vector<Run>& runs, std::vector<Tile>& tiles) {
     const int64_t* offsets = mask.query_offsets(b, h);
@@ -109,13 +128,22 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
     for (const Tile& tile : tiles) work += (tile.keys + 1) * tile.queries * call.head_dim;
     std::vector<std::vector<Run>> runs(call.threads);
     const Numbers numbers = numbers_of(call);
+    const Orders query_orders(call.mask.query_order, call.mask.query_order_strides, call.batch, call.heads,
+                              call.queries);
+    const Orders key_orders(call.mask.key_order, call.mask.key_order_strides, call.batch, call.heads, call.keys);
     const auto attend_tile = [&](int64_t task, int worker, float* scratch) {
         const Tile& tile = tiles[task];
         mask.runs(tile.batch, tile.head, tile.row, runs[worker]);
-        const int64_t query = (tile.batch * call.heads + tile.head) * call.queries + tile.first;
-        kernels.attention({numbers, queries_of(call, tile.batch, tile.head, tile.first, tile.queries),
-                           keys_of(call, &call.v, tile.batch, tile.head, runs[worker].data(), runs[worker].size()),
-                           moved(call.output, call.element, query * call.head_dim), call.lse + query},
+        const int64_t* query_order = query_orders.of(tile.batch, tile.head);
+        // Rows are counted from the first of the tile where they are in order, else from the first of the head.
+        const int64_t first = query_order ? 0 : tile.first;
+        QueryRows queries = queries_of(call, tile.batch, tile.head, first, tile.queries);
+        queries.order = query_order ? query_order + tile.first : nullptr;
+        KeyRuns keys = keys_of(call, &call.v, tile.batch, tile.head, runs[worker].data(), runs[worker].size());
+        keys.order = key_orders.of(tile.batch, tile.head);
+        const int64_t row = (tile.batch * call.heads + tile.head) * call.queries + first;
+        kernels.attention({numbers, queries, keys, moved(call.output, call.element, row * call.head_dim),
+                           call.lse + row},
                           scratch);
     };
     run_with_scratch(static_cast<int64_t>(tiles.size()), crew_of(call), work,

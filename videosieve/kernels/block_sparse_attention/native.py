@@ -23,10 +23,14 @@ def block_sparse_attention(
     v: Tensor,
     mask: BlockMask | RaggedBlockMask,
     scale: float,
+    query_order: Tensor | None = None,
+    key_order: Tensor | None = None,
+    *,
     instruction_set: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys; shapes as in the api. `instruction_set` is for tests and benchmarks."""
-    return attend_blocks(q, k, v, Blocks(mask.keep, *_offsets(mask)), scale, instruction_set)
+    blocks = Blocks(mask.keep, *_offsets(mask), query_order, key_order)
+    return attend_blocks(q, k, v, blocks, scale, instruction_set)
 
 
 def _offsets(mask: BlockMask | RaggedBlockMask) -> tuple[Tensor, Tensor]:

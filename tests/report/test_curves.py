@@ -9,7 +9,6 @@ from videosieve.errors import OutputError
 from videosieve.report.curves import density_by_step, head_atlas
 from videosieve.report.files import whole_file, write_text
 from videosieve.report.plots import plot_fidelity
-from videosieve.report.svg import Series, line_chart, pattern_colour, ticks
 from videosieve.trace import Record
 
 
@@ -58,22 +57,6 @@ def test_atlas_shows_reused_calls_with_the_patterns_they_return():
 def test_there_is_no_atlas_without_patterns():
     assert head_atlas([record(0, 0)]) is None
     assert head_atlas([]) is None
-
-
-def test_spatial_and_temporal_keep_their_colours():
-    assert pattern_colour(["temporal"], 0) == pattern_colour(["spatial", "temporal"], 1)
-    assert len({pattern_colour(["a", "spatial", "temporal"], i) for i in range(3)}) == 3
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"), [(0, 1, [0, 0.25, 0.5, 0.75, 1]), (30, 40, [30, 32.5, 35, 37.5, 40])]
-)
-def test_ticks_are_round(low: float, high: float, expected: list[float]):
-    assert ticks(low, high) == expected
-
-
-def test_a_line_of_one_value_can_be_drawn():
-    assert "<polyline" in line_chart([Series("svg", [0.5], "red")], "step", "", 0, 1)
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path):

@@ -1,17 +1,21 @@
 """The page: valid HTML, everything inside it, honest about what is missing."""
 
+import base64
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from videosieve.errors import OutputError
 from videosieve.report import Results, render_page, write_report
-from videosieve.report.results import INTERRUPTED, RESULTS
+from videosieve.report.results import FLOOR, INTERRUPTED, RESULTS
+from videosieve.report.style import METHOD_COLOURS
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 
@@ -68,11 +72,16 @@ def test_the_page_needs_no_network(results_folder: Path):
 def test_the_table_has_one_row_per_method_and_explains_each_column(page: Page):
     assert len([row for row in page.all("th") if row.get("scope") == "row"]) == 3
     columns = [column for column in page.all("th") if column.get("scope") == "col"]
-    assert len(columns) == 10
+    assert (
+        len(columns) == 1 + 12 + 1 + 1
+    )  # the method, what every comparison has, one further score, the memory
     assert all(column.get("title") for column in columns[1:])
     text = "".join(page.text)
-    for number in ("2.50", "1.60", "0.500", "0.300", "0.875", "31.2", "28.8", "0.9125"):
+    for number in ("2.50", "1.60", "0.500", "0.300", "0.875", "31.2", "28.8", "0.9125", "0.125"):
         assert number in text
+    assert "1.33" in text  # the bound: attention is half of the dense time, and half of it is left
+    assert "120" in text  # per cent of the bound that 1.60 is
+    assert "Attention took 50 % of the dense run's time" in " ".join(text.split())
 
 
 def test_the_head_atlas_has_a_square_per_layer_and_head(page: Page):
@@ -90,14 +99,109 @@ def test_the_prompt_is_escaped(page: Page, results_folder: Path):
     assert "a small red circle moves left & up" in "".join(page.text)
 
 
-def test_several_prompts_or_seeds_can_be_chosen_and_are_averaged(two_seeds: tuple[Results, Path]):
+def test_several_prompts_or_seeds_can_be_chosen_and_their_median_is_shown(two_seeds: tuple[Results, Path]):
     results, folder = two_seeds
     results.clips[4] = dataclasses.replace(results.clips[4], seconds=3.5)
     page = Page(render_page(results, folder))
     assert len(page.all("option")) == 2 + 3 * 2
-    assert len(page.all("video")) == 10
-    assert "3.00" in "".join(page.text)  # mean of 2.5 and 3.5
-    assert "Means over 2 prompts and seeds" in "".join(page.text)
+    videos = page.all("video")
+    assert len(videos) == 10
+    assert ["src" in video for video in videos] == [True] * 5 + [
+        False
+    ] * 5  # the others wait until they are chosen
+    text = " ".join("".join(page.text).split())
+    assert "3.00" in text  # between 2.5 and 3.5
+    assert "Medians over 2 videos per method, too few for intervals" in text
+    assert "In the median of 2 videos, svg computed" in text
+
+
+def test_enough_videos_give_intervals(results_folder: Path):
+    results = Results.load(results_folder)
+    results.clips = [
+        dataclasses.replace(clip, seed=seed, psnr=clip.psnr and clip.psnr + seed)
+        for seed in range(6)
+        for clip in results.clips
+    ]
+    text = " ".join("".join(Page(render_page(results, results_folder)).text).split())
+    assert "below them 95 % bootstrap intervals" in text
+    interval = re.search(r"33\.8 (3\d\.\d)–(3\d\.\d)", text)  # the median of 31.25 … 36.25
+    assert interval
+    assert 31.2 <= float(interval[1]) < 33.8 < float(interval[2]) <= 36.3
+
+
+def test_the_noise_floor_is_a_row_and_a_line_but_no_video(results_folder: Path):
+    results = Results.load(results_folder)
+    floor = dataclasses.replace(
+        results.clips[1], method="dense (reference)", kind=FLOOR, psnr=87.5, atlas=None
+    )
+    results.clips.insert(1, floor)
+    results.recipes["dense (reference)"] = 'name = "dense"'
+    page = Page(render_page(results, results_folder))
+    assert len(page.all("video")) == 5
+    text = " ".join("".join(page.text).split())
+    assert "noise floor: dense, another kernel" in text
+    assert "noise floor 87.5 dB, above this plot" in text
+    assert "2 attention methods compared" in text
+
+
+def test_what_could_not_be_measured_is_named_with_the_reason(page: Page):
+    assert "ST-LPIPS is unavailable: stlpips-pytorch is not installed." in " ".join(
+        "".join(page.text).split()
+    )
+
+
+def test_a_comparison_without_the_optional_numbers_has_no_empty_columns_or_charts(results_folder: Path):
+    results = Results.load(results_folder)
+    results.clips = [
+        dataclasses.replace(
+            clip, ssim=None, ssim_frames=None, accuracy=None, scores={}, peak_bytes=None, text_seconds=None,
+            decode_seconds=None, recall=None, recall_steps=[None] * 3, atlas=None,
+        )
+        for clip in results.clips
+    ]  # fmt: skip
+    results.command, results.unavailable = "", {}
+    page = Page(render_page(results, results_folder))
+    assert len([column for column in page.all("th") if column.get("scope") == "col"]) == 1 + 9
+    text = "".join(page.text)
+    absent = (
+        "SSIM of every frame",
+        "Recall of every step",
+        "captions",
+        "The command",
+        "unavailable",
+        "nan",
+        "None",
+    )
+    assert [words for words in absent if words in text] == []
+
+
+def test_only_the_page_s_own_script_may_run(results_folder: Path):
+    text = write_report(results_folder).read_text(encoding="utf-8")
+    script = text[text.rindex("<script>") + len("<script>") : text.rindex("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+    assert "eval(" not in script
+    assert not re.search(r" on[a-z]+=", text)
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_text_can_be_read_in_light_and_dark(scheme: int):
+    css = (resources.files("videosieve.report") / "assets" / "colours.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--([a-z-]+\d?): (#[0-9a-f]{6})", css.split("@media")[scheme]))
+    for name in ("ink", "muted", *(f"method-{index}" for index in range(METHOD_COLOURS))):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name  # WCAG 2.1, level AA
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_an_interrupted_comparison_says_so(results_folder: Path):

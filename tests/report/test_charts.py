@@ -1,0 +1,129 @@
+"""Where things lie in the page's figures, against places worked out by hand."""
+
+from itertools import pairwise
+
+import pytest
+
+from videosieve.report.charts import (
+    Contender,
+    Scale,
+    Series,
+    head_grid,
+    line_chart,
+    pareto_chart,
+    pattern_colour,
+    ticks,
+    time_bars,
+)
+from videosieve.report.charts.axes import counted
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0, 1, [0, 0.25, 0.5, 0.75, 1]), (30, 40, [30, 32.5, 35, 37.5, 40])]
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]):
+    assert ticks(low, high) == expected
+
+
+@pytest.mark.parametrize("values", [[20.0], [17.2, 25.9], [0.0, 0.0], [99.9, 100.0], [1e-3, 4e-3]])
+def test_a_scale_holds_its_values_between_round_ends(values: list[float]):
+    scale = Scale.around(values, least=0.01)
+    assert scale.low < min(values) <= max(values) < scale.high
+    assert 3 <= len(scale.ticks()) <= 7
+    assert scale.ticks()[0].place == 0
+
+
+def test_a_scale_does_not_reach_below_its_floor():
+    assert Scale.around([0.01, 0.2], 0.1, floor=0.0).low == 0.0
+
+
+@pytest.mark.parametrize(
+    ("count", "labels"),
+    [(1, ["1"]), (3, ["1", "2", "3"]), (8, ["1", "2", "4", "6", "8"]), (50, ["1", "10", "20", "30", "40", "50"])],
+)  # fmt: skip
+def test_counting_starts_at_one_and_ends_at_the_last(count: int, labels: list[str]):
+    assert [tick.label for tick in counted(count, 6)] == labels
+
+
+def test_a_line_goes_through_the_middles_of_its_cells():
+    chart = line_chart([Series("svg", [0.0, 1.0, 0.5, 0.25], "red")], "step", Scale(0.0, 1.0))
+    assert chart.lines[0].path == "M12.5 100L37.5 0 62.5 50 87.5 75"
+    assert chart.lines[0].words == ["0.00", "1.00", "0.50", "0.25"]
+    assert chart.lines[0].summary == "svg: 0.00 to 1.00"
+
+
+def test_a_line_has_gaps_where_nothing_was_measured():
+    chart = line_chart([Series("svg", [None, 0.5, None, 1.0, 0.0], "red")], "step", Scale(0.0, 1.0))
+    assert chart.lines[0].path == "M30 50h0M70 0L90 100"  # a lone value is a dot
+    assert chart.lines[0].words[0] == "–"
+
+
+def test_a_line_of_nothing_can_be_drawn():
+    assert line_chart([Series("svg", [None], "red")], "step", Scale(0.0, 1.0)).lines[0].path == ""
+
+
+def test_shaded_cells_become_bands():
+    chart = line_chart(
+        [Series("svg", [1.0] * 4, "red")], "step", Scale(0.0, 1.0), shaded=[1.0, 1.0, 0.5, 0.0]
+    )
+    assert [(band.left, band.width, band.strength) for band in chart.bands] == [(0, 50, 1), (50, 25, 0.5)]
+
+
+def test_bars_share_one_scale_and_leave_out_empty_parts():
+    bars = time_bars(
+        [("dense", "red", [("attention", "attention", 6.0), ("rest", "rest", 2.0)]),
+         ("svg", "red", [("attention", "attention", 0.0), ("rest", "rest", 2.0)])]
+    )  # fmt: skip
+    assert [part.width for part in bars[0].parts] == [75, 25]
+    assert [(part.kind, part.width) for part in bars[1].parts] == [("rest", 25)]
+    assert bars[0].total == 8
+
+
+def test_the_pareto_plot_places_points_bounds_and_the_limit():
+    chart = pareto_chart(
+        [Contender("a", "red", 2.0, 30.0, bound=3.0), Contender("b", "red", 1.5, 20.0, bound=3.5)], 4.0, None
+    )
+    right = float(chart.x_ticks[-1].label)
+    assert right > 4
+    places = {place.of.name: place for place in chart.places}
+    assert places["a"].x == pytest.approx(100 * 2 / right, abs=0.01)
+    assert places["b"].bound_x == pytest.approx(100 * 3.5 / right, abs=0.01)
+    assert chart.limit == pytest.approx(100 * 4 / right, abs=0.01)
+    assert chart.unity == pytest.approx(100 / right, abs=0.01)
+    assert places["a"].y < places["b"].y  # more is up
+    assert (places["a"].beaten, places["b"].beaten) == (False, True)
+
+
+def test_equal_points_do_not_beat_each_other_and_their_labels_keep_apart():
+    chart = pareto_chart([Contender(name, "red", 2.0, 30.0) for name in "abc"], None, None)
+    assert not any(place.beaten for place in chart.places)
+    labels = sorted((place.label_left, place.label_y) for place in chart.places)
+    assert all(one[0] != other[0] or other[1] - one[1] >= 7 for one, other in pairwise(labels))
+
+
+def test_a_limit_far_beyond_every_point_is_not_drawn():
+    chart = pareto_chart([Contender("a", "red", 1.2, 30.0)], 40.0, None)
+    assert chart.limit is None
+    assert float(chart.x_ticks[-1].label) < 4
+
+
+@pytest.mark.parametrize(("floor", "above"), [(33.0, False), (100.0, True)])
+def test_a_noise_floor_far_above_the_points_does_not_squeeze_them(floor: float, above: bool):
+    chart = pareto_chart([Contender("a", "red", 2.0, 30.0), Contender("b", "red", 1.0, 25.0)], None, floor)
+    assert chart.floor_above is above
+    assert chart.floor is not None
+    assert 0 <= chart.floor <= min(place.y for place in chart.places)
+    assert max(place.y for place in chart.places) > 40
+
+
+def test_spatial_and_temporal_keep_their_colours():
+    assert pattern_colour(["temporal"], 0) == pattern_colour(["spatial", "temporal"], 1)
+    assert len({pattern_colour(["a", "spatial", "temporal"], i) for i in range(3)}) == 3
+
+
+def test_the_head_grid_of_a_large_model_fits_a_phone():
+    grid = head_grid([[{"spatial": 1.0}] * 40] * 60, ["spatial", "temporal"])
+    assert grid.width <= 328  # 360 less the margins
+    assert len(grid.cells) == 2400
+    places = [tick.place for tick in grid.heads]
+    assert min(after - before for before, after in pairwise(places)) >= 18

@@ -25,6 +25,7 @@ from videosieve.errors import (
     VideosieveError,
 )
 from videosieve.functional import attention
+from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout
 from videosieve.methods import (
     METHODS,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch.nn import Module
 
+    from videosieve.generation.tune_outcome import Outcome
+
 
 def sparsify(
     target: "DiffusionPipeline | Module", recipe: str | Path | Method | Recipe = "svg", **options: Any
@@ -73,6 +76,27 @@ def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **
     return saliency_diffusers(pipe, prompt, concepts, **options)
 
 
+def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) -> Inspection:
+    """Generate a video and show where its attention heads look; the video is the same bits as without.
+
+    See `videosieve.integrations.diffusers.inspect_attention` for every option, and `videosieve.report.inspection` for
+    the page and the pictures.
+    """
+    from videosieve.integrations.diffusers import inspect_attention as inspect_diffusers
+
+    return inspect_diffusers(pipe, prompt, **options)
+
+
+def tune(pipe: "DiffusionPipeline", prompts: Sequence[str], **options: Any) -> "Outcome":
+    """Search the recipe that meets a target on this pipeline and machine, and write it as recipe.toml.
+
+    See `videosieve.generation.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
+    """
+    from videosieve.generation.tune import tune as tune_pipeline
+
+    return tune_pipeline(pipe, prompts, **options)
+
+
 __all__ = [
     "METHODS",
     "Action",
@@ -85,6 +109,7 @@ __all__ = [
     "Dense",
     "DenseFirst",
     "Grid",
+    "Inspection",
     "IntegrationError",
     "MInference",
     "Method",
@@ -115,6 +140,8 @@ __all__ = [
     "XAttention",
     "__version__",
     "attention",
+    "inspect_attention",
     "saliency",
     "sparsify",
+    "tune",
 ]

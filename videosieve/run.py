@@ -55,6 +55,8 @@ class Run:
         trace: One record per attention call.
         outputs: Module outputs that later steps return again.
         observers: Called with every self-attention that was computed in full view of its layout.
+        witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
+            where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
 
     Args:
         recipe: Method and schedule.
@@ -71,6 +73,7 @@ class Run:
         self.trace = Trace()
         self.outputs = Outputs(recipe.schedule)
         self.observers: list[Callable[[Observation], None]] = []
+        self.witnesses: list[Callable[[AttentionCall, Selection | None, str], None]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend
@@ -93,7 +96,9 @@ class Run:
         reason = self._dense_reason(call)
         selection = None if reason else self._select(call, owner)
         if selection is None:
-            return self.attend_dense(call, reason or "the method asked for it", timer, owner)
+            output = self.attend_dense(call, reason or "the method asked for it", timer, owner)
+            self._show(call, None, owner)
+            return output
         result = attend_selected(call, selection, self._backend)
         output = self._observe(call, result, owner)
         milliseconds = timer()
@@ -110,7 +115,12 @@ class Run:
             ),
             milliseconds,
         )
+        self._show(call, selection, owner)
         return output.contiguous()
+
+    def _show(self, call: AttentionCall, selection: Selection | None, owner: str) -> None:
+        for witness in self.witnesses:
+            witness(call, selection, owner)
 
     def attend_dense(
         self,

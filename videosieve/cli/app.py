@@ -11,6 +11,7 @@ from videosieve.cli.console import complain, say
 from videosieve.cli.doctor import doctor
 from videosieve.cli.explain import explain
 from videosieve.cli.generate import generate
+from videosieve.cli.inspect import inspect
 from videosieve.cli.methods import methods
 from videosieve.cli.models import models
 from videosieve.cli.plan import plan
@@ -19,6 +20,7 @@ from videosieve.cli.report import report
 from videosieve.cli.saliency import saliency
 from videosieve.cli.shapes import shapes
 from videosieve.cli.sweep import sweep
+from videosieve.cli.tune import tune
 from videosieve.errors import VideosieveError
 from videosieve.version import __version__
 
@@ -57,10 +59,12 @@ for verb in (
     generate,
     compare,
     sweep,
+    tune,
     batch,
     plan,
     profile,
     saliency,
+    inspect,
     report,
     methods,
     models,

@@ -198,7 +198,7 @@ def choose_layers(wanted: tuple[int, ...] | None, target: Target) -> tuple[int, 
     """
     if wanted is None:
         return tuple(range(target.layers))
-    _require(wanted, target.layers, "layers", "self-attentions")
+    require_indices(wanted, target.layers, "layers", "self-attentions")
     return tuple(sorted(set(wanted)))
 
 
@@ -217,7 +217,7 @@ def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> 
         IntegrationError: None of them, or one that does not exist.
     """
     if wanted is not None:
-        _require(wanted, steps, "steps", "denoising steps")
+        require_indices(wanted, steps, "steps", "denoising steps")
         return tuple(sorted(set(wanted)))
     times = [float(time) / scheduler.config.num_train_timesteps for time in scheduler.timesteps]
     middle = tuple(step for step, time in enumerate(times) if NOISE[0] <= time <= NOISE[1])
@@ -225,7 +225,8 @@ def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> 
     return middle if middle and len(times) == steps else tuple(third)
 
 
-def _require(wanted: tuple[int, ...], count: int, name: str, what: str) -> None:
+def require_indices(wanted: tuple[int, ...], count: int, name: str, what: str) -> None:
+    """Raise an IntegrationError unless `wanted` holds at least one index, all of them from 0 to count - 1."""
     if not wanted or any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < count for i in wanted):
         raise IntegrationError(
             f"{name} must be at least one of 0 … {count - 1}, for there are {count} {what}; got {list(wanted)}"

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from videosieve.concepts import SaliencyMaps, SaliencyMethod, normalise_concepts
 from videosieve.errors import IntegrationError, PromptError, ShapeError
+from videosieve.integrations.diffusers.clips import frame_of, running, to_video
 from videosieve.integrations.diffusers.clock import bind_forward
 from videosieve.integrations.diffusers.concepts import NOISE, ConceptRecorder, Question, choose_steps
-from videosieve.integrations.diffusers.sparsify import describe, sparsify
-from videosieve.integrations.diffusers.watch import watch
-from videosieve.layout import Grid
+from videosieve.integrations.diffusers.sparsify import describe
 from videosieve.methods import Method
 from videosieve.recipe import Recipe
 from videosieve.run import Run
@@ -66,10 +65,10 @@ def saliency(
     if (video := call.pop("video", None)) is not None:
         return saliency_of_video(pipe, video, prompt, [question], recipe=recipe, **call)[0]
     call.setdefault("output_type", "pt")
-    with _running(pipe, recipe) as run, ConceptRecorder(pipe, run, question, call) as recorder:
+    with running(pipe, recipe) as run, ConceptRecorder(pipe, run, question, call) as recorder:
         frames = pipe(prompt=prompt, **call).frames
-    clip = None if call["output_type"] == "latent" else _to_video(frames)
-    return recorder.result(0, clip, () if clip is None else _frame_of(pipe, len(clip), recorder.grid))
+    clip = None if call["output_type"] == "latent" else to_video(frames)
+    return recorder.result(0, clip, () if clip is None else frame_of(pipe, len(clip), recorder.grid))
 
 
 def make_question(
@@ -117,43 +116,14 @@ def saliency_of_video(
     noise = torch.randn(given.shape, generator=call.get("generator"), dtype=given.dtype).to(given.device)
     steps = questions[0].steps
     with ExitStack() as stack:
-        run = stack.enter_context(_running(pipe, recipe))
+        run = stack.enter_context(running(pipe, recipe))
         recorders = [stack.enter_context(ConceptRecorder(pipe, run, asked, call)) for asked in questions]
         for level in [None] if steps is None else steps:
             with _one_step(pipe, level, recorders), _noisy_input(pipe, given, noise):
                 pipe(prompt=prompt, **call)
     clip = video.float().cpu()
-    frame_of = _frame_of(pipe, len(clip), recorders[0].grid)
-    return [recorder.result(0, clip, frame_of) for recorder in recorders]
-
-
-def _running(pipe: Any, recipe: Any) -> Any:
-    if isinstance(recipe, Run):
-        return nullcontext(recipe)
-    return watch(pipe) if recipe is None else sparsify(pipe, recipe)
-
-
-def _to_video(frames: Any) -> Tensor:
-    first = frames[0]
-    if isinstance(first, list):  # PIL pictures
-        import numpy as np
-
-        first = np.stack([np.asarray(picture) for picture in first]) / 255
-    if not isinstance(first, Tensor):
-        first = torch.from_numpy(first).permute(0, 3, 1, 2)
-    return first.detach().float().cpu()
-
-
-def _frame_of(pipe: Any, frames: int, grid: Grid | None) -> tuple[int, ...]:
-    """For every video frame its frame of the token grid.
-
-    The first latent frame holds one video frame and every other as many as the VAE packs in time; a model with patches
-    of several latent frames pads in front.
-    """
-    packed = getattr(pipe, "vae_scale_factor_temporal", 1)
-    latents = -(-(frames - 1) // packed) + 1
-    patch = -(-latents // (grid.frames if grid else latents))
-    return tuple((-(-frame // packed) + -latents % patch) // patch for frame in range(frames))
+    covering = frame_of(pipe, len(clip), recorders[0].grid)
+    return [recorder.result(0, clip, covering) for recorder in recorders]
 
 
 def _encode(pipe: Any, video: Tensor) -> Tensor:

@@ -1,0 +1,86 @@
+"""An inspection from a request to files: a page, and a picture of every head that was looked at."""
+
+from pathlib import Path
+from typing import Any
+
+from videosieve.errors import ModelError, VideosieveError
+from videosieve.generation.media import make_folder
+from videosieve.generation.request import Request, pipeline_arguments
+from videosieve.inspection import Inspection
+from videosieve.recipe import Recipe
+
+PAGE = "inspection.html"
+Indices = tuple[int, ...] | None
+
+
+def find_attention(
+    pipe: Any,
+    request: Request,
+    *,
+    layers: Indices = None,
+    heads: Indices = None,
+    look_at: Indices = None,
+    recipe: Recipe | None = None,
+) -> Inspection:
+    """Generate a video and look at its attention.
+
+    Args:
+        pipe: A diffusers video pipeline.
+        request: What to generate.
+        layers: Self-attentions with maps; None takes the first, the middle and the last.
+        heads: Heads with maps; None takes up to four.
+        look_at: Denoising steps; None takes the middle one.
+        recipe: What attention is computed; None leaves it to the pipeline.
+
+    Returns:
+        What was seen, with the video.
+
+    Raises:
+        ModelError: The pipeline refuses the request.
+    """
+    from videosieve.integrations.diffusers import inspect_attention
+
+    arguments = pipeline_arguments(pipe, request)
+    try:
+        return inspect_attention(
+            pipe,
+            arguments.pop("prompt"),
+            layers=layers,
+            heads=heads,
+            steps=look_at,
+            recipe=recipe,
+            **arguments,
+        )
+    except VideosieveError:
+        raise
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
+
+
+def write_inspection(found: Inspection, folder: str | Path) -> Path:
+    """Write the page, a PNG of every layer, head and step, and one of all heads at every step.
+
+    Args:
+        found: What was seen.
+        folder: Made if missing; files of these names in it are replaced.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputError: The folder or a file in it cannot be written, or the page would be too large.
+    """
+    from videosieve.report.inspection import write_inspection_page
+    from videosieve.report.inspection_plots import plot_heads, plot_reading
+
+    folder = Path(folder)
+    make_folder(folder)
+    write_inspection_page(found, folder / PAGE)
+    for spot in found.readings:
+        plot_reading(
+            found, spot, folder / f"layer{spot.layer:02d}-head{spot.head:02d}-step{spot.step:02d}.png"
+        )
+    for step in found.steps:
+        plot_heads(found, step, folder / f"heads-step{step:02d}.png")
+    return folder / PAGE

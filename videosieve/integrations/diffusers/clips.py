@@ -1,0 +1,43 @@
+"""One generation that is looked at: the run around it, its frames, and which token frame covers which of them."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videosieve.integrations.diffusers.sparsify import sparsify
+from videosieve.integrations.diffusers.watch import watch
+from videosieve.layout import Grid
+from videosieve.run import Run
+
+
+def running(pipe: Any, recipe: Any) -> Any:
+    """A context with the run to look at: of a recipe, one that is given, or of the pipeline's own attention (None)."""
+    if isinstance(recipe, Run):
+        return nullcontext(recipe)
+    return watch(pipe) if recipe is None else sparsify(pipe, recipe)
+
+
+def to_video(frames: Any) -> Tensor:
+    """The first video of a pipeline's output, whatever its output type: fp32 [frames, 3, height, width] in [0, 1]."""
+    first = frames[0]
+    if isinstance(first, list):  # PIL pictures
+        import numpy as np
+
+        first = np.stack([np.asarray(picture) for picture in first]) / 255
+    if not isinstance(first, Tensor):
+        first = torch.from_numpy(first).permute(0, 3, 1, 2)
+    return first.detach().float().cpu()
+
+
+def frame_of(pipe: Any, frames: int, grid: Grid | None) -> tuple[int, ...]:
+    """For every video frame its frame of the token grid.
+
+    The first latent frame holds one video frame and every other as many as the VAE packs in time; a model with patches
+    of several latent frames pads in front.
+    """
+    packed = getattr(pipe, "vae_scale_factor_temporal", 1)
+    latents = -(-(frames - 1) // packed) + 1
+    patch = -(-latents // (grid.frames if grid else latents))
+    return tuple((-(-frame // packed) + -latents % patch) // patch for frame in range(frames))

@@ -1,0 +1,123 @@
+"""The search on a made-up world: it comes near the best that brute force finds, with few measurements."""
+
+from random import Random
+
+import pytest
+from tuning_world import LAYERS, STEPS, World, make_screen
+
+from videosieve.tuning import Candidate, Goal, Point, Screen, families, fit, propose
+from videosieve.tuning.candidates import CACHING
+from videosieve.tuning.plans import best_plan, prices
+from videosieve.tuning.search import neighbours, random_candidate, ranked_families
+
+
+def run(screen: Screen, world: World, goal: Goal, count: int) -> list[Point]:
+    points: list[Point] = []
+    for _ in range(count):
+        candidate = propose(screen, points, goal)
+        if candidate is None:
+            break
+        points.append(world.measure(candidate))
+    return points
+
+
+@pytest.fixture(scope="module")
+def searched() -> list[Point]:
+    screen = make_screen()
+    return run(screen, World(screen), Goal(psnr=30), 18)
+
+
+def everything(screen: Screen) -> list[Candidate]:
+    draw = Random(7)
+    names = ranked_families(screen)
+    pool = [random_candidate(screen, names, draw, caching=True) for _ in range(400)]
+    for family in (CACHING, *names):
+        knobs = [0.1, 0.2, 0.3, 0.5, 0.7] if family != CACHING else [1.0]
+        pool += [
+            best_plan(screen, family, knob, price, decay)
+            for knob in knobs
+            for price in prices(screen, 16)
+            for decay in (0.0, 1.5, 3.0)
+        ]
+    return pool
+
+
+def test_a_quality_target_is_met_nearly_as_fast_as_brute_force_can(
+    searched: list[Point], world: World, goal: Goal
+):
+    best = goal.best(searched)
+    assert best is not None
+    assert goal.met(best)
+    reachable = max(world.speedup(c) for c in everything(world.truth) if world.quality(c) >= 30)
+    assert best.speedup >= 1 + 0.93 * (reachable - 1)
+
+
+def test_a_speed_target_is_met_at_nearly_the_best_quality(screen: Screen, world: World):
+    goal = Goal(speedup=1.3)
+    best = goal.best(run(screen, world, goal, 14))
+    assert best is not None
+    assert best.speedup >= 1.3
+    reachable = max(world.quality(c) for c in everything(world.truth) if world.speedup(c) >= 1.3)
+    assert best.psnr >= reachable - 0.7
+
+
+def test_a_recall_target_is_met_without_caching(screen: Screen, world: World):
+    goal = Goal(recall=0.9)
+    points = run(screen, world, goal, 8)
+    best = goal.best(points)
+    assert best is not None
+    assert goal.met(best)
+    assert not any(point.candidate.reuses for point in points)
+
+
+def test_nothing_is_proposed_twice(searched: list[Point]):
+    assert len({point.candidate for point in searched}) == len(searched) == 18
+
+
+def test_the_same_measurements_lead_to_the_same_proposal(screen: Screen, searched: list[Point], goal: Goal):
+    assert propose(screen, searched[:3], goal) == searched[3].candidate
+
+
+def test_every_family_gets_a_turn(searched: list[Point]):
+    measured = {point.candidate.family for point in searched}
+    assert measured == {"good", "poor", CACHING}
+
+
+def test_a_world_in_which_nothing_saves_time_ends_the_search(screen: Screen, goal: Goal):
+    for table in screen.share.values():
+        table.zero_()
+    assert propose(screen, [], goal) is None
+
+
+def test_the_fit_learns_level_slope_and_gain(screen: Screen, searched: list[Point], world: World, goal: Goal):
+    before, after = fit(screen, [], goal), fit(screen, searched, goal)
+    draw = Random(3)
+    names = ranked_families(screen)
+    pool = [
+        c
+        for c in (random_candidate(screen, names, draw, caching=True) for _ in range(60))
+        if c.family != CACHING
+    ]
+
+    def miss(calibration: object) -> float:
+        predicted = [calibration.predict(screen, c)[0] for c in pool]  # type: ignore[attr-defined]
+        return sum(abs(p - world.quality(c)) for p, c in zip(predicted, pool, strict=True)) / len(pool)
+
+    assert miss(after) < 0.5 * miss(before)
+    assert after.gain == pytest.approx(0.8, abs=0.08)
+
+
+def test_neighbours_stay_inside_the_space(screen: Screen):
+    start = Candidate("good", 0.3, 1, 1, reuse=2, start=3, stop=STEPS)
+    for near in neighbours(start, screen):
+        assert 0.1 <= near.knob <= 0.7
+        assert 0 <= near.dense_steps < STEPS
+        assert 0 <= near.dense_layers < LAYERS
+        assert 1 <= near.start < near.stop <= STEPS
+        near.schedule(STEPS)  # refuses values outside their range
+
+
+def test_short_videos_get_small_blocks_too():
+    names = [family.name for family in families(["svg", "draft", "caching"], 1024)]
+    assert names == ["svg", "svg-32", "draft"]
+    assert [family.name for family in families(["svg"], 20000)] == ["svg"]

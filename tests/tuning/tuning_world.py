@@ -1,0 +1,67 @@
+"""A made-up screening, and a world in which candidates have a true quality and speed that it predicts imperfectly."""
+
+from dataclasses import replace
+from math import log10
+
+import torch
+
+from videosieve.tuning import Candidate, Choice, Point, Screen
+from videosieve.tuning.screen import harm_table, predicted_recall, saved_share
+
+STEPS, LAYERS, GAPS = 12, 6, 4
+LOOKED = (1, 4, 7, 10)
+
+
+def make_screen(seed: int = 0) -> Screen:
+    """Two families and caching; "good" has half the error of "poor" at a somewhat higher cost."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def table(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=draw, dtype=torch.float64) + 0.5
+
+    choices = []
+    shape = (len(LOOKED), LAYERS)
+    for family, scale, extra in (("good", 0.3, 0.08), ("poor", 0.6, 0.02)):
+        for density in (0.1, 0.3, 0.5, 0.7):
+            error = scale * (1 - density) ** 2 * table(*shape)
+            recall = 1 - 0.5 * (1 - density) ** 2 * table(*shape)
+            choices.append(Choice(family, density, error, recall, density + extra, density))
+    drift = 0.1 * torch.arange(1, GAPS + 1)[:, None, None] * table(GAPS, STEPS, LAYERS)
+    share = {"core": 0.05 * table(LAYERS), "attention": 0.09 * table(LAYERS)}
+    harms = (0.01 * table(*shape), 0.01 * table(*shape))
+    return Screen(
+        LOOKED, tuple(choices), *harms, {"attention": drift}, share, torch.ones(STEPS).double(), 10.0
+    )
+
+
+class World:
+    """Knows the truth: other tables, late steps harm less, saved time comes out smaller, prompts differ."""
+
+    def __init__(self, screen: Screen, seed: int = 1, prompts: int = 2) -> None:
+        draw = torch.Generator().manual_seed(seed)
+
+        def shaken(x: torch.Tensor) -> torch.Tensor:
+            return x * (0.7 + 0.6 * torch.rand(x.shape, generator=draw, dtype=torch.float64))
+
+        self.truth = replace(
+            screen, sparse_harm=shaken(screen.sparse_harm), reuse_harm=shaken(screen.reuse_harm)
+        )
+        self.prompts = prompts
+        self.measured = 0
+
+    def quality(self, candidate: Candidate) -> float:
+        """PSNR, dB."""
+        harm = harm_table(self.truth, candidate).sum(1) @ self.truth.weight(2.0) / STEPS
+        return 9 - 8.5 * log10(float(harm) + 1e-9)
+
+    def speedup(self, candidate: Candidate) -> float:
+        """Dense ÷ own seconds."""
+        return 1 / (1 - 0.8 * saved_share(self.truth, candidate))
+
+    def measure(self, candidate: Candidate) -> Point:
+        """What full generations would show."""
+        self.measured += 1
+        psnrs = tuple(self.quality(candidate) + (2 * i - 1) * 1.5 for i in range(self.prompts))
+        recalls = (predicted_recall(self.truth, candidate),) * self.prompts
+        seconds = 10 / self.speedup(candidate)
+        return Point(candidate, psnrs, recalls, (seconds,) * self.prompts, (10.0, 10.0), 0.5, self.prompts)

@@ -1,0 +1,151 @@
+"""`videosieve tune`: the fastest recipe of a quality, or the best of a speed, for this model and machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.console import complain, say
+
+if TYPE_CHECKING:
+    from videosieve.generation.tune_order import Order
+    from videosieve.generation.tune_outcome import Outcome
+    from videosieve.tuning import Point
+
+MISSED = 1
+
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(help="Searched with; repeatable. Default: three for the bundled model.", show_default=False),
+]
+
+
+def tune(
+    prompt: Prompts = None,
+    model: options.Model = "shapes-s",
+    psnr: Annotated[
+        float | None,
+        typer.Option(help="Target: mean PSNR against dense, dB, in (0, 100).", show_default=False),
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Target: mean recall of the sparse calls, in (0, 1].", show_default=False),
+    ] = None,
+    speedup: Annotated[
+        float | None,
+        typer.Option(help="Target: dense seconds ÷ seconds, above 1; best PSNR at it.", show_default=False),
+    ] = None,
+    check_prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Kept from the search, for the final check; repeatable. Default: the prompts with other seeds.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Seed of the search, >= 0; repeatable. Default: 0.", show_default=False),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(help="Budget of everything, earlier runs in the folder included, > 0.")
+    ] = 15.0,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods to search, and caching; comma-separated. Default: all.", show_default=False
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipes to measure first: names or .toml files, comma-separated. Default: none.",
+            show_default=False,
+        ),
+    ] = None,
+    steps: options.Steps = None,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    guidance: options.Guidance = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    best_effort: Annotated[
+        bool, typer.Option("--best-effort", help="Write the best recipe even if it misses the target.")
+    ] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder; an earlier tune in it goes on.")
+    ] = Path("tuned"),
+) -> None:
+    """Search the recipe for a target on this model and machine; the same command goes on after an interruption.
+
+    videosieve tune --psnr 30 --minutes 15 --output tuned
+    """
+    from videosieve.generation.load import check_words
+    from videosieve.generation.request import Request
+    from videosieve.generation.tune_order import check_folder, default_prompts, make_order
+    from videosieve.recipe import Recipe
+    from videosieve.tuning import Goal
+
+    goal = Goal(psnr, recall, speedup)
+    search, check = default_prompts(model, prompt or [], check_prompt or [])
+    for text in (*search, *check):
+        check_words(model, text)
+    order = make_order(
+        goal,
+        search,
+        seeds=seed or (0,),
+        check_prompts=check,
+        base=Request("", steps=steps, height=height, width=width, frames=frames, guidance=guidance),
+        model=model,
+        minutes=minutes,
+        methods=_listed(methods),
+        start=tuple(map(Recipe.of, _listed(start) or ())),
+    )
+    check_folder(output)
+    outcome = _run(order, output, (device, dtype), best_effort=best_effort)
+    _print(outcome, output, best_effort=best_effort)
+    if not outcome.reached:
+        raise typer.Exit(MISSED)
+
+
+def _run(order: "Order", folder: Path, place: tuple[str, str | None], *, best_effort: bool) -> "Outcome":
+    from videosieve.cli.tune_screen import TuneScreen
+    from videosieve.generation.load import load_pipeline
+    from videosieve.generation.tune import run_tune
+    from videosieve.generation.tune_outcome import write_outcome
+
+    with TuneScreen(order.goal) as screen:
+        screen.say(f"loading {order.model}")
+        pipe = load_pipeline(order.model, *place)
+        outcome = run_tune(pipe, order, folder, screen.show)
+    for path in write_outcome(outcome, folder, best_effort=best_effort):
+        say(f"wrote {path}")
+    return outcome
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _print(outcome: "Outcome", folder: Path, *, best_effort: bool) -> None:
+    goal = outcome.order.goal
+    say(f"{outcome.best.candidate.words()}")
+    say(f"search: {_figures(outcome.best)}")
+    say(f"check:  {_figures(outcome.check)}, on {outcome.check.prompts} videos that the search did not see")
+    if outcome.reached and goal.quality_of(outcome.check) < goal.target and goal.name != "speedup":
+        say(f"note: the check misses {goal.words()}; take more prompts, or a target with a margin")
+    if outcome.reached:
+        say(f'use it: videosieve.sparsify(pipe, "{folder / "recipe.toml"}")')
+        return
+    rest = (
+        "recipe.toml holds the best that was found" if best_effort else "--best-effort writes the best found"
+    )
+    why = "no faster than dense" if goal.met(outcome.best) else "the best found is above"
+    complain(f"target not reached: {goal.words()} ({why}); {rest}, and --minutes gives the search more time")
+
+
+def _figures(point: "Point") -> str:
+    from videosieve.generation.tune_outcome import figures
+
+    return figures(point)

@@ -1,0 +1,195 @@
+"""Full generations of a tune: every candidate between two dense ones, so that a drifting machine cancels.
+
+The dense video that ends one candidate's turn begins the next one's. Recall is measured only where it is the goal,
+because measuring it takes time.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import ModelError, VideosieveError
+from videosieve.generation.request import Request, call_parameters, pipeline_arguments
+from videosieve.metrics import psnr
+from videosieve.recipe import Recipe
+from videosieve.tuning.candidates import Candidate
+from videosieve.tuning.goal import Goal
+from videosieve.tuning.points import SPREAD, Point, estimate
+
+RECALL_ROWS = 16
+Watch = Callable[[str, int, int], None]
+"""Told what is being made, the finished step and all steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One generation: frames fp32 in [0, 1] [frames, 3, height, width] on the CPU, seconds of the call, densities."""
+
+    frames: Tensor
+    seconds: float
+    run_density: float
+    recall: float | None
+
+
+def shoot(
+    pipe: Any,
+    request: Request,
+    recipe: Recipe,
+    recall_rows: int = 0,
+    watch: Callable[[int], None] | None = None,
+) -> Shot:
+    """Generate one video.
+
+    Args:
+        pipe: A diffusers video pipeline.
+        request: What to generate.
+        recipe: Which attention is computed.
+        recall_rows: As `sparsify` takes it; measured inside the timed call.
+        watch: Called with the finished steps, where the pipeline allows it.
+
+    Returns:
+        The shot.
+    """
+    from videosieve.integrations.diffusers import sparsify
+
+    arguments = pipeline_arguments(pipe, request)
+    if watch is not None and "callback_on_step_end" in call_parameters(pipe):
+
+        def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            del pipe, timestep
+            watch(step + 1)
+            return tensors
+
+        arguments["callback_on_step_end"] = on_step_end
+    with sparsify(pipe, recipe, recall_rows=recall_rows) as run:
+        _wait(pipe)
+        start = time.perf_counter()
+        output = call_pipeline(pipe, arguments)
+        _wait(pipe)
+        seconds = time.perf_counter() - start
+    summary = run.summary()
+    return Shot(_frames(output.frames), seconds, summary.run_density, summary.recall)
+
+
+@dataclass
+class Bench:
+    """The pipeline, the prompts and their dense videos.
+
+    Attributes:
+        pipe: A diffusers video pipeline.
+        requests: One video each.
+        goal: What is wanted.
+        watch: Told where a generation is.
+        steps: Denoising steps.
+        references: Dense videos by index of the request.
+        dense_seconds: Of every dense call.
+    """
+
+    pipe: Any
+    requests: list[Request]
+    goal: Goal
+    steps: int
+    watch: Watch = lambda *_: None
+    references: dict[int, Tensor] = field(default_factory=dict)
+    dense_seconds: list[float] = field(default_factory=list)
+    _fresh: float | None = None
+    _turn: int = 0
+
+    def dense(self, index: int) -> float:
+        """Seconds of a dense call just made; its frames are the reference of that request."""
+        shot = self._shoot("dense", index, Recipe.of("dense"), 0)
+        self.references.setdefault(index, shot.frames)
+        self.dense_seconds.append(shot.seconds)
+        return shot.seconds
+
+    def measure(self, candidate: Candidate, recipe: Recipe, offsets: list[float]) -> Point:
+        """A candidate on the requests, one after another, given up where the target is out of reach.
+
+        Args:
+            candidate: What the recipe is.
+            recipe: The recipe.
+            offsets: What each prompt usually adds to the quality, as from `prompt_offsets`.
+
+        Returns:
+            The point; incomplete where it was given up.
+        """
+        rows = RECALL_ROWS if self.goal.quality == "recall" else 0
+        around = [self._fresh if self._fresh is not None else self._next_dense()]
+        shots: list[Shot] = []
+        psnrs: list[float] = []
+        for index in range(len(self.requests)):
+            if index not in self.references:
+                around.append(self.dense(index))
+            shots.append(self._shoot(candidate.words(), index, recipe, rows))
+            psnrs.append(psnr(shots[-1].frames, self.references[index]).mean)
+            if index + 1 < len(self.requests) and self._hopeless(shots, psnrs, offsets, around):
+                break
+        self._fresh = self._next_dense()
+        around.append(self._fresh)
+        recalls = tuple(shot.recall if shot.recall is not None else 1.0 for shot in shots) if rows else ()
+        seconds = tuple(shot.seconds for shot in shots)
+        density = sum(shot.run_density for shot in shots) / len(shots)
+        return Point(candidate, tuple(psnrs), recalls, seconds, tuple(around), density, len(self.requests))
+
+    def pairs(self, recipe: Recipe, repeats: int) -> list[tuple[float, float]]:
+        """Dense and sparse seconds, one after the other, the order swapped every time."""
+        found = []
+        for repeat in range(repeats):
+            index = repeat % len(self.requests)
+            order = ("dense", "sparse") if repeat % 2 == 0 else ("sparse", "dense")
+            seconds = {}
+            for kind in order:
+                one = self.dense(index) if kind == "dense" else None
+                seconds[kind] = one or self._shoot("timing", index, recipe, 0).seconds
+            found.append((seconds["dense"], seconds["sparse"]))
+        self._fresh = None
+        return found
+
+    def _next_dense(self) -> float:
+        self._turn += 1
+        return self.dense((self._turn - 1) % len(self.requests))
+
+    def _hopeless(
+        self, shots: list[Shot], psnrs: list[float], offsets: list[float], around: list[float]
+    ) -> bool:
+        """Whether the prompts that are left cannot save a candidate."""
+        if self.goal.name == "speedup":
+            speedup = median(around) / median(shot.seconds for shot in shots)
+            return speedup < 0.9 * self.goal.target
+        quality = self.goal.quality
+        values = tuple(psnrs) if quality == "psnr" else tuple(shot.recall or 1.0 for shot in shots)
+        return estimate(values, offsets) + SPREAD[quality] < self.goal.target
+
+    def _shoot(self, name: str, index: int, recipe: Recipe, rows: int) -> Shot:
+        self.watch(name, 0, self.steps)
+        return shoot(
+            self.pipe, self.requests[index], recipe, rows, lambda step: self.watch(name, step, self.steps)
+        )
+
+
+def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
+    """Call a pipeline; what it refuses becomes a ModelError of one line."""
+    try:
+        return pipe(**arguments)
+    except VideosieveError:
+        raise
+    except (ValueError, TypeError, torch.OutOfMemoryError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
+
+
+def _frames(frames: Any) -> Tensor:
+    first = frames[0]
+    if not isinstance(first, Tensor):
+        first = torch.from_numpy(first).permute(0, 3, 1, 2)
+    return first.detach().float().cpu().clamp(0, 1).contiguous()
+
+
+def _wait(pipe: Any) -> None:
+    if torch.device(pipe.device).type == "cuda":
+        torch.cuda.synchronize(pipe.device)

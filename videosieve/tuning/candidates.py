@@ -1,0 +1,200 @@
+"""What can be tried: a method with its knob, a warm-up, dense layers, caching; or a plan for every layer and step."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from videosieve.errors import RecipeError
+from videosieve.methods import METHODS, Method, make_method
+from videosieve.methods.registry import nearest
+from videosieve.recipe import Recipe
+from videosieve.schedule import Broadcast, DenseFirst, FirstMatch, Schedule, Table
+
+DENSITIES = (0.1, 0.2, 0.35, 0.5, 0.7)
+KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "svg": ("density", DENSITIES),
+    "spatial_only": ("density", DENSITIES),
+    "temporal_only": ("density", DENSITIES),
+    "adaspa": ("density", DENSITIES),
+    "xattention": ("threshold", (0.5, 0.7, 0.8, 0.9, 0.95)),
+    "minference": ("density", DENSITIES),
+    "svg2": ("density", DENSITIES),
+    "radial": ("density", DENSITIES),
+    "sliding_tile": ("density", DENSITIES),
+    "sparge": ("density", DENSITIES),
+    "draft": ("density", DENSITIES),
+    "vsa_coarse": ("density", DENSITIES),
+    "window_residual": ("window", (0.05, 0.125, 0.25, 0.4)),
+}
+"""What sizes each method, and the values that are screened."""
+
+FIXED: dict[str, dict[str, Any]] = {"svg2": {"min_share": 0.0}}
+"""Options without which the knob would not rule alone."""
+
+CACHING = "caching"
+"""Family of the candidates without a method: dense attention and earlier outputs."""
+
+SHORT = 16384
+"""Video tokens below which blocks of 32 are tried beside the method's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A method with everything fixed but its knob.
+
+    Attributes:
+        name: Label, "svg" or "svg-32"; CACHING for none.
+        method: Name of the method.
+        options: Its other options, (key, value) pairs.
+        knob: The field that sizes it; empty where nothing is left to turn.
+        values: Values of the knob that are screened, ascending.
+    """
+
+    name: str
+    method: str
+    options: tuple[tuple[str, Any], ...] = ()
+    knob: str = "density"
+    values: tuple[float, ...] = DENSITIES
+
+    def make(self, value: float) -> Method:
+        """The method with its knob at a value."""
+        turned = {self.knob: value} if self.knob else {}
+        return make_method(self.method, **dict(self.options), **turned)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Family":
+        """What `as_json` wrote."""
+        return cls(**{**values, "options": _frozen(values["options"]), "values": tuple(values["values"])})
+
+
+def families(methods: Iterable[str] | None, tokens: int) -> list[Family]:
+    """What to screen.
+
+    Args:
+        methods: Names of methods, or CACHING; None takes all of KNOBS.
+        tokens: Video tokens.
+
+    Returns:
+        One family a method, and a second with blocks of 32 where the video is short.
+
+    Raises:
+        RecipeError: A method is unknown or has no knob to turn.
+    """
+    found = []
+    for name in KNOBS if methods is None else dict.fromkeys(methods):
+        if name == CACHING:
+            continue
+        if name not in KNOBS:
+            raise RecipeError(
+                f"tune has no method {name!r}{nearest(name, [*KNOBS, CACHING])}; it searches {', '.join(KNOBS)} and "
+                f"{CACHING}"
+            )
+        knob, values = KNOBS[name]
+        fixed = tuple(FIXED.get(name, {}).items())
+        found.append(Family(name, name, fixed, knob, values))
+        if tokens < SHORT and "block" in {item.name for item in fields(METHODS[name])}:  # type: ignore[arg-type]
+            found.append(Family(f"{name}-32", name, (*fixed, ("block", 32)), knob, values))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One recipe of the search space. Steps and layers are counts.
+
+    Attributes:
+        family: Name of a family, or CACHING.
+        knob: Value of its knob.
+        dense_steps: First denoising steps without sparsity and reuse.
+        dense_layers: First layers without sparsity and reuse.
+        reuse: Attention is computed at every so many steps of the window; 1 computes all.
+        start: First step of the window.
+        stop: First step after the window.
+        mlp: The same as `reuse` for feed-forward modules.
+        cross: The same for cross-attention.
+        plan: One string of letters per step, as in `Table`, in place of warm-up and window; empty for none.
+        given: A recipe as TOML, in place of everything above; empty for none.
+        label: What a given recipe is called.
+    """
+
+    family: str = CACHING
+    knob: float = 1.0
+    dense_steps: int = 0
+    dense_layers: int = 0
+    reuse: int = 1
+    start: int = 0
+    stop: int = 0
+    mlp: int = 1
+    cross: int = 1
+    plan: tuple[str, ...] = ()
+    given: str = ""
+    label: str = ""
+
+    @property
+    def reuses(self) -> bool:
+        """Whether any output is returned again."""
+        return max(self.reuse, self.mlp, self.cross) > 1 or any("A" in row for row in self.plan)
+
+    def schedule(self, steps: int) -> Schedule:
+        """When it is dense, sparse or reuses, for a number of denoising steps."""
+        if self.plan:
+            return Table(self.plan)
+        warm = DenseFirst(self.dense_steps, self.dense_layers)
+        if not self.reuses:
+            return warm
+        window = Broadcast(self.reuse, self.start / steps, self.stop / steps, self.cross, self.mlp)
+        return FirstMatch((warm, window))
+
+    def recipe(self, known: dict[str, Family], steps: int, min_tokens: int) -> Recipe:
+        """The candidate as a recipe.
+
+        Args:
+            known: Families by name.
+            steps: Denoising steps.
+            min_tokens: As in a recipe.
+
+        Returns:
+            The recipe.
+        """
+        if self.given:
+            return Recipe.from_toml(self.given, self.label)
+        family = known.get(self.family)
+        method = make_method("dense") if family is None else family.make(self.knob)
+        return Recipe(method, self.schedule(steps), "tuned", min_tokens)
+
+    def words(self) -> str:
+        """The candidate in a few words."""
+        if self.given:
+            return self.label
+        parts = [self.family if self.family == CACHING else f"{self.family} {self.knob:.2g}"]
+        if self.plan:
+            letters = "".join(self.plan)
+            shares = [(name, letters.count(letter) / len(letters)) for letter, name in _LETTERS.items()]
+            return " ".join([*parts, "plan", *(f"{share:.0%} {name}" for name, share in shares if share)])
+        if self.dense_steps or self.dense_layers:
+            parts.append(f"dense {self.dense_steps} steps {self.dense_layers} layers")
+        if self.reuses:
+            parts.append(f"reuse {self.reuse} in {self.start}–{self.stop}")
+            parts += [
+                f"{kind} {every}" for kind, every in (("mlp", self.mlp), ("cross", self.cross)) if every > 1
+            ]
+        return ", ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Candidate":
+        """What `as_json` wrote."""
+        return cls(**{**values, "plan": tuple(values["plan"])})
+
+
+_LETTERS = {"F": "dense", "W": "sparse", "A": "reused"}
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

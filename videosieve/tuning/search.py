@@ -1,0 +1,145 @@
+"""Which candidate to run next: the one that the fit promises most of, looked for afresh after every measurement.
+
+The pool is made of plans at many prices, of random candidates, and of neighbours of what nobody has beaten so far. The
+aim swings about the target (MARGINS), so that the fit learns both sides of it; in between, the kinds of candidate that
+were measured least get a turn, so that no method is given up on a prediction alone.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from random import Random
+
+from videosieve.tuning.calibration import Calibration, fit
+from videosieve.tuning.candidates import CACHING, Candidate
+from videosieve.tuning.goal import Goal
+from videosieve.tuning.plans import best_plan, prices
+from videosieve.tuning.points import Point, pareto_front
+from videosieve.tuning.screen import Screen
+
+MARGINS = (0.0, 0.5, -0.3, 0.25)
+"""Added to the target of a proposal, in units of the fit's noise."""
+
+RANDOM = 200
+PLANNED = 3  # families with plans beside caching alone
+EXPLORE = 4  # every so many proposals the family measured least is taken
+
+
+def propose(screen: Screen, points: Sequence[Point], goal: Goal, seed: int = 0) -> Candidate | None:
+    """The next candidate to measure.
+
+    Args:
+        screen: The screening.
+        points: Everything measured so far.
+        goal: What is wanted. A recall goal has no caching: a reused output has no recall.
+        seed: Of the random candidates.
+
+    Returns:
+        A candidate that was not measured yet; None where nothing new promises a speed-up.
+    """
+    calibration = fit(screen, points, goal)
+    tried = {point.candidate for point in points}
+    draw = Random(f"{seed}-{len(points)}")
+    caching = goal.quality == "psnr"
+    pool = [c for c in dict.fromkeys(make_pool(screen, points, goal, calibration, draw)) if c not in tried]
+    scored = [(*calibration.predict(screen, c), c) for c in pool if caching or not c.reuses]
+    scored = [row for row in scored if row[1] > 1]
+    if len(points) % EXPLORE == EXPLORE - 1:
+        scored = _least_measured(scored, points) or scored
+    return _choose(scored, goal, MARGINS[len(points) % len(MARGINS)] * calibration.noise)
+
+
+def make_pool(
+    screen: Screen, points: Sequence[Point], goal: Goal, calibration: Calibration, draw: Random
+) -> Iterator[Candidate]:
+    """Candidates to choose from, some of them twice."""
+    names = ranked_families(screen)
+    if goal.quality == "psnr":
+        for name in (CACHING, *names[:PLANNED]):
+            knobs = [choice.knob for choice in screen.by_family[name]] if name != CACHING else [1.0]
+            for knob in knobs:
+                yield from (
+                    best_plan(screen, name, knob, price, calibration.decay) for price in prices(screen)
+                )
+    for _ in range(RANDOM):
+        yield random_candidate(screen, names, draw, caching=goal.quality == "psnr")
+    for point in pareto_front(points, goal.quality_of):
+        if not point.candidate.given and not point.candidate.plan:
+            yield from neighbours(point.candidate, screen)
+
+
+def ranked_families(screen: Screen) -> list[str]:
+    """Families by their least mean squared error at a cost of at most 0.6 of dense, then by cost."""
+
+    def key(name: str) -> tuple[bool, float]:
+        rows = screen.by_family[name]
+        cheap = [float(row.error.square().mean()) for row in rows if row.cost <= 0.6]
+        return (not cheap, min(cheap) if cheap else min(row.cost for row in rows))
+
+    return sorted(screen.by_family, key=key)
+
+
+def random_candidate(screen: Screen, names: list[str], draw: Random, *, caching: bool) -> Candidate:
+    """A warm-up, a method or none, a window of reuse or none."""
+    steps, layers = screen.steps, screen.layers
+    family = draw.choice([CACHING, *names] if caching else names)
+    knob = 1.0
+    if family != CACHING:
+        rows = screen.by_family[family]
+        knob = round(draw.uniform(rows[0].knob, rows[-1].knob), 3)
+    warm = draw.choice([0, 0, 1, 2, 3, round(0.1 * steps), round(0.2 * steps), round(0.4 * steps)])
+    candidate = Candidate(family, knob, min(warm, steps - 1), draw.choice([0, 0, 0, 1, 2, layers // 4]))
+    if not caching or (family != CACHING and draw.random() < 0.4):
+        return candidate
+    start = draw.randrange(1, max(2, steps))
+    stop = draw.choice([steps, steps, max(start + 1, steps - 1), max(start + 1, round(0.9 * steps))])
+    every = draw.choice([2, 2, 3, 4])
+    mlp = draw.choice([1, every]) if "mlp" in screen.share else 1
+    cross = draw.choice([1, every]) if "cross" in screen.share else 1
+    return replace(candidate, reuse=every, start=start, stop=min(stop, steps), mlp=mlp, cross=cross)
+
+
+def neighbours(candidate: Candidate, screen: Screen) -> Iterator[Candidate]:
+    """One thing changed a little."""
+    if candidate.family in screen.by_family:
+        rows = screen.by_family[candidate.family]
+        for factor in (0.8, 0.9, 0.95, 1.05, 1.1, 1.25):
+            knob = min(max(candidate.knob * factor, rows[0].knob), rows[-1].knob)
+            yield replace(candidate, knob=round(knob, 3))
+    for key, top in (("dense_steps", screen.steps - 1), ("dense_layers", screen.layers - 1)):
+        for change in (-2, -1, 1, 2):
+            yield replace(candidate, **{key: min(max(getattr(candidate, key) + change, 0), top)})
+    if candidate.reuses:
+        for change in (-2, -1, 1, 2):
+            start = min(max(candidate.start + change, 1), candidate.stop - 1)
+            yield replace(candidate, start=start)
+            yield replace(
+                candidate, stop=min(max(candidate.stop + change, candidate.start + 1), screen.steps)
+            )
+        for every in (2, 3, 4):
+            yield replace(candidate, reuse=every)
+
+
+Scored = tuple[float, float, Candidate]
+
+
+def _least_measured(scored: list[Scored], points: Sequence[Point]) -> list[Scored]:
+    """The candidates of the family that was measured least; ties go to the one with the fastest promise."""
+    counts = Counter(point.candidate.family for point in points)
+    families = {candidate.family for _, _, candidate in scored}
+    if not families:
+        return []
+    fastest = {name: max(row[1] for row in scored if row[2].family == name) for name in families}
+    least = min(families, key=lambda name: (counts[name], -fastest[name], name))
+    return [row for row in scored if row[2].family == least]
+
+
+def _choose(scored: list[Scored], goal: Goal, margin: float) -> Candidate | None:
+    """The most promising: fastest of those with the quality, or best of those with the speed, else the nearest miss."""
+    if not scored:
+        return None
+    if goal.name == "speedup":
+        fast = [row for row in scored if row[1] >= goal.target * (1 + 0.02 * (margin > 0))]
+        return max(fast or scored, key=lambda row: row[0] if fast else row[1])[2]
+    good = [row for row in scored if row[0] >= goal.target + margin]
+    return max(good, key=lambda row: row[1])[2] if good else max(scored, key=lambda row: row[0])[2]

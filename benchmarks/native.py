@@ -3,41 +3,34 @@
 Every row times, by turns in one run, `scaled_dot_product_attention`, the native kernel and the implementation from
 PyTorch operations; the output is checked against fp64 on sampled rows first. "of 1/density" is speed-up × density: 1
 means that skipping is free, more that the kernel is also faster per pair. Rates are held against the multiply–add rate
-that the same threads reach in registers. `--cpu-time` counts the processor time of one thread, for
-machines that others use. `--linear FILE` draws cost against density × tokens² × heads and stops.
+that the same threads reach in registers. `--all` takes every size, `--minutes` stops before a row that would not end in
+time, and `--resume` goes on with the rows that the file does not have. `--cpu-time` counts the processor time of one
+thread, for machines that others use. `--linear FILE` draws cost against density × tokens² × heads and stops.
 """
 
 import argparse
 import ctypes
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.cases import Case, Shape
-from benchmarks.flex import time_flex
-from benchmarks.run import check_rows
-from benchmarks.timing import describe_machine, time_by_turns
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.kernels import block_sparse_attention
+from benchmarks.cases import Shape
+from benchmarks.native_rows import Job, Row, jobs, time_flex_of, time_linear, time_row
+from benchmarks.timing import describe_machine
 from videosieve.kernels.native_library import load
+from videosieve.kernels.native_threads import describe_threads
 from videosieve.layout import VideoLayout
-from videosieve.ragged_mask import RaggedBlockMask
-from videosieve.testing.factories import make_qkv, random_ragged_mask
 
 RESULTS = Path(__file__).parent / "results" / "native.json"
-PATTERNS = (("band", 128), ("band", 64), ("random per head", 128), ("random per head", 64), ("ragged", 128))
-Row = dict[str, Any]
+ALL = {"tokens": [4096, 8192, 32768], "heads": [4, 24], "flex": True}
 
 
 def main() -> None:
@@ -46,113 +39,93 @@ def main() -> None:
         Shape(f"{tokens} × {heads} × {head_dim}", VideoLayout.of(1, 1, tokens), heads, head_dim)
         for tokens, heads, head_dim in product(options.tokens, options.heads, options.head_dim)
     ]
-    console = Console()
+    console = Console(width=None if os.isatty(1) else 140)
     clock = time.process_time if options.cpu_time else time.perf_counter
     if options.cpu_time:
         torch.set_num_threads(1)
+    if options.linear:
+        draw_linear(options.linear, time_linear(clock))
+        return
     peak = measure_peak(clock)
-    with torch.inference_mode():
-        if options.linear:
-            draw_linear(options.linear, clock)
-            return
-        rows = [
-            time_row(shape, pattern, density, options, clock)
-            for shape in shapes
-            for pattern, density in patterns(options.density)
-        ]
-    for row in rows:
-        row["of_peak"] = row["gflops"] / peak
     machine = {
         **describe_machine(),
         "clock": clock.__name__,
         "peak_gflops": peak,
         "instruction_set": load().instruction_sets[0],
+        "runs": describe_threads(),
     }
+    work = jobs(shapes, options.density, options.flex)
+    total = sum(job.seconds(peak, options.repeats) for job in work)
+    console.print(f"{len(work)} jobs, a guess of {total / 60:.0f} minutes at {peak:.0f} GFLOP/s")
+    if options.estimate:
+        return
+    rows = run(work, machine, options, clock)
     print_rows(console, machine, rows)
-    options.output.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time the native CPU kernel.")
+    parser.add_argument(
+        "--all", action="store_true", help="every size: 4k, 8k, 32k tokens, 4 and 24 heads, flex"
+    )
     parser.add_argument("--tokens", type=int, nargs="+", default=[4096])
     parser.add_argument("--heads", type=int, nargs="+", default=[4])
     parser.add_argument("--head-dim", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--density", type=float, nargs="+", default=[1.0, 0.5, 0.25, 0.1])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="most repeats of a call; long calls have fewer"
+    )
+    parser.add_argument("--minutes", type=float, help="leave out rows that would end later than this")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the rows of the output file and add the others"
+    )
+    parser.add_argument("--estimate", action="store_true", help="say how long it would take and stop")
     parser.add_argument("--cpu-time", action="store_true", help="processor time of one thread")
     parser.add_argument("--flex", action="store_true", help="compiled flex_attention as well; slow to start")
     parser.add_argument("--linear", type=Path, help="draw cost against work into this SVG file and stop")
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.all:
+        vars(options).update(ALL)
+    return options
 
 
-def patterns(densities: list[float]) -> list[tuple[tuple[str, int], float]]:
-    """Density 1 once, every pattern at the others."""
-    sparse = [(pattern, density) for density in densities if density < 1 for pattern in PATTERNS]
-    return [(("dense", 128), 1.0)] * (1.0 in densities) + sparse
-
-
-def make_mask(shape: Shape, pattern: str, side: int, density: float) -> BlockMask | RaggedBlockMask:
-    tokens = shape.tokens
-    if pattern == "dense":
-        return BlockMask.dense(tokens, BlockSize(side, side))
-    if pattern == "ragged":  # blocks of `side` tokens on average, cut at random
-        return random_ragged_mask(
-            tokens, tokens, (tokens // side, tokens // side), density, heads=shape.heads
+@torch.inference_mode()
+def run(
+    work: list[Job], machine: dict[str, object], options: argparse.Namespace, clock: Callable[[], float]
+) -> list[Row]:
+    """All jobs that fit into the time; the file is whole after each."""
+    start, peak = time.monotonic(), float(str(machine["peak_gflops"]))
+    there = options.resume and options.output.exists()
+    rows: list[Row] = json.loads(options.output.read_text())["rows"] if there else []
+    done = {(row["shape"], row["mask"], row["asked"]): row for row in rows}
+    dense: dict[Shape, float] = {}
+    for number, job in enumerate(work, start=1):
+        row, expected = done.get(job.key), job.seconds(peak, options.repeats)
+        if row is not None and (not job.flex or row["flex_ms"] is not None):
+            continue
+        if options.minutes and time.monotonic() - start + expected > 60 * options.minutes:
+            continue
+        if not job.flex:
+            done[job.key] = time_row(job, peak, options.repeats, clock, dense)
+        elif row is not None:
+            row["flex_ms"] = time_flex_of(job, options.repeats)
+        write(options.output, machine, list(done.values()))
+        now = done.get(job.key, {})
+        print(
+            f"{number}/{len(work)} {(time.monotonic() - start) / 60:.1f} min: {job.key}, flex {now.get('flex_ms')}, "
+            f"of 1/density {now.get('of_ideal', 0):.2f}",
+            flush=True,
         )
-    return Case(shape, "band" if pattern == "band" else "random per head", side, density).make_mask()
+    return list(done.values())
 
 
-def time_row(
-    shape: Shape,
-    pattern: tuple[str, int],
-    density: float,
-    options: argparse.Namespace,
-    clock: Callable[[], float],
-) -> Row:
-    """One mask on one shape, checked, then timed."""
-    mask = make_mask(shape, *pattern, density)
-    tokens, ragged = shape.tokens, isinstance(mask, RaggedBlockMask)
-    q, k, v = make_qkv(tokens, tokens, heads=shape.heads, head_dim=shape.head_dim, contiguous=True)
-    check(q, k, v, mask)
-    calls = {
-        "dense": partial(scaled_dot_product_attention, q, k, v),
-        "native": partial(block_sparse_attention, q, k, v, mask, backend="native"),
-    }
-    if not ragged:
-        calls["operations"] = partial(block_sparse_attention, q, k, v, mask, backend="cpu")
-    times = time_by_turns(calls, options.repeats, clock)
-    flex = None
-    if options.flex and not ragged and pattern[0] != "dense":
-        name = "band" if pattern[0] == "band" else "random per head"
-        flex = time_flex(Case(shape, name, pattern[1], density), options.repeats)
-    operations = 4 * mask.density * tokens**2 * shape.heads * shape.head_dim
-    return {
-        "shape": shape.name,
-        "mask": pattern[0] if pattern[0] == "dense" else f"{pattern[0]}, {pattern[1]}",
-        "density": mask.density,
-        "dense_ms": times["dense"],
-        "native_ms": times["native"],
-        "operations_ms": times.get("operations"),
-        "flex_ms": flex,
-        "speedup": times["dense"] / times["native"],
-        "of_ideal": times["dense"] / times["native"] * mask.density,
-        "gflops": operations / times["native"] / 1e6,
-    }
-
-
-def check(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask) -> None:
-    """Raise an AssertionError unless sampled rows of the native kernel agree with fp64."""
-    output, lse = block_sparse_attention(q[:, :2], k[:, :2], v[:, :2], two_heads(mask), backend="native")
-    check_rows(output, lse, (q[:, :2], k[:, :2], v[:, :2]), two_heads(mask))
-
-
-def two_heads(mask: BlockMask | RaggedBlockMask) -> Any:
-    """The mask of the first two heads."""
-    if isinstance(mask, BlockMask):
-        return BlockMask(mask.keep[:, :2], mask.block, mask.queries, mask.keys)
-    offsets = mask.query_offsets[:, :2], mask.key_offsets[:, :2]
-    return RaggedBlockMask(mask.keep[:, :2], *offsets, mask.queries, mask.keys)
+def write(path: Path, machine: dict[str, object], rows: list[Row]) -> None:
+    """Replace the file, so that it is whole at every moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    partial.replace(path)
 
 
 def measure_peak(clock: Callable[[], float], rounds: int = 3_000_000, repeats: int = 5) -> float:
@@ -175,22 +148,16 @@ def measure_peak(clock: Callable[[], float], rounds: int = 3_000_000, repeats: i
     return best
 
 
-def draw_linear(path: Path, clock: Callable[[], float]) -> None:
+def draw_linear(path: Path, lines: dict[str, list[tuple[float, float]]]) -> None:
     """Milliseconds of the native kernel against density × tokens² × heads."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.subplots()
-    for tokens, heads in ((2048, 4), (4096, 1), (4096, 4), (8192, 1)):
-        shape = Shape("", VideoLayout.of(1, 1, tokens), heads, 64)
-        q, k, v = make_qkv(tokens, tokens, heads=heads, head_dim=64, contiguous=True)
-        masks = [make_mask(shape, "random per head", 64, density) for density in (0.05, 0.1, 0.25, 0.5, 0.75)]
-        calls = {str(mask.density): partial(block_sparse_attention, q, k, v, mask) for mask in masks}
-        times = time_by_turns(calls, 3, clock)
-        pairs = [float(density) * tokens**2 * heads / 1e6 for density in times]
-        axes.plot(pairs, list(times.values()), "o-", label=f"{tokens} tokens × {heads} heads")
-        rates = [ms / million for ms, million in zip(times.values(), pairs, strict=True)]
-        print(f"{tokens} × {heads}:", *(f"{rate:.2f}" for rate in rates), "ms per million pairs")
+    for name, points in lines.items():
+        axes.plot(*zip(*points, strict=True), "o-", label=name)
+        rates = (f"{milliseconds / pairs:.2f}" for pairs, milliseconds in points)
+        print(f"{name}:", *rates, "ms per million pairs")
     axes.set(xlabel="kept query–key pairs, millions", ylabel="native kernel, ms", xlim=0, ylim=0)
     axes.set_title("Random 64-blocks, head_dim 64, fp32", fontsize=10)
     axes.legend(fontsize=8)
@@ -198,7 +165,7 @@ def draw_linear(path: Path, clock: Callable[[], float]) -> None:
 
 
 def print_rows(console: Console, machine: dict[str, object], rows: list[Row]) -> None:
-    """The machine and the table."""
+    """The machine and the table; a dense time in brackets was taken in another row of the run."""
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     names = [
         "tokens × heads × head_dim",
@@ -212,11 +179,12 @@ def print_rows(console: Console, machine: dict[str, object], rows: list[Row]) ->
     table = Table(*names, "speed-up", "of 1/density", "of peak")
     for row in rows:
         optional = ["" if row[key] is None else f"{row[key]:.1f}" for key in ("operations_ms", "flex_ms")]
+        dense = f"{row['dense_ms']:.1f}"
         table.add_row(
             row["shape"],
             row["mask"],
             f"{row['density']:.3f}",
-            f"{row['dense_ms']:.1f}",
+            f"({dense})" if row["dense_of_another_row"] else dense,
             f"{row['native_ms']:.1f}",
             *optional,
             f"{row['speedup']:.2f}",

@@ -13,18 +13,23 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def time_by_turns(
-    calls: dict[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
+    calls: dict[str, Callable[[], object]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    warm_up: bool = True,
 ) -> dict[str, float]:
     """Median milliseconds of every call, taken by turns so that a busy moment of the machine falls on all of them.
 
-    With `time.process_time` as clock, on one thread, the time that other processes take does not count.
+    With `time.process_time` as clock, on one thread, the time that other processes take does not count. Calls of many
+    seconds may do without the turn that warms up.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 1):
+    for turn in range(repeats + warm_up):
         for name, call in calls.items():
             start = clock()
             call()
-            if turn:  # the first turn warms up
+            if turn >= warm_up:
                 seconds[name].append(clock() - start)
     return {name: 1e3 * median(values) for name, values in seconds.items()}
 

@@ -180,10 +180,10 @@ class _Work:
                 return
             if not waiting and self._stale():
                 return
+            self._begin("searching")
             candidate = waiting.pop(0) if waiting else propose(screen, self.points, goal, self.order.seed)
             if candidate is None:
                 return
-            self._begin("searching")
             if not warm:
                 self._rehearse()
                 warm = True

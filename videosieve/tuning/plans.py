@@ -78,10 +78,19 @@ def _column(
     return min(states.values())[1]
 
 
-def prices(screen: Screen, count: int = 10) -> list[float]:
-    """Prices from one that buys nearly nothing to one that buys nearly everything, evenly in their logarithm."""
+def prices(screen: Screen, count: int = 10, shift: float = 0.0) -> list[float]:
+    """Prices from one that buys nearly nothing to one that buys nearly everything, evenly in their logarithm.
+
+    Args:
+        screen: The screening.
+        count: How many.
+        shift: Share of a step by which all are moved up, in [0, 1).
+
+    Returns:
+        Ascending prices.
+    """
     harms = screen.reuse_everywhere * screen.drift["attention"][0].square()
     typical = float(harms.mean() * screen.layers / screen.share["attention"].sum().clamp(min=1e-9))
     low, high = max(typical, 1e-9) * 1e-2, max(typical, 1e-9) * 1e2
-    ratio: Tensor = torch.linspace(0, 1, count, dtype=torch.float64)
+    ratio: Tensor = (torch.arange(count, dtype=torch.float64) + shift) / (count - 1)
     return (low * (high / low) ** ratio).tolist()

@@ -8,6 +8,7 @@ were measured least get a turn, so that no method is given up on a prediction al
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 from videosieve.tuning.calibration import Calibration, fit
@@ -55,17 +56,22 @@ def make_pool(
     """Candidates to choose from, some of them twice."""
     names = ranked_families(screen)
     if goal.quality == "psnr":
+        asked = prices(screen, shift=draw.random())  # elsewhere every time: a grid that grows finer
         for name in (CACHING, *names[:PLANNED]):
-            knobs = [choice.knob for choice in screen.by_family[name]] if name != CACHING else [1.0]
-            for knob in knobs:
-                yield from (
-                    best_plan(screen, name, knob, price, calibration.decay) for price in prices(screen)
-                )
+            for knob in _knobs(screen, name, draw):
+                yield from (best_plan(screen, name, knob, price, calibration.decay) for price in asked)
     for _ in range(RANDOM):
         yield random_candidate(screen, names, draw, caching=goal.quality == "psnr")
     for point in pareto_front(points, goal.quality_of):
         if not point.candidate.given and not point.candidate.plan:
             yield from neighbours(point.candidate, screen)
+
+
+def _knobs(screen: Screen, family: str, draw: Random) -> list[float]:
+    """One value of the knob between every two that were screened, or the only one."""
+    rows = screen.by_family.get(family, [])
+    between = [round(draw.uniform(a.knob, b.knob), 3) for a, b in pairwise(rows)]
+    return between or [rows[0].knob if rows else 1.0]
 
 
 def ranked_families(screen: Screen) -> list[str]:

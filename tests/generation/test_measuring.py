@@ -1,5 +1,6 @@
 """What a generation is measured by: the times of its parts, its memory, its quality, and the noise floor."""
 
+import dataclasses
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from videosieve.errors import BackendError, ShapeError
+from videosieve.errors import BackendError, MetricError, ShapeError
 from videosieve.generation import floor as floor_module
 from videosieve.generation.floor import choose_floor
 from videosieve.generation.generate import Clip, generate
@@ -15,7 +16,7 @@ from videosieve.generation.memory import PeakMemory
 from videosieve.generation.parts import DECODE, TEXT, PartClock
 from videosieve.generation.quality import measure_quality
 from videosieve.generation.request import Request
-from videosieve.metrics import ms_ssim, psnr, ssim_per_frame
+from videosieve.metrics import METRICS, flip, ms_ssim, psnr, ssim_per_frame
 from videosieve.recipe import Recipe
 from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.render import render
@@ -60,7 +61,7 @@ def test_parts_are_timed_and_their_results_pass_through():
 
 
 def test_the_pipeline_is_as_before_even_after_an_error():
-    pipe = Pipe()
+    pipe: Any = Pipe()
     wrapped = pipe.vae.decode = lambda latents: latents  # for example torch.compile's
     with pytest.raises(ValueError, match="empty"), PartClock(pipe):
         pipe.encode_prompt("")
@@ -132,6 +133,20 @@ def test_what_cannot_be_measured_is_named_and_the_rest_is_there():
     assert quality.scores == {}
     with pytest.raises(ShapeError, match="1 frames of 40 × 10 pixels, got 1 of 20 × 10"):
         measure_quality(Pipe(), clip_of(video[..., :20]), PROMPT, clip_of(video))  # type: ignore[arg-type]
+
+
+def test_further_metrics_are_measured_where_asked_for(monkeypatch: pytest.MonkeyPatch):
+    generator = torch.Generator().manual_seed(0)
+    dense, video = (torch.rand(9, 3, 16, 16, generator=generator) for _ in range(2))
+    monkeypatch.setitem(METRICS, "lpips", dataclasses.replace(METRICS["lpips"], require=_refuse))
+    quality = measure_quality(Pipe(), clip_of(video), PROMPT, clip_of(dense), ["flip", "lpips"])  # type: ignore[arg-type]
+    assert quality.scores["flip"] == pytest.approx(flip(video, dense).mean().item(), abs=1e-9)
+    assert "lpips" not in quality.scores
+    assert quality.unavailable["lpips"] == "no weights"
+
+
+def _refuse(files: object) -> None:
+    raise MetricError("no weights")
 
 
 def test_the_judge_sees_what_a_rendered_clip_shows(nano: Any):

@@ -65,6 +65,12 @@ def compare(
             help="Run dense attention once more with another kernel, to see what rounding alone does."
         ),
     ] = True,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help="Further metrics, separated by commas: flip, st_lpips, lpips, vmaf.", show_default=False
+        ),
+    ] = "",
     fps: options.Fps = 8.0,
 ) -> None:
     """Compare methods with dense attention on the same noise: videos, numbers and report.html.
@@ -84,5 +90,6 @@ def compare(
         model,
         floor,
         command_line(),
+        tuple(name.strip() for name in metrics.split(",") if name.strip()),
     )
     run_plan(plan, output, device, dtype)

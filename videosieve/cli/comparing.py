@@ -61,6 +61,7 @@ def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Res
     with GenerationBar() as bar:
         for request in plan.requests:
             check_words(plan.model, request.prompt, request.negative_prompt)
+        _warn_of_missing(plan.metrics)
         if check_folder(folder):
             say(f"replacing the earlier results in {folder}")
         bar.begin("loading", plan.model)
@@ -69,6 +70,14 @@ def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Res
     print_results(results)
     say(f"open {folder / PAGE}")
     return results
+
+
+def _warn_of_missing(metrics: tuple[str, ...]) -> None:
+    from videosieve.metrics import available_metrics
+
+    for name, reason in available_metrics().items():
+        if reason and name in metrics:
+            err.print(f"no {name}: {reason}", soft_wrap=True, markup=False)
 
 
 def print_results(results: "Results") -> None:

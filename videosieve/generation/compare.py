@@ -201,7 +201,7 @@ def _take(work: _Work, scene: _Scene, name: str) -> None:
 
 
 def _first_take(work: _Work, scene: _Scene, name: str, clip: Clip) -> Takes:
-    quality = measure_quality(work.pipe, clip, scene.request.prompt, scene.dense)
+    quality = measure_quality(work.pipe, clip, scene.request.prompt, scene.dense, work.plan.metrics)
     if clip.peak_bytes is None:
         quality.unavailable["peak_bytes"] = "this system does not tell how much memory a process needed"
     stem = _slug(name) if len(work.plan.requests) == 1 else f"{scene.index + 1:02d}-{_slug(name)}"

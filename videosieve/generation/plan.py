@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from videosieve.errors import OutputError, RecipeError
+from videosieve.errors import MetricError, OutputError, RecipeError
 from videosieve.generation.load import is_shapes
 from videosieve.generation.media import check_fps
 from videosieve.generation.request import Request
@@ -15,6 +15,7 @@ from videosieve.report.files import check_writable
 from videosieve.report.results import RESULTS
 
 DENSE = "dense"  # the name of the baseline
+FURTHER_METRICS = ("flip", "st_lpips", "lpips", "vmaf")  # they take long, or need weights
 DEFAULT_PROMPT = "a large red circle moves left and a small blue square moves up over a striped background"
 
 
@@ -30,9 +31,11 @@ class Plan:
         model: What the results call the model.
         floor: Whether dense attention runs again with another kernel: the noise floor.
         command: The command line, for the record; empty from Python.
+        metrics: Of `FURTHER_METRICS`.
 
     Raises:
         RecipeError: Nothing to compare, a scene twice, requests of different size, or fewer than one repeat.
+        MetricError: An unknown metric.
     """
 
     requests: tuple[Request, ...]
@@ -42,9 +45,15 @@ class Plan:
     model: str = ""
     floor: bool = True
     command: str = ""
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_requests(self.requests)
+        if unknown := [name for name in self.metrics if name not in FURTHER_METRICS]:
+            raise MetricError(
+                f"further metrics are {', '.join(FURTHER_METRICS)}; got {', '.join(unknown)}. "
+                f"PSNR, SSIM, MS-SSIM and flicker are always measured"
+            )
         check_fps(self.fps)
         if self.repeats < 1:
             raise RecipeError(f"repeats must be at least 1, got {self.repeats}")

@@ -1,6 +1,6 @@
 """How good a clip is: against the dense clip of the same noise, by itself, and by the bundled model's judge."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from videosieve.errors import PromptError, ShapeError
 from videosieve.generation.generate import Clip
-from videosieve.metrics import Psnr, ms_ssim, psnr, relative_l2, ssim_per_frame, temporal_flicker
+from videosieve.metrics import Psnr, measure, ms_ssim, psnr, relative_l2, ssim_per_frame, temporal_flicker
 from videosieve.metrics.ms_ssim import WEIGHTS
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-FRAMES_AT_A_TIME = (
-    8  # the windowed metrics work in fp64: 8 frames of 720p need 0.2 GB a tensor, 129 would need 3 GB
-)
+# Windowed metrics work in fp64: 8 frames of 720p need 0.2 GB a tensor, 129 would need 3 GB.
+FRAMES_AT_A_TIME = 8
+ACROSS_FRAMES = ("vmaf",)  # look at neighbours, so they must see the whole video
 
 
 @dataclass(slots=True)
@@ -39,7 +39,9 @@ class Quality:
     unavailable: dict[str, str] = field(default_factory=dict)
 
 
-def measure_quality(pipe: "DiffusionPipeline", clip: Clip, prompt: str, dense: Clip | None) -> Quality:
+def measure_quality(
+    pipe: "DiffusionPipeline", clip: Clip, prompt: str, dense: Clip | None, metrics: Sequence[str] = ()
+) -> Quality:
     """Measure a clip.
 
     Args:
@@ -47,6 +49,7 @@ def measure_quality(pipe: "DiffusionPipeline", clip: Clip, prompt: str, dense: C
         clip: The clip.
         prompt: What it should show.
         dense: The dense clip of the same prompt and noise; None where `clip` is it.
+        metrics: Further metrics against it, names of videosieve.metrics.METRICS; they take long, or need weights.
 
     Returns:
         The figures, and what could not be measured.
@@ -60,6 +63,7 @@ def measure_quality(pipe: "DiffusionPipeline", clip: Clip, prompt: str, dense: C
         _require_same_size(clip.frames, dense.frames)
         quality.psnr = psnr(clip.frames, dense.frames)
         _add_structure(quality, clip.frames, dense.frames)
+        _add_further(quality, clip.frames, dense.frames, metrics)
         if clip.latent is None or dense.latent is None:
             quality.unavailable["latent_relative_l2"] = "the pipeline decodes no latents with a VAE"
         else:
@@ -94,6 +98,20 @@ def _add_structure(quality: Quality, video: Tensor, reference: Tensor) -> None:
     name = "ms_ssim" if scales == len(WEIGHTS) else f"ms_ssim_{scales}_scales"
     frames = _by_frames(lambda x, y: list(ms_ssim(x, y, scales).frames), video, reference)
     quality.scores[name] = sum(frames) / len(frames)
+
+
+def _add_further(quality: Quality, video: Tensor, reference: Tensor, metrics: Sequence[str]) -> None:
+    for name in metrics:
+        at_a_time = len(video) if name in ACROSS_FRAMES else FRAMES_AT_A_TIME
+        values: list[float] = []
+        for x, y in zip(video.split(at_a_time), reference.split(at_a_time), strict=True):
+            found = measure([name], x, y)[name]
+            if found.value is None:
+                quality.unavailable[name] = found.reason
+                break
+            values += found.frames
+        else:
+            quality.scores[name] = sum(values) / len(values)
 
 
 def _by_frames(

@@ -36,7 +36,7 @@ function player(root) {
   };
   const play = async () => {
     state(true);
-    await Promise.all(videos().map((video) => video.play()));
+    await Promise.allSettled(videos().map((video) => video.play())); // a pause may overtake the start
     follow();
   };
   const seek = (number) => {
@@ -53,7 +53,7 @@ function player(root) {
     const video = shown(screen);
     video.playbackRate = rate;
     video.currentTime = playing ? time : (frame + 0.5) / fps;
-    if (playing) video.play();
+    if (playing) video.play().catch(() => {});
     const able = screens.filter((each) => each.querySelector(".difference"));
     root.querySelector(".all-differences").checked = able.every((each) => each.classList.contains("differing"));
   };

@@ -1,4 +1,4 @@
-"""`videosieve saliency`: where in a generated video each concept is."""
+"""`videosieve saliency`: where in a generated or given video each concept is."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,14 @@ def saliency(
         list[str] | None,
         typer.Option(
             help="A word or phrase to look for; give several, a background too.", show_default=False
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            help="Look at this video instead of generating one: a video file, .gif, .webp, or a folder of pictures; "
+            "--frames takes the first ones, --height and --width scale it.",
+            show_default=False,
         ),
     ] = None,
     model: options.Model = "shapes-s",
@@ -56,11 +64,15 @@ def saliency(
     ] = Path("saliency"),
     fps: options.Fps = 8.0,
 ) -> None:
-    """Generate a video and show where in it each concept is; the video is the same as without.
+    """Generate a video, or take one, and show where in it each concept is; a generated video is the same as without.
 
     videosieve saliency "a red circle moves left" --concept "red circle" --concept background -o saliency
+
+    videosieve saliency "a red circle" --video circle.mp4 --concept "red circle" --concept background
     """
     from videosieve.concepts import normalise_concepts
+    from videosieve.errors import ModelError
+    from videosieve.generation.footage import fit_footage, read_footage
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import check_fps, make_folder
     from videosieve.generation.recipes import make_recipe
@@ -76,14 +88,19 @@ def saliency(
     places = parse_indices("layers", layers), parse_indices("look-at", look_at)
     plan = None if recipe is None else make_recipe(recipe, None, ())
     check_fps(fps)
+    if video is not None and guidance is not None:
+        raise ModelError("a given video is looked at without guidance; leave --guidance out")
+    given = None if video is None else read_footage(video, frames)
     make_folder(output)
     check_words(model, request.prompt, *concepts)
     with GenerationBar() as bar:
         bar.begin("saliency", f"loading {model}")
         pipe = load_pipeline(model, device, dtype)
-        bar.begin("saliency", "generating")
+        if given is not None:
+            given = fit_footage(pipe, given, height, width, whole=frames is not None)
+        bar.begin("saliency", "generating" if given is None else f"looking at {video}")
         found = find_saliency(
-            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan
+            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan, video=given
         )
         bar.begin("saliency", f"writing {output}")
         page = write_saliency(found, output, request.prompt, fps)

@@ -1,7 +1,10 @@
 """Saliency from a request to files: maps, videos and a page."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.concepts.maps import COLOURS
@@ -43,8 +46,9 @@ def find_saliency(
     layers: tuple[int, ...] | None = None,
     look_at: tuple[int, ...] | None = None,
     recipe: Recipe | None = None,
+    video: Tensor | None = None,
 ) -> SaliencyMaps:
-    """Generate a video and look for concepts in it.
+    """Generate a video, or take a given one, and look for concepts in it.
 
     Args:
         pipe: A diffusers video pipeline.
@@ -54,6 +58,8 @@ def find_saliency(
         layers: Self-attentions to average; None takes all.
         look_at: Denoising steps to average; None takes those at middle noise levels.
         recipe: What attention is computed; None leaves it to the pipeline.
+        video: A given video as `fit_footage` returns it; nothing is generated then, and size, frames and guidance of
+            the request are not used.
 
     Returns:
         The maps, with the video.
@@ -63,7 +69,10 @@ def find_saliency(
     """
     from videosieve.integrations.diffusers import saliency
 
-    arguments = pipeline_arguments(pipe, request)
+    if video is not None:
+        request = replace(request, height=None, width=None, frames=None, guidance=None)
+    arguments: dict[str, Any] = pipeline_arguments(pipe, request)
+    arguments |= {} if video is None else {"video": video}
     try:
         return saliency(
             pipe, arguments.pop("prompt"), concepts, layers=layers, steps=look_at, method=method, recipe=recipe,

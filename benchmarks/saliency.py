@@ -1,12 +1,14 @@
-"""How well saliency finds objects, against rendered masks: `python -m benchmarks.saliency [--clips N] [--output FILE]`.
+"""How well saliency finds objects, against rendered masks: `python -m benchmarks.saliency`, and `--pictures FOLDER`.
 
 Rendered clips that training never saw are encoded, brought to several noise levels and shown to the bundled model once
 per level. The concepts are the objects ("red circle") and the background; a pixel belongs to the concept that wins
 there. Scored per layer and noise level, for ConceptAttention, its ablations (what concepts attend to) and
-cross-attention maps. Every clip is written down at once, so an interrupted run goes on where it stopped.
+cross-attention maps. Every clip is written down at once, by the weights' fingerprint, so an interrupted run goes on
+where it stopped and other weights start anew. Prints Markdown tables; writes them and all figures to the output.
 """
 
 import argparse
+import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +19,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from benchmarks.saliency_aim import measure_aim
+from benchmarks.saliency_pictures import draw_pictures
+from benchmarks.saliency_tables import report
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.generation.load import load_pipeline
 from videosieve.generation.machine import describe_machine, describe_versions
@@ -34,6 +39,7 @@ RESULTS = Path(__file__).parent / "results" / "saliency.json"
 WORK = Path("runs") / "saliency"
 FIRST_SEED = UNSEEN + 5 * 10**6  # apart from the seeds of the judge's evaluation
 STEPS = 10
+AIM_CLIPS = 20
 LEVELS = (1, 3, 5, 7, 8, 9)  # of the 10 steps: from almost noise to almost the video
 VARIANTS: dict[str, SaliencyMethod] = {
     "concept": SaliencyMethod(),
@@ -43,6 +49,34 @@ VARIANTS: dict[str, SaliencyMethod] = {
     "cross_attention": SaliencyMethod("cross_attention"),
 }
 Scores = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A clip that training never saw.
+
+    Attributes:
+        factors: What it shows.
+        caption: In the model's words.
+        video: fp32 [frames, 3, height, width] in [0, 1].
+        truth: bool [objects + 1, frames, height, width]; the background comes last, one is true at every pixel.
+    """
+
+    factors: Factors
+    caption: str
+    video: Tensor
+    truth: Tensor
+
+
+def render_clip(seed: int, pixels: int) -> Rendered:
+    """Render the clip of a seed."""
+    seeds = torch.tensor([seed])
+    clip = render(sample_factors(seeds), seeds, frame_times(16), pixels, pixels)
+    factors = clip.factors.named(0)
+    objects = clip.masks[0, : len(factors.objects)] > 0.5
+    truth = torch.cat([objects, ~objects.any(0, keepdim=True)])
+    truth[1:-1] &= ~truth[0]  # where both cover half of a pixel, the first has it
+    return Rendered(factors, plain_caption(factors), clip.video[0].transpose(0, 1) / 2 + 0.5, truth)
 
 
 @dataclass(frozen=True)
@@ -118,21 +152,13 @@ def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dic
     Returns:
         Scores by variant and site: "layer L, step S", "default" and "all".
     """
-    seeds = torch.tensor([seed])
-    pixels = pipe.vae.sample_size
-    clip = render(sample_factors(seeds), seeds, frame_times(16), pixels, pixels)
-    factors = clip.factors.named(0)
-    objects = clip.masks[0, : len(factors.objects)] > 0.5
-    truth = torch.cat([objects, ~objects.any(0, keepdim=True)])
-    truth[1:-1] &= ~truth[0]  # where both cover half of a pixel, the first has it
-    video = clip.video[0].transpose(0, 1) / 2 + 0.5
-
-    concepts = name_concepts(factors)
+    clip = render_clip(seed, pipe.vae.sample_size)
+    concepts = name_concepts(clip.factors)
 
     def look(*questions: Question) -> list[SaliencyMaps]:
         generator = torch.Generator().manual_seed(seed)
         return saliency_of_video(
-            pipe, video, plain_caption(factors), questions, num_inference_steps=STEPS, generator=generator
+            pipe, clip.video, clip.caption, questions, num_inference_steps=STEPS, generator=generator
         )
 
     usual = look(make_question(concepts))[0]
@@ -140,7 +166,7 @@ def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dic
     kept = [replace(method, keep="sites") for method in VARIANTS.values()]
     found = look(*(make_question(concepts, method, layers, steps) for method in kept))
     return {
-        name: {site: score_maps(maps, truth) for site, maps in sites_of(maps_of_variant, usual).items()}
+        name: {site: score_maps(maps, clip.truth) for site, maps in sites_of(maps_of_variant, usual).items()}
         for name, maps_of_variant in zip(VARIANTS, found, strict=True)
     }
 
@@ -194,34 +220,57 @@ def _restore(plain: Scores) -> dict[str, dict[str, Score]]:
     return {name: {site: score(values) for site, values in sites.items()} for name, sites in plain.items()}
 
 
-def main() -> None:
+def fingerprint(pipe: Any) -> str:
+    """Eight digits of the weights that maps depend on, so that no clip of other weights is taken for finished."""
+    digest = hashlib.sha256()
+    for part in (pipe.transformer, pipe.text_encoder):
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
+
+
+def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Score saliency maps against rendered masks.")
     parser.add_argument("--model", default="shapes-s", help="a bundled model, or a folder with one")
     parser.add_argument("--clips", type=int, default=120, help="rendered clips, >= 1")
     parser.add_argument(
-        "--work", type=Path, default=None, help=f"folder of finished clips; default {WORK}/MODEL"
+        "--work", type=Path, default=None, help=f"folder of finished clips; default {WORK}/MODEL-FINGERPRINT"
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--pictures", type=Path, default=None, help="draw pictures into this folder, score nothing"
+    )
+    parser.add_argument("--steps", type=int, default=None, help="denoising steps of generated pictures, >= 1")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = read_options()
     pipe = load_pipeline(options.model, "cpu")
-    total = evaluate(pipe, options.clips, options.work or WORK / Path(options.model).name)
-    figures = {
-        name: {site: score.as_json() for site, score in sites.items()} for name, sites in total.items()
-    }
-    facts = {
-        "model": Path(options.model).name,
+    if options.pictures is not None:
+        for path in draw_pictures(pipe, options.pictures, FIRST_SEED, options.steps):
+            print(path)
+        return
+    looked_at = [
+        render_clip(FIRST_SEED + i, pipe.vae.sample_size) for i in range(min(options.clips, AIM_CLIPS))
+    ]
+    name, marks = Path(options.model).name, fingerprint(pipe)
+    total = evaluate(pipe, options.clips, options.work or WORK / f"{name}-{marks}")
+    results = {
+        "model": name,
+        "weights": marks,
         "clips": options.clips,
         "steps": STEPS,
         "levels": list(LEVELS),
+        "machine": describe_machine(torch.device("cpu")),
+        "versions": describe_versions(),
+        "scores": {
+            key: {site: score.as_json() for site, score in sites.items()} for key, sites in total.items()
+        },
+        "aim": measure_aim(pipe, looked_at),
     }
-    machine = {"machine": describe_machine(torch.device("cpu")), "versions": describe_versions()}
-    write_text(options.output, json.dumps({**facts, **machine, "scores": figures}, indent=1) + "\n")
-    console = Console()
-    for name, sites in figures.items():
-        best = max(sites, key=lambda site: sites[site]["miou"])
-        for site in ("default", "all", best):
-            line = "  ".join(f"{figure} {value:.3f}" for figure, value in sites[site].items())
-            console.print(f"{name:30} {site:18} {line}", highlight=False, soft_wrap=True)
+    write_text(options.output, json.dumps(results, indent=1) + "\n")
+    print(report(results))
 
 
 if __name__ == "__main__":

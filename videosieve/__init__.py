@@ -79,8 +79,8 @@ def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **
 def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) -> Inspection:
     """Generate a video and show where its attention heads look; the video is the same bits as without.
 
-    See `videosieve.integrations.diffusers.inspect_attention` for every option, and `videosieve.report.inspection` for
-    the page and the pictures.
+    See `videosieve.integrations.diffusers.inspect_attention` for every option;
+    `videosieve.generation.inspection.write_inspection` writes the page and the pictures.
     """
     from videosieve.integrations.diffusers import inspect_attention as inspect_diffusers
 

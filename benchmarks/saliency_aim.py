@@ -42,8 +42,8 @@ def measure_aim(pipe: Any, clips: Sequence[Any], steps: int = 10) -> list[dict[s
             (found,) = saliency_of_video(
                 pipe, clip.video, clip.caption, [question], num_inference_steps=steps, generator=generator
             )
-        grid = tuple(found.maps.shape[1:])
-        areas = adaptive_avg_pool3d(clip.truth[:-1, None].float(), grid).flatten(1)
+        frames, height, width = found.maps.shape[1:]
+        areas = adaptive_avg_pool3d(clip.truth[:-1, None].float(), (frames, height, width)).flatten(1)
         rows = rows or [[] for _ in layers]
         for row, seen in zip(rows, layers, strict=True):
             row += [_aim(seen, area, index) for index, area in enumerate(areas) if area.any()]

@@ -1,7 +1,9 @@
 """What can be done with maps: sizes, masks, pictures, files."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from videosieve.concepts import SaliencyMaps
 from videosieve.errors import OutputError, ShapeError
@@ -76,9 +78,27 @@ def test_a_saved_file_comes_back_whole(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["cat.safetensors"]
 
 
+def test_pictures_are_the_overlay(tmp_path):
+    saliency = make()
+    with Image.open(saliency.save(tmp_path / "all.png")) as picture:
+        sheet = torch.from_numpy(np.array(picture)).float() / 255
+    assert sheet.shape == (128, 5 * 192, 3)  # five frames of 8 x 12 pixels, enlarged 16 times
+    expected = saliency.overlay()[1].permute(1, 2, 0)
+    assert (sheet[8::16, 200:384:16] - expected).abs().max() < 0.003
+    saliency.save(tmp_path / "cat.png", concept="cat")
+    assert (tmp_path / "cat.png").read_bytes() != (tmp_path / "all.png").read_bytes()
+    film = saliency.save(tmp_path / "cat.mp4", concept="cat", fps=4)
+    assert b"ftyp" in film.read_bytes()[:16]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["all.png", "cat.mp4", "cat.png"]
+    with pytest.raises(OutputError, match="fps must lie"):
+        saliency.save(tmp_path / "cat.mp4", fps=0)
+    with pytest.raises(ShapeError, match="overlay needs frames"):
+        make(video=None).save(tmp_path / "none.png")
+
+
 def test_bad_files_concepts_and_frames_say_so(tmp_path):
     saliency = make()
-    with pytest.raises(OutputError, match="written as .safetensors"):
+    with pytest.raises(OutputError, match=r"written as \.safetensors"):
         saliency.save(tmp_path / "cat.npz")
     with pytest.raises(OutputError, match="cannot write"):
         saliency.save(tmp_path / "missing" / "cat.safetensors")

@@ -7,11 +7,16 @@ import pytest
 import torch
 from diffusers import FirstBlockCacheConfig, PyramidAttentionBroadcastConfig
 from diffusers.hooks import apply_group_offloading
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformerBlock
+from torch.utils.flop_counter import FlopCounterMode
 
 import videosieve
 from videosieve import SaliencyMethod
+from videosieve.concepts import attend_concepts, output_scores
 from videosieve.errors import IntegrationError, PromptError, RecipeError, ShapeError
 from videosieve.integrations.diffusers import describe, saliency, sparsify
+from videosieve.integrations.diffusers.concept_streams import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concept_text import encode_concepts
 from videosieve.integrations.diffusers.concepts import ConceptRecorder, choose_steps
 from videosieve.integrations.diffusers.saliency import make_question
@@ -544,3 +549,40 @@ def test_the_public_name_is_a_function_and_loads_nothing_early():
     arguments = family.make_call()
     found = videosieve.saliency(family.pipe, arguments.pop("prompt"), ["red", "left"], **arguments)
     assert isinstance(found, videosieve.SaliencyMaps)
+
+
+# transformer, video tokens, text tokens
+REAL_SIZES = {
+    "hunyuanvideo 720p": ("HunyuanVideoTransformer3DModel", 119_056 - 256, 256),
+    "cogvideox 1.5 720p": ("CogVideoXTransformer3DModel", 44_880, 226),
+}
+
+
+@pytest.mark.parametrize("name", REAL_SIZES)
+def test_concepts_cost_less_than_a_twentieth_of_a_real_block(name):
+    """By count of multiplications and additions, of one block on the meta device with 8 concepts."""
+    kind, tokens, text = REAL_SIZES[name]
+    with torch.device("meta"):
+        if kind.startswith("Hunyuan"):
+            block = HunyuanVideoTransformerBlock(24, 128, 4.0)
+            width, heads = 3072, 24
+            condition, rotary = torch.empty(1, width), None
+            arguments = (torch.empty(1, tokens, width), torch.empty(1, text, width), condition, None, rotary)
+        else:
+            block = CogVideoXBlock(3072, 48, 64, 512)
+            width, heads = 3072, 48
+            condition = torch.empty(1, 512)
+            arguments = (torch.empty(1, tokens, width), torch.empty(1, text, width), condition)
+        concepts = torch.empty(1, 8, width)
+        with FlopCounterMode(display=False) as own:
+            block(*arguments)
+        row = CONCEPT_FAMILIES[kind].kinds[0]
+        video = torch.empty(1, heads, tokens, width // heads)
+        with FlopCounterMode(display=False) as extra:
+            inside = row.enter(block, concepts, condition)
+            found = attend_concepts((inside.q, inside.k, inside.v), (video, video), 1.0)
+            output_scores(video, found)
+            row.leave(block, concepts, found.transpose(1, 2).flatten(2), inside)
+    assert own.get_total_flops() > 4 * tokens**2 * width
+    assert 6 * 8 * tokens * width < extra.get_total_flops() < 2 * 6 * 8 * tokens * width
+    assert extra.get_total_flops() / own.get_total_flops() < 0.001

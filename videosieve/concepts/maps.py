@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
 
 # A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
@@ -137,37 +138,53 @@ class SaliencyMaps:
             paint = _heat(maps[self._index(concept)])
         return frames.float().cpu() * (1 - strength) + paint * strength
 
-    def save(self, path: str | Path) -> Path:
-        """Write maps, parts and video as safetensors; `load` reads them.
+    def save(self, path: str | Path, concept: str | None = None, fps: float = 8.0) -> Path:
+        """Write maps, parts and video as safetensors, which `load` reads, or the overlay as something to look at.
 
         Args:
-            path: A .safetensors file; it appears whole or not at all.
+            path: Ends in .safetensors, in .mp4 (the overlay), or in .png (frames of it side by side). It appears whole
+                or not at all.
+            concept: For pictures: one concept as a heat map; None paints all. Safetensors hold all of them anyway.
+            fps: Frames per second of a film.
 
         Returns:
             The path.
 
         Raises:
             OutputError: Another ending, or the system refused.
+            ShapeError: A picture without a video under it, or an unknown concept.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
         path = Path(path)
-        if path.suffix != ".safetensors":
-            raise OutputError(f"saliency maps are written as .safetensors, got {str(path)!r}")
-        tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
-        tensors |= {} if self.video is None else {"video": self.video}
-        facts = {name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of")}
         temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
         try:
-            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, temporary, {"saliency": json.dumps(facts)})
+            self._write(temporary, path, concept, fps)
             temporary.replace(path)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             raise OutputError(f"cannot write {str(path)!r}: {error}") from None
         finally:
             temporary.unlink(missing_ok=True)
         return path
+
+    def _write(self, temporary: Path, path: Path, concept: str | None, fps: float) -> None:
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
+        if path.suffix == ".mp4":
+            return write_film(self.overlay(concept=concept), temporary, fps)
+        if path.suffix == ".png":
+            return write_picture(self.overlay(concept=concept), temporary)
+        if path.suffix != ".safetensors":
+            raise OutputError(
+                f"saliency is written as .safetensors (all maps), .mp4 or .png (overlay), got {str(path)!r}"
+            )
+        tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
+        tensors |= {} if self.video is None else {"video": self.video}
+        facts = {name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of")}
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        try:
+            save_file(contiguous, temporary, {"saliency": json.dumps(facts)})
+        except SafetensorError as error:
+            raise OutputError(f"cannot write {str(path)!r}: {error}") from None
 
     @classmethod
     def load(cls, path: str | Path) -> "SaliencyMaps":

@@ -161,6 +161,23 @@ def test_running_again_replaces_results_and_leaves_other_files(finished: Finishe
     assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_results_of_an_earlier_version_are_replaced_and_damaged_ones_refused(tmp_path: Path):
+    (tmp_path / "svg.mp4").touch()
+    (tmp_path / "notes.txt").touch()
+    old = {
+        "schema": 1,
+        "clips": [{"method": "svg", "files": {"video": "svg.mp4", "poster": "../../out.png"}}],
+    }
+    (tmp_path / "results.json").write_text(json.dumps(old))
+    assert check_folder(tmp_path)
+    clear_folder(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+    for text in ("{", "[]", '{"clips": 3}', '{"clips": [{"files": null}]}'):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(OutputError, match="is damaged, so it is unknown which files are results"):
+            check_folder(tmp_path)
+
+
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
     """Generation replaced by a table of seconds; remembers (recipe, seed, rehearsal)."""

@@ -1,5 +1,6 @@
 """What to compare: prompts, seeds and methods, checked before a model is loaded; and the folder for results."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,7 +11,6 @@ from videosieve.generation.load import is_shapes
 from videosieve.generation.media import check_fps
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe
-from videosieve.report import Results
 from videosieve.report.files import check_writable
 from videosieve.report.results import RESULTS
 
@@ -139,7 +139,7 @@ def check_folder(folder: Path) -> bool:
         True where it holds earlier results, which `clear_folder` will replace.
 
     Raises:
-        OutputError: It is a file, holds something else, or cannot be written.
+        OutputError: It is a file, holds something else or a damaged results.json, or cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
@@ -150,6 +150,7 @@ def check_folder(folder: Path) -> bool:
         raise OutputError(
             f"{str(folder)!r} holds other files; give an empty folder or one with earlier results"
         )
+    _files_of(folder)
     return True
 
 
@@ -168,7 +169,19 @@ def clear_folder(folder: Path) -> None:
         raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror or error}") from None
     if not check_folder(folder):
         return
-    for clip in Results.load(folder).clips:
-        for name in clip.files.values():
-            (folder / Path(name).name).unlink(missing_ok=True)
+    for name in _files_of(folder):
+        (folder / Path(name).name).unlink(missing_ok=True)
     (folder / RESULTS).unlink()
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Files that the results in a folder name; those of earlier versions too, which can be replaced but not read."""
+    path = folder / RESULTS
+    try:
+        clips = json.loads(path.read_text(encoding="utf-8"))["clips"]
+        return [str(name) for clip in clips for name in clip["files"].values()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"{str(path)!r} is damaged, so it is unknown which files are results: {error}; give another folder or "
+            f"empty this one"
+        ) from None

@@ -101,9 +101,10 @@ def draw_given(pipe: Any, first_seed: int, path: Path) -> None:
 
 
 def paint(masks: Tensor, video: Tensor, strength: float = 0.7) -> Tensor:
-    """A video with objects in their colours; the background, which comes last, stays grey."""
+    """A video in grey with objects in their colours; the background, which comes last, gets none."""
     colours = torch.tensor([*COLOURS[: len(masks) - 1], (0.5, 0.5, 0.5)])
-    return video * (1 - strength) + strength * torch.einsum("rthw,rc->tchw", masks, colours)
+    grey = video.mean(1, keepdim=True)
+    return grey * (1 - strength) + strength * torch.einsum("rthw,rc->tchw", masks, colours)
 
 
 def _draw_grid(rows: dict[str, list[Tensor]], titles: list[str], path: Path, colours: dict[str, Any]) -> None:

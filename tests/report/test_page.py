@@ -14,6 +14,7 @@ import pytest
 
 from videosieve.errors import OutputError
 from videosieve.report import Results, render_page, write_report
+from videosieve.report.columns import display_name
 from videosieve.report.results import FLOOR, INTERRUPTED, RESULTS
 from videosieve.report.style import METHOD_COLOURS
 
@@ -140,8 +141,16 @@ def test_the_noise_floor_is_a_row_and_a_line_but_no_video(results_folder: Path):
     assert len(page.all("video")) == 5
     text = " ".join("".join(page.text).split())
     assert "noise floor: dense, another kernel" in text
+    assert "The noise floor, dense (reference), leaves nothing out and came to 1.60× and 87.5 dB" in text
     assert "noise floor 87.5 dB, above this plot" in text
     assert "2 attention methods compared" in text
+
+
+def test_scores_have_names_that_people_write():
+    names = ("ms_ssim_2_scales", "peak_bytes", "st_lpips", "noise floor", "something_new")
+    assert [display_name(name) for name in names] == [
+        "MS-SSIM, 2 scales", "memory", "ST-LPIPS", "noise floor", "something new"
+    ]  # fmt: skip
 
 
 def test_what_could_not_be_measured_is_named_with_the_reason(page: Page):

@@ -1,5 +1,6 @@
 """The columns of the table, each with its unit and its meaning in one sentence."""
 
+import re
 from dataclasses import dataclass
 
 PERCENT, MIB = 100.0, 1 / 2**20
@@ -111,9 +112,17 @@ def columns_for(scores: list[str]) -> list[Column]:
 
 def display_name(name: str) -> str:
     """A metric as people write it."""
-    return _described(name)[0]
+    known = {column.key: column.name for column in (*TIMES, *DENSITIES, *FIDELITY, MEMORY)}
+    return known.get(name, _described(name)[0])
 
 
 def _described(name: str) -> tuple[str, str, str]:
+    if scales := re.fullmatch(r"ms_ssim_(\d)_scales", name):
+        label, unit, meaning = SCORES["ms_ssim"]
+        return (
+            f"{label}, {scales[1]} scales",
+            unit,
+            f"{meaning}; the frames are too small for all five scales",
+        )
     plain = name.replace("_", " ")
     return SCORES.get(name, (plain, "", f"Further metric: {plain}"))

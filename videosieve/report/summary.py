@@ -28,7 +28,7 @@ def summary_view(results: Results, styles: Styles) -> dict[str, Any]:
         styles: Colour and dash by method.
 
     Returns:
-        method_count, lead, table, share, paretos and times for the templates.
+        method_count, lead, table, share, floors, paretos and times for the templates.
     """
     rows = all_figures(results)
     return {
@@ -36,6 +36,11 @@ def summary_view(results: Results, styles: Styles) -> dict[str, Any]:
         "lead": _lead(rows),
         "table": table_view(results, rows, styles),
         "share": attention_share(results),
+        "floors": [
+            {"name": row.name, "speedup": row.middle("speedup"), "psnr": row.middle("psnr")}
+            for row in rows
+            if row.kind == FLOOR
+        ],
         "paretos": _paretos(rows, styles),
         "times": _times(results, styles),
     }

@@ -1,5 +1,6 @@
 """The search on a made-up world: it comes near the best that brute force finds, with few measurements."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,7 +9,7 @@ from tuning_world import LAYERS, STEPS, World, make_screen
 from videosieve.tuning import Candidate, Goal, Point, Screen, families, fit, propose
 from videosieve.tuning.candidates import CACHING
 from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.search import neighbours, random_candidate, ranked_families
+from videosieve.tuning.search import nearly_equal, neighbours, random_candidate, ranked_families
 
 
 def run(screen: Screen, world: World, goal: Goal, count: int) -> list[Point]:
@@ -71,7 +72,19 @@ def test_a_recall_target_is_met_without_caching(screen: Screen, world: World):
 
 
 def test_nothing_is_proposed_twice(searched: list[Point]):
-    assert len({point.candidate for point in searched}) == len(searched) == 18
+    assert len(searched) == 18
+    for i, point in enumerate(searched):
+        assert not any(nearly_equal(point.candidate, other.candidate) for other in searched[:i])
+
+
+def test_what_counts_as_the_same():
+    base = Candidate("good", 0.5, plan=("F" * 50, "A" * 50))
+    assert nearly_equal(base, replace(base, knob=0.51))
+    assert nearly_equal(base, replace(base, plan=("F" * 50, "A" * 47 + "WWW")))
+    assert not nearly_equal(base, replace(base, plan=("F" * 50, "A" * 46 + "WWWW")))
+    assert not nearly_equal(base, replace(base, knob=0.6))
+    assert not nearly_equal(base, replace(base, family="poor"))
+    assert not nearly_equal(Candidate("good", 0.5, dense_steps=1), Candidate("good", 0.5, dense_steps=2))
 
 
 def test_the_same_measurements_lead_to_the_same_proposal(screen: Screen, searched: list[Point], goal: Goal):

@@ -96,6 +96,8 @@ def front_table(front: list["Point"], goal: "Goal") -> Table:
     quality = "recall" if goal.quality == "recall" else "PSNR"
     columns = ("speed-up", quality, "worst", "density")
     table = plain_table(*columns, "recipe", right=columns)
+    for column, name in zip(table.columns, columns, strict=False):
+        column.min_width, column.no_wrap = len(name), True  # figures stay whole, the recipe gives way
     table.columns[-1].no_wrap = True
     table.columns[-1].overflow = "ellipsis"
     for point in front:

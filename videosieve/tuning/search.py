@@ -22,6 +22,7 @@ MARGINS = (0.0, 0.5, -0.3, 0.25)
 """Added to the target of a proposal, in units of the fit's noise."""
 
 RANDOM = 200
+SAME = 0.03
 PLANNED = 3  # families with plans beside caching alone
 EXPLORE = 4  # every so many proposals the family measured least is taken
 
@@ -42,8 +43,9 @@ def propose(screen: Screen, points: Sequence[Point], goal: Goal, seed: int = 0) 
     tried = {point.candidate for point in points}
     draw = Random(f"{seed}-{len(points)}")
     caching = goal.quality == "psnr"
-    pool = [c for c in dict.fromkeys(make_pool(screen, points, goal, calibration, draw)) if c not in tried]
-    scored = [(*calibration.predict(screen, c), c) for c in pool if caching or not c.reuses]
+    pool = dict.fromkeys(make_pool(screen, points, goal, calibration, draw))
+    new = [c for c in pool if (caching or not c.reuses) and not any(nearly_equal(c, old) for old in tried)]
+    scored = [(*calibration.predict(screen, c), c) for c in new]
     scored = [row for row in scored if row[1] > 1]
     if len(points) % EXPLORE == EXPLORE - 1:
         scored = _least_measured(scored, points) or scored
@@ -124,6 +126,25 @@ def neighbours(candidate: Candidate, screen: Screen) -> Iterator[Candidate]:
             )
         for every in (2, 3, 4):
             yield replace(candidate, reuse=every)
+
+
+def nearly_equal(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates differ by so little that measuring both would tell nothing.
+
+    Args:
+        one: A candidate.
+        other: Another.
+
+    Returns:
+        True where the knobs are within SAME of one another, and the schedules equal; plans may differ in SAME of the
+        letters.
+    """
+    if one.family != other.family or abs(one.knob - other.knob) > SAME * max(one.knob, other.knob):
+        return False
+    if not (one.plan and other.plan):
+        return replace(one, knob=0.0) == replace(other, knob=0.0)
+    a, b = "".join(one.plan), "".join(other.plan)
+    return sum(x != y for x, y in zip(a, b, strict=True)) <= SAME * len(a)
 
 
 Scored = tuple[float, float, Candidate]

@@ -1,0 +1,76 @@
+"""`videosieve tune`: refusals come before any work, a missed target is said and ends with exit code 1."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from videosieve.cli.app import app
+from videosieve.shapes.model import build_networks
+from videosieve.shapes.pipeline import ShapesPipeline
+
+CAPTION = "a large red circle moves left over a striped background"
+SHORT = ["--methods", "svg", "--steps", "2", "--minutes", "0.0001", "--prompt", CAPTION, "--guidance", "1"]
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(model: str, device: str = "auto", dtype: str | None = None) -> Any:
+        del model, device, dtype
+        pipe = ShapesPipeline.from_networks(build_networks("shapes-nano"))
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+
+    monkeypatch.setattr("videosieve.generation.load.load_pipeline", load)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["tune", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "one target"),
+        (["--psnr", "30", "--speedup", "1.3"], "got psnr, speedup"),
+        (["--recall", "1.5"], "recall must be a number above 0 and up to 1, got 1.5"),
+        (["--psnr", "30", "--methods", "svgg"], "did you mean 'svg'"),
+        (["--psnr", "30", "--model", "Wan-AI/Wan2.1"], "give some with --prompt"),
+        (["--psnr", "30", "--prompt", "a cat"], "cat"),
+        (["--psnr", "30", "--prompt", ""], "empty"),
+        (["--psnr", "30", "--minutes", "0"], "minutes must be above 0"),
+        (["--psnr", "30", "--start", "nothing"], "unknown method or recipe 'nothing'"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(arguments: list[str], words: str, tmp_path: Path):
+    result = run(*arguments, "--output", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_missed_target_writes_no_recipe_and_exits_with_1(tmp_path: Path):
+    folder = tmp_path / "out"
+    result = run("--speedup", "900", *SHORT, "--output", str(folder))
+    assert result.exit_code == 1, result.stderr
+    assert "target not reached: speed-up ≥ 900" in result.stderr
+    assert "--best-effort" in result.stderr
+    assert not (folder / "recipe.toml").exists()
+    assert (folder / "tune.json").is_file()
+    again = run("--speedup", "900", *SHORT, "--output", str(folder), "--best-effort")
+    assert again.exit_code == 1
+    assert (folder / "recipe.toml").is_file()
+    assert (
+        len((folder / "journal.jsonl").read_text().splitlines()) == 4
+    )  # settings, screening, one point, check
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_recipe_for_another_family_is_refused_before_the_search(tmp_path: Path):
+    result = run("--psnr", "30", *SHORT, "--start", "svg-wan", "--output", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "is for Wan, and this model is a HunyuanVideo" in result.stderr
+    assert not (tmp_path / "out").exists()

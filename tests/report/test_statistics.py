@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from math import comb
 from statistics import median
 
 import pytest
@@ -29,6 +30,22 @@ def test_the_interval_is_that_of_all_resamples_there_are():
     low, high = (medians[round(level * (len(medians) - 1))] for level in (0.025, 0.975))
     found = estimate(values)
     assert (found.low, found.median, found.high) == (low, 4.0, high)
+
+
+def test_the_ends_are_those_of_the_exact_bootstrap_distribution():
+    # P(median of a resample <= the k-th of n values) = P(Binomial(n, k / n) >= (n + 1) / 2)
+    count = 17
+    below = [
+        sum(
+            comb(count, hits) * (k / count) ** hits * (1 - k / count) ** (count - hits)
+            for hits in range(9, 18)
+        )
+        for k in range(1, count + 1)
+    ]
+    expected = next(k for k, share in enumerate(below, start=1) if share >= 0.025)
+    assert below[expected - 1] < 0.05  # so an interval of 90 % would end elsewhere
+    found = estimate([float(value) for value in range(1, count + 1)])
+    assert (found.low, found.median, found.high) == (expected, 9, count + 1 - expected)
 
 
 def test_more_scenes_make_the_interval_narrower_and_the_seed_is_fixed():

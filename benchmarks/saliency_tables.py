@@ -81,7 +81,10 @@ def report(results: dict[str, Any]) -> str:
     ]
     aim = results.get("aim")
     if aim:
-        parts += [aim_table(aim)]
+        parts += [
+            "How well the attention of concepts is aimed (1: no aim), at the level nearest one half:",
+            aim_table(aim),
+        ]
     return "\n\n".join(parts)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from videosieve.report.charts.axes import Scale, Tick
 
 LETTER, LABEL_HEIGHT, DOT = (
-    2.3,
+    2.8,
     7.0,
     2.5,
 )  # percent of the plot: width of a letter, height of a label, radius of a dot

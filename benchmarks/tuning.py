@@ -7,7 +7,7 @@ machine; seconds are medians. A hand-written recipe is beaten where a tuned one 
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -51,6 +51,16 @@ class Row:
 def hand_written() -> list[Recipe]:
     """The bundled recipes that are for no model in particular."""
     return [Recipe.of(name) for name in bundled_recipes() if "-" not in name]
+
+
+def read_tuned(path: Path) -> list[Recipe]:
+    """The recipe of a .toml file, or the front of a tune.json without what it was given to start with."""
+    if path.suffix == ".toml":
+        return [replace(Recipe.load(path), name=path.parent.name)]
+    points = json.loads(path.read_text(encoding="utf-8"))["points"]
+    front = [point for point in points if point["front"] and not point["candidate"]["given"]]
+    name = path.parent.name
+    return [Recipe.from_toml(p["recipe"].replace('"tuned"', f'"{name}: {p["name"]}"', 1)) for p in front]
 
 
 def measure(model: str, recipes: list[tuple[Recipe, bool]], videos: int, steps: int) -> list[Row]:
@@ -106,13 +116,18 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("tuned", type=Path, nargs="+", help="recipe.toml files that a tune wrote")
+    parser.add_argument(
+        "tuned",
+        type=Path,
+        nargs="+",
+        help="recipe.toml files of a tune, or tune.json for all that nobody beat",
+    )
     parser.add_argument("--model", default="shapes-s")
     parser.add_argument("--videos", type=int, default=3)
     parser.add_argument("--steps", type=int, default=0, help="0: as many as the model takes by default")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/tuning.json"))
     given = parser.parse_args()
-    tuned = [(Recipe.load(path), True) for path in given.tuned]
+    tuned = [(recipe, True) for path in given.tuned for recipe in read_tuned(path)]
     recipes = [*tuned, *((recipe, False) for recipe in hand_written())]
     rows = judge(measure(given.model, recipes, given.videos, given.steps))
     given.output.parent.mkdir(parents=True, exist_ok=True)

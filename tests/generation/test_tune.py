@@ -12,7 +12,7 @@ import videosieve
 from videosieve.errors import OutputError, PromptError, RecipeError
 from videosieve.generation.request import Request
 from videosieve.generation.tune import run_tune, tune
-from videosieve.generation.tune_capture import capture, steps_to_look_at
+from videosieve.generation.tune_capture import capture, only_target, steps_to_look_at
 from videosieve.generation.tune_order import Order, check_start, default_prompts, make_order
 from videosieve.generation.tune_outcome import Moment, Outcome, write_outcome
 from videosieve.generation.tune_screen import screen
@@ -162,7 +162,7 @@ def test_models_without_captions_need_prompts():
 
 
 def test_recipes_for_other_models_are_refused(nano: Any):
-    target = videosieve.integrations.diffusers.describe(nano)[0]
+    target = only_target(nano)
     for recipe, words in (
         (Recipe.of("svg-wan"), "for Wan, and this model is a HunyuanVideo"),
         (Recipe.from_toml('[method]\nname = "svg"\n[provenance]\nfamily = "CogVideoX"'), "for CogVideoX"),

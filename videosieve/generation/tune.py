@@ -137,12 +137,9 @@ class _Work:
         best, timing = self._decide(bench)
         check = self._check(best)
         reached = self.order.goal.met(best) and best.speedup > 1
-        recipe = best.candidate.recipe(self.known, self.steps, self.min_tokens)
-        seconds = self.journal.elapsed
-        points = tuple(self.points)
-        return Outcome(
-            self.order, settings, self.steps, screen, points, best, reached, recipe, timing, check, seconds
-        )
+        recipes = tuple(p.candidate.recipe(self.known, self.steps, self.min_tokens) for p in self.points)
+        found = (tuple(self.points), best, reached, recipes, timing, check)
+        return Outcome(self.order, settings, self.steps, screen, *found, self.journal.elapsed)
 
     def _screen(self) -> Screen:
         """From the journal, or made now."""

@@ -52,7 +52,7 @@ class Outcome:
         points: Every measurement of the search, in order.
         best: The best of them.
         reached: Whether it meets the target and is faster than dense.
-        recipe: Its recipe.
+        recipes: The recipe of every measurement.
         timing: Dense and sparse seconds of the finalists, by index of the point.
         check: The best on the videos that the search did not see, each next to a dense call; with the recall of one.
         seconds: Spent on everything.
@@ -65,10 +65,15 @@ class Outcome:
     points: tuple[Point, ...]
     best: Point
     reached: bool
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     timing: dict[int, list[tuple[float, float]]]
     check: Point
     seconds: float
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the best."""
+        return self.recipes[self.points.index(self.best)]
 
     @property
     def front(self) -> list[Point]:
@@ -100,12 +105,12 @@ class Outcome:
             "settings": self.settings,
             "reached": self.reached,
             "seconds": self.seconds,
-            "recipe": self.recipe.to_toml(),
             "points": [
                 {
                     "name": point.candidate.words(),
-                    "front": point.candidate in front and point.complete,
+                    "front": point.candidate in front,
                     **_plain(point),
+                    "recipe": self.recipes[index].to_toml(),
                     "timing": self.timing.get(index, []),
                 }
                 for index, point in enumerate(self.points)

@@ -168,11 +168,9 @@ class Screen:
             Choice(**{**c, "error": _tensor(c["error"]), "recall": _tensor(c["recall"])})
             for c in values["choices"]
         )
-        tables = (_tensor(values[key]) for key in ("sparse_harm", "reuse_harm"))
-        dicts = ({name: _tensor(x) for name, x in values[key].items()} for key in ("drift", "share"))
-        return cls(
-            tuple(values["looked"]), choices, *tables, *dicts, _tensor(values["pace"]), values["seconds"]
-        )
+        drift, share = ({name: _tensor(x) for name, x in values[key].items()} for key in ("drift", "share"))
+        sparse, reuse, pace = (_tensor(values[key]) for key in ("sparse_harm", "reuse_harm", "pace"))
+        return cls(tuple(values["looked"]), choices, sparse, reuse, drift, share, pace, values["seconds"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,19 @@ def test_prompts_are_checked(prompts: Any, options: dict[str, Any], words: str):
         make_order(Goal(psnr=30), prompts, **options)
 
 
+def test_a_recall_target_has_no_use_for_caching_alone():
+    with pytest.raises(RecipeError, match="a recall target needs a method"):
+        make_order(Goal(recall=0.9), [PROMPT], methods=("caching",))
+
+
+def test_caching_alone_needs_no_method(nano: Any, tmp_path: Path):
+    found = tune(
+        nano, [PROMPT], psnr=5, methods=("caching",), base=BASE, minutes=1e-4, folder=tmp_path / "out"
+    )
+    assert [point.candidate.family for point in found.points] == ["caching"]
+    assert found.recipe.schedule.reused_kinds
+
+
 def test_models_without_captions_need_prompts():
     with pytest.raises(PromptError, match="--prompt"):
         default_prompts("Wan-AI/Wan2.1", [], [])

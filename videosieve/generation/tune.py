@@ -130,16 +130,25 @@ class _Work:
         bench = Bench(self.pipe, list(self.order.search), self.order.goal, self.steps, self._watch)
         self._search(screen, bench)
         if not any(point.complete for point in self.points):
-            raise ModelError(
-                f"the budget of {self.order.minutes:g} minutes ended before one recipe was measured on all prompts; "
-                f"give more, or fewer prompts; what was done is kept"
-            )
+            raise ModelError(self._nothing())
         best, timing = self._decide(bench)
         check = self._check(best)
         reached = self.order.goal.met(best) and best.speedup > 1
         recipes = tuple(p.candidate.recipe(self.known, self.steps, self.min_tokens) for p in self.points)
         found = (tuple(self.points), best, reached, recipes, timing, check)
         return Outcome(self.order, settings, self.steps, screen, *found, self.journal.elapsed)
+
+    def _nothing(self) -> str:
+        """Why no recipe was measured on all prompts."""
+        if not self.points:
+            return (
+                "nothing that was screened promises to be faster than dense on this model and machine; "
+                "a longer or larger video leaves more to gain"
+            )
+        return (
+            f"no recipe came far enough to be measured on all prompts within {self.order.minutes:g} minutes; give "
+            f"more, or a lower target; the {len(self.points)} measurements are kept"
+        )
 
     def _screen(self) -> Screen:
         """From the journal, or made now."""

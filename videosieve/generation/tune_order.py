@@ -68,7 +68,10 @@ class Order:
             )
         if not 0 < self.minutes < float("inf"):
             raise RecipeError(f"minutes must be above 0, got {self.minutes}")
-        families(self.methods, 1)  # refuses unknown names
+        if not families(self.methods, 1) and self.goal.quality == "recall":  # refuses unknown names too
+            raise RecipeError(
+                f"a recall target needs a method, because a returned output has no recall; got {self.methods}"
+            )
 
 
 def make_order(

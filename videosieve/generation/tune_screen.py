@@ -127,7 +127,7 @@ def screen(
 
     Args:
         captured: A dense generation.
-        choices: What to screen.
+        choices: What to screen; none for caching alone.
         progress: Called with (looks done, looks) on the way.
 
     Returns:
@@ -147,7 +147,7 @@ def screen(
             replay(step)
         contenders = drop_beaten([c for c in panel.contenders if c is not yardstick])
     tables = tuple(_choice(c, looked, layers, count) for c in contenders if c.cost)
-    if not tables:
+    if choices and not tables:
         raise ModelError("no method of the search can work on this video; name others with --methods")
     harms = []
     for done, step in enumerate(looked, start=len(looked)):

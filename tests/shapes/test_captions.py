@@ -11,8 +11,10 @@ from videosieve.shapes.captions import (
     check_prompt,
     parse_caption,
     plain_caption,
+    read_words,
     split_words,
     write_captions,
+    write_fragments,
 )
 from videosieve.shapes.factors import Factors, ObjectFactors, sample_factors
 from videosieve.shapes.text import build_tokenizer
@@ -102,3 +104,22 @@ def test_a_caption_names_one_or_two_objects(prompt: str):
 
 def test_what_is_not_said_is_not_asked():
     assert parse_caption("a star rises") == Factors((ObjectFactors("star", None, None, "up"),), None)
+
+
+def test_fragments_name_a_part_and_nothing_false():
+    fragments = write_fragments(NAMED, SEEDS)
+    kinds = {"background": 0, "one": 0, "two": 0}
+    for fragment, factors in zip(fragments, NAMED, strict=True):
+        check_prompt(fragment)
+        if fragment.endswith("background"):
+            kinds["background"] += 1
+            assert any(word.value == factors.background for word in read_words(fragment))
+            continue
+        found = parse_caption(fragment)
+        kinds["one" if len(found.objects) == 1 else "two"] += 1
+        for thing in found.objects:
+            assert thing.motion is None
+            assert any(_says(thing, true) for true in factors.objects), fragment
+    assert 120 < kinds["background"] < 240
+    assert kinds["two"] > 30
+    assert kinds["one"] > 200

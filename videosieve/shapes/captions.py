@@ -106,7 +106,7 @@ def _object_phrase(thing: ObjectFactors, choice: _Choice) -> str:
     phrase = choice.one(_MOTION_PHRASES[thing.motion or "still"])
     if choice.chance(0.1):
         phrase = _EXTRA_PHRASES.get(thing.motion or "", phrase)
-    return f"{'an' if noun[0][0] in 'aeiou' else 'a'} {' '.join(noun)} {phrase}"
+    return f"{_with_article(' '.join(noun))} {phrase}"
 
 
 def _write(factors: Factors, numbers: list[float]) -> str:
@@ -139,6 +139,44 @@ def write_captions(factors: list[Factors], seeds: torch.Tensor) -> list[str]:
     """
     rows = uniforms(seeds, 24, Stream.CAPTION).tolist()
     return [_write(factor, row) for factor, row in zip(factors, rows, strict=True)]
+
+
+def write_fragments(factors: list[Factors], seeds: torch.Tensor) -> list[str]:
+    """Names parts of clips: one object, all objects, or the background, without motions.
+
+    A model that saw only whole sentences has no place for the short phrases of people and of saliency concepts.
+
+    Args:
+        factors: What the clips show; backgrounds are known.
+        seeds: int64 seeds [len(factors)].
+
+    Returns:
+        Captions such as "red circle", "a small blue star and a green square" or "striped background".
+    """
+    rows = uniforms(seeds, 16, Stream.FRAGMENT).tolist()
+    return [_fragment(factor, row) for factor, row in zip(factors, rows, strict=True)]
+
+
+def _fragment(factors: Factors, numbers: list[float]) -> str:
+    choice = _Choice(list(numbers))
+    with_article, only_background, everything = choice.chance(0.5), choice.chance(0.3), choice.chance(0.3)
+    joiner, things = f" {choice.one(_JOINERS[:1])} ", list(factors.objects)
+    if choice.chance(0.5):
+        things.reverse()
+    nouns = [choice.word(factors.background or "", _BACKGROUND_WORDS) + " background"]
+    if not only_background:
+        nouns = [_noun(thing, choice) for thing in (things if everything else things[:1])]
+    return joiner.join(_with_article(noun) if with_article else noun for noun in nouns)
+
+
+def _noun(thing: ObjectFactors, choice: _Choice) -> str:
+    size = choice.word(thing.size or "", _SIZE_WORDS) if choice.chance(0.5) and thing.size else ""
+    words = (size, thing.colour, choice.word(thing.shape or "", _SHAPE_WORDS))
+    return " ".join(word for word in words if word)
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 # consumed from the end: joiner, preposition, background word, background first?, silent?, swap?, then per object

@@ -10,15 +10,16 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from videosieve.shapes.captions import write_captions
+from videosieve.shapes.captions import write_captions, write_fragments
 from videosieve.shapes.codec import ShapesCodec
-from videosieve.shapes.factors import sample_factors
+from videosieve.shapes.factors import Factors, sample_factors
 from videosieve.shapes.model import FRAMES, Networks
 from videosieve.shapes.reading import Reader, reading_loss, word_labels
 from videosieve.shapes.render import render
 from videosieve.shapes.seeds import Stream, generator_for, uniforms
 
 CAPTION_DROPOUT = 0.1
+FRAGMENTS = 0.1  # of the captions name only a part of the clip
 # Means of the two normals behind sigma = sigmoid(normal + mean). Where objects are and where they go is decided above
 # sigma 0.93 (below, the noisy input shows it), so half of the samples are drawn there.
 _NOISE_LEAN = (1.1, 3.0)
@@ -105,6 +106,16 @@ def _foreground(masks: torch.Tensor, emphasis: float) -> torch.Tensor:
     return 1 + (emphasis - 1) * (near > 0.05)
 
 
+def _choose_texts(named: list[Factors], seeds: torch.Tensor) -> list[str]:
+    """Captions; some are dropped for guidance, some say only a part."""
+    luck = uniforms(seeds, 2, Stream.NOISE)[:, 1].tolist()
+    captions, fragments = write_captions(named, seeds), write_fragments(named, seeds)
+    return [
+        "" if u < CAPTION_DROPOUT else fragment if u < CAPTION_DROPOUT + FRAGMENTS else caption
+        for u, caption, fragment in zip(luck, captions, fragments, strict=True)
+    ]
+
+
 def draw_batch(
     seeds: torch.Tensor,
     num_frames: int,
@@ -135,9 +146,7 @@ def draw_batch(
     lean = torch.tensor(_NOISE_LEAN)[torch.randint(2, (len(seeds),), generator=generator)]
     sigma = torch.sigmoid(lean + torch.randn(len(seeds), generator=generator))
     factors = sample_factors(seeds, two_objects)
-    captions = write_captions([factors.named(i) for i in range(len(seeds))], seeds)
-    dropped = (uniforms(seeds, 2, Stream.NOISE)[:, 1] < CAPTION_DROPOUT).tolist()
-    texts = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
+    texts = _choose_texts([factors.named(i) for i in range(len(seeds))], seeds)
     tokens = tokenizer(texts, padding="max_length", return_tensors="pt")
     clip = render(factors, seeds, frames / (FRAMES - 1), pixels, pixels)
     latents = codec.pack(clip.video) * codec.scaling_factor

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from videosieve.shapes.captions import MAX_TOKENS, read_words, write_captions
+from videosieve.shapes.captions import MAX_TOKENS, read_words, write_captions, write_fragments
 from videosieve.shapes.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES, sample_factors
 from videosieve.shapes.text import ShapesTextEncoder
 
 _CLASSES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "motion": MOTIONS, "background": BACKGROUNDS}
 _UNSAID = -1
 _CAPTIONS = 256  # a step of learn_to_read
+_FRAGMENTS = 64  # of them name only a part of a clip
 _TWO_OBJECTS = 0.7
 
 
@@ -104,7 +105,9 @@ def learn_to_read(
     for step in range(steps):
         seeds = torch.arange(_CAPTIONS) + first_seed + step * _CAPTIONS
         factors = sample_factors(seeds, _TWO_OBJECTS)
-        captions = write_captions([factors.named(i) for i in range(_CAPTIONS)], seeds)
+        named = [factors.named(i) for i in range(_CAPTIONS)]
+        captions = write_captions(named[_FRAGMENTS:], seeds[_FRAGMENTS:])
+        captions += write_fragments(named[:_FRAGMENTS], seeds[:_FRAGMENTS])
         tokens = tokenizer(captions, padding="max_length", return_tensors="pt").to(device)
         states = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state
         loss = reading_loss(reader, states, word_labels(captions).to(device))

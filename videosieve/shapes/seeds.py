@@ -19,6 +19,7 @@ class Stream(IntEnum):
     CAPTION = 4
     NOISE = 5
     BATCH = 6
+    FRAGMENT = 7
 
 
 def _mix(value: torch.Tensor) -> torch.Tensor:

@@ -97,7 +97,9 @@ def load_training_run(run: Path) -> ShapesPipeline:
     networks = build_networks(state["config"]["model"])
     parts = nn.ModuleList([networks.transformer, networks.text_encoder]).eval()
     prefix = "average."
-    ours = {key: f"{prefix}{key}" for key in parts.state_dict()}  # the rest of a checkpoint serves training only
+    ours = {
+        key: f"{prefix}{key}" for key in parts.state_dict()
+    }  # the rest of a checkpoint serves training only
     parts.load_state_dict({key: tensors[name] for key, name in ours.items() if name in tensors})
     pipe = ShapesPipeline.from_networks(networks)
     pipe.set_progress_bar_config(disable=True)

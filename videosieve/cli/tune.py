@@ -59,7 +59,8 @@ def tune(
     start: Annotated[
         str | None,
         typer.Option(
-            help="Recipes to measure first: names or .toml files, comma-separated. Default: none.",
+            help="Recipes to measure first: names or .toml files, comma-separated. Default: the bundled ones for no "
+            "model in particular; none with --methods.",
             show_default=False,
         ),
     ] = None,
@@ -83,7 +84,7 @@ def tune(
     """
     from videosieve.generation.load import check_words
     from videosieve.generation.request import Request
-    from videosieve.generation.tune_order import check_folder, default_prompts, make_order
+    from videosieve.generation.tune_order import check_folder, default_prompts, default_start, make_order
     from videosieve.recipe import Recipe
     from videosieve.tuning import Goal
 
@@ -100,7 +101,7 @@ def tune(
         model=model,
         minutes=minutes,
         methods=_listed(methods),
-        start=tuple(map(Recipe.of, _listed(start) or ())),
+        start=tuple(map(Recipe.of, _listed(start) or (() if methods or start == "" else default_start()))),
     )
     check_folder(output)
     outcome = _run(order, output, (device, dtype), best_effort=best_effort)

@@ -16,7 +16,7 @@ from videosieve.generation.request import Request, default_steps
 from videosieve.generation.tune_capture import only_target
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.sparsify import Target
-from videosieve.recipe import Recipe
+from videosieve.recipe import Recipe, bundled_recipes
 from videosieve.report.files import check_writable
 from videosieve.tuning import Goal, families
 
@@ -134,6 +134,11 @@ def default_prompts(
     from videosieve.shapes.evaluate import unseen_captions
 
     return unseen_captions(SEARCHED, seed=1), list(check_prompts) or unseen_captions(CHECKED, seed=2)
+
+
+def default_start() -> tuple[str, ...]:
+    """The bundled recipes for no model in particular: what a tune finds is to be better than these."""
+    return tuple(name for name in bundled_recipes() if "-" not in name)
 
 
 def _rounds(prompts: int) -> int:

@@ -18,7 +18,7 @@ FLOORS = [
     ["kernels"],
     ["methods"],
     ["schedule", "concepts", "inspection"],
-    ["trace", "outputs"],
+    ["trace", "outputs", "append_log"],
     ["recipe", "metrics"],
     ["run", "tuning"],
     ["functional"],

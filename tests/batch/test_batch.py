@@ -216,15 +216,17 @@ def test_failures_are_listed_and_the_exit_code_is_one(
 
 def test_manifests_of_other_batches_and_running_ones_are_refused(order: Order, tmp_path: Path):
     path = tmp_path / "manifest.jsonl"
-    with Manifest(path, order, jobs(2)), pytest.raises(OutputError, match="another process"):
+    with (
+        Manifest(path, order, jobs(2)),
+        pytest.raises(OutputError, match="another process.*shard of its own"),
+    ):
         Manifest(path, order, jobs(2))
-    with pytest.raises(OutputError, match="other prompts or settings"):
+    with pytest.raises(
+        OutputError, match=r"other prompts or settings \(2 jobs, \w+\) than these \(3 jobs, \w+\)"
+    ):
         Manifest(path, order, jobs(3))
     path.write_text('{"manifest": 99}\n')
-    with pytest.raises(OutputError, match="version 1"):
-        Manifest(path, order, jobs(2))
-    path.write_text("not json\n")
-    with pytest.raises(OutputError, match="no manifest"):
+    with pytest.raises(OutputError, match="manifest of version 1"):
         Manifest(path, order, jobs(2))
 
 

@@ -1,0 +1,127 @@
+"""A log that work is resumed from: JSON lines behind a header, appended under a lock, on disk before the work goes on.
+
+The first line says what the work is, so that other work is refused instead of mixed in. A kill can tear the last line
+only, and what was not written whole is left out.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+from videosieve.errors import OutputError
+
+Log = TypeVar("Log", bound="AppendLog")
+
+
+class AppendLog:
+    """A log of one piece of work, open and locked. A subclass says what it is called and what its lines mean.
+
+    Attributes:
+        kind: What the log is called, in messages and as the key of the version in its header.
+        version: Of the lines; a log of another one is refused.
+        elsewhere: The way out where this file cannot be used.
+        path: The file.
+        lines: What was noted so far, by earlier runs too, in order.
+
+    Args:
+        path: The file; made if missing, its folder too.
+        header: What decides what the lines mean, plain data.
+
+    Raises:
+        OutputError: The file holds other work or is of another version, another process works on it, or it cannot be
+            read or written.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+    elsewhere: ClassVar[str] = "choose another output"
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        self._header = json.loads(json.dumps({self.kind: self.version, **header}))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise self._unusable("cannot be written", error) from None
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self: Log) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Note something; on disk when this returns."""
+        self._write(line)
+        self.lines.append(line)
+
+    def explain(self, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+        """What to tell the user about a header, read from the file, that differs from the one of this work."""
+        raise NotImplementedError
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(
+                f"another process works on {str(self.path)!r}; wait for it, or {self.elsewhere}"
+            ) from None
+
+    def _read(self) -> None:
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        if not whole and not self._header_was_torn(content):
+            raise self._unusable(f"is no {self.kind}")
+        if whole < len(content):
+            self._file.truncate(whole)
+        if not whole:
+            self._write(self._header)
+            return
+        try:
+            header, *lines = (json.loads(line) for line in content[:whole].splitlines())
+        except ValueError as error:
+            raise self._unusable(f"is no {self.kind}", error) from None
+        self._require_same(header)
+        self.lines = lines
+
+    def _header_was_torn(self, content: bytes) -> bool:
+        return json.dumps(self._header).encode().startswith(content)
+
+    def _require_same(self, header: Any) -> None:
+        if not isinstance(header, dict) or header.get(self.kind) != self.version:
+            raise self._unusable(f"is not a {self.kind} of version {self.version}")
+        if header != self._header:
+            raise OutputError(f"{str(self.path)!r} {self.explain(header, self._header)}; or {self.elsewhere}")
+
+    def _write(self, line: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(line).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._unusable("cannot be written", error) from error
+
+    def _unusable(self, what: str, error: Exception | None = None) -> OutputError:
+        reason = "" if error is None else f" ({getattr(error, 'strerror', None) or error})"
+        return OutputError(f"{str(self.path)!r} {what}{reason}; {self.elsewhere}")
+
+
+def name_differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """The keys whose values differ, and what the first of them was and is: "steps, seed: steps was 20 and is 30"."""
+    changed = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+    first = changed[0]
+    return f"{', '.join(changed)}: {first} was {theirs.get(first)!r} and is {ours.get(first)!r}"

@@ -75,6 +75,7 @@ def test_import_videosieve_loads_nothing_heavy():
     program = (
         "import sys, videosieve\n"
         "heavy = {'triton', 'diffusers', 'transformers', 'matplotlib', 'typer', 'PIL', 'accelerate'}\n"
+        "heavy |= {'safetensors', 'tokenizers', 'rich', 'imageio_ffmpeg', 'ftfy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ import triton_probe
 
 from videosieve.errors import BackendError
 from videosieve.kernels.launch import SHARED_MEMORY, Launch, LaunchTable
-from videosieve.kernels.triton_support import interpreting, refuse_triton
+from videosieve.kernels.triton_support import interpreting, refuse_triton, refuse_version
 from videosieve.testing.triton_compile import compile_for
 from videosieve.testing.triton_interpreter import interpreted
 
@@ -108,3 +108,14 @@ def test_asking_whether_triton_can_run_does_not_import_it():
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "it needs CUDA tensors, got meta False"
+
+
+@pytest.mark.parametrize("version", ["2.3.1", "3.2.0", "3.4.9+git1"])
+def test_an_older_triton_is_refused_in_a_sentence(version):
+    reason = f"it needs triton 3.5 or newer, which comes with torch 2.9, got {version}"
+    assert refuse_version(version) == reason
+
+
+@pytest.mark.parametrize("version", ["3.5.0", "3.10.0+gitab", "4.0"])
+def test_a_newer_triton_is_not_refused(version):
+    assert refuse_version(version) is None

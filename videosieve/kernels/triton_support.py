@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 LEAST_ARCH = 80
+LEAST_TRITON = (3, 5)  # the oldest that the kernels are tested with; torch 2.9 brings it
 MOST_LANES = 65535  # of the second and third axis of a launch
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -37,7 +38,7 @@ def installed(package: str) -> bool:
 
 def interpreting() -> bool:
     """Whether kernels run in Triton's interpreter, on CPU tensors, by `TRITON_INTERPRET=1` or in a test."""
-    if not installed("triton"):
+    if not installed("triton") or not installed("triton.knobs"):  # Triton before 3.4 has no knobs
         return False
     return bool(importlib.import_module("triton.knobs").runtime.interpret)
 
@@ -70,12 +71,21 @@ def refuse_triton(
     return _refuse_device(tensors, least_arch) or _refuse_values(tensors, dtypes)
 
 
+def refuse_version(version: str) -> str | None:
+    """Why the kernels do not run with a version of Triton, such as "3.2.0", or None."""
+    if tuple(map(int, version.split(".")[:2])) >= LEAST_TRITON:
+        return None
+    return f"it needs triton {'.'.join(map(str, LEAST_TRITON))} or newer, which comes with torch 2.9, got {version}"
+
+
 def _refuse_device(tensors: tuple[Tensor, ...], least_arch: int) -> str | None:
     device = tensors[0].device
     if not installed("triton"):
         return "triton is not installed; it comes with torch for CUDA on Linux"
     if device.type != "cuda" and not (device.type == "cpu" and interpreting()):
         return f"it needs CUDA tensors, got {device}"
+    if (reason := refuse_version(importlib.import_module("triton").__version__)) is not None:
+        return reason
     if any(x.device != device for x in tensors):
         return (
             f"it needs all tensors on one device, got {', '.join(sorted({str(x.device) for x in tensors}))}"

@@ -171,7 +171,10 @@ def _(like: Tensor, handle: Tensor, part: int) -> Tensor:
     return like.new_empty(like.shape)
 
 
-@torch.library.custom_op("videosieve::keep", mutates_args={"token"})
+_KEEP = "(Tensor[] values, Tensor(a1!) token, Tensor handle, bool single) -> ()"
+
+
+@torch.library.custom_op("videosieve::keep", mutates_args={"token"}, schema=_KEEP)
 def keep(values: Sequence[Tensor], token: Tensor, handle: Tensor, single: bool) -> None:
     """Store copies of a module's output in its slot: the compiler may use the originals' memory again."""
     copies = tuple(value.clone() for value in values)

@@ -161,7 +161,11 @@ class Layer:
         return Site(self.index, self._stage.layers, moment.step, moment.steps, branch)
 
 
-@torch.library.custom_op("videosieve::attend", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = "(Tensor q, Tensor k, Tensor v, Tensor? mask, float? scale, Tensor handle) -> Tensor"
+
+
+@torch.library.custom_op("videosieve::attend", mutates_args=(), schema=_SCHEMA)
 def attend(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None, handle: Tensor
 ) -> Tensor:

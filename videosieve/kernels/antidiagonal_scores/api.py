@@ -57,7 +57,11 @@ def antidiagonal_scores(
     return chosen.run(q, k, stride, scale)
 
 
-@torch.library.custom_op("videosieve::antidiagonal_scores", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = "(Tensor q, Tensor k, SymInt stride, float scale, str? backend) -> Tensor"
+
+
+@torch.library.custom_op("videosieve::antidiagonal_scores", mutates_args=(), schema=_SCHEMA)
 def _operator(q: Tensor, k: Tensor, stride: int, scale: float, backend: str | None) -> Tensor:
     return antidiagonal_scores(q, k, stride, scale=scale, backend=backend).contiguous()
 

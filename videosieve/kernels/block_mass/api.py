@@ -65,7 +65,14 @@ def block_mass(
     return chosen.run(q, k, lse, block, scale)
 
 
-@torch.library.custom_op("videosieve::block_mass", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = (
+    "(Tensor q, Tensor k, Tensor lse, SymInt query_side, SymInt key_side, float scale, str? backend) "
+    "-> Tensor"
+)
+
+
+@torch.library.custom_op("videosieve::block_mass", mutates_args=(), schema=_SCHEMA)
 def _operator(
     q: Tensor, k: Tensor, lse: Tensor, query_side: int, key_side: int, scale: float, backend: str | None
 ) -> Tensor:

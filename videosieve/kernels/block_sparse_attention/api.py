@@ -168,7 +168,14 @@ def _as_one_op(
     return op(q, k, v, mask.keep, sides, None, None, scale, backend, query_order, key_order)
 
 
-@torch.library.custom_op("videosieve::block_sparse_attention", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = (
+    "(Tensor q, Tensor k, Tensor v, Tensor keep, SymInt[]? sides, Tensor? query_offsets, Tensor? key_offsets, "
+    "float scale, str? backend, Tensor? query_order, Tensor? key_order) -> (Tensor, Tensor)"
+)
+
+
+@torch.library.custom_op("videosieve::block_sparse_attention", mutates_args=(), schema=_SCHEMA)
 def _operator(  # noqa: PLR0913 - an operator's schema holds tensors and numbers, not masks
     q: Tensor,
     k: Tensor,

@@ -103,7 +103,14 @@ def draw_tokens(x: Tensor, count: int, seed: int) -> Tensor:
     return x.gather(2, index.unsqueeze(-1).expand(batch, -1, -1, head_dim))
 
 
-@torch.library.custom_op("videosieve::kmeans", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = (
+    "(Tensor x, SymInt clusters, SymInt iterations, Tensor? centroids, SymInt seed, str? backend) "
+    "-> (Tensor, Tensor, Tensor)"
+)
+
+
+@torch.library.custom_op("videosieve::kmeans", mutates_args=(), schema=_SCHEMA)
 def _operator(
     x: Tensor, clusters: int, iterations: int, centroids: Tensor | None, seed: int, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,7 +30,14 @@ def compiled(
     return NormRope(*results)
 
 
-@torch.library.custom_op("videosieve::norm_rope", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = (
+    "(Tensor[] q, Tensor[] k, Tensor?[] weights, SymInt[] kinds, float[] epsilons, Tensor?[] tables, "
+    "bool[] halves, Tensor? order, Tensor? heads, bool fp8, str? backend) -> Tensor[]"
+)
+
+
+@torch.library.custom_op("videosieve::norm_rope", mutates_args=(), schema=_SCHEMA)
 def _operator(  # noqa: PLR0913 - an operator's schema holds tensors and numbers, not streams
     q: Sequence[Tensor],
     k: Sequence[Tensor],

@@ -44,7 +44,11 @@ def reorder_tokens(
     return chosen.run(x, order, heads)
 
 
-@torch.library.custom_op("videosieve::reorder_tokens", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = "(Tensor x, Tensor order, Tensor? heads, str? backend) -> Tensor"
+
+
+@torch.library.custom_op("videosieve::reorder_tokens", mutates_args=(), schema=_SCHEMA)
 def _operator(x: Tensor, order: Tensor, heads: Tensor | None, backend: str | None) -> Tensor:
     return reorder_tokens(x, order, heads=heads, backend=backend).contiguous()
 

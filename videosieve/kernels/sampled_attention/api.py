@@ -77,7 +77,14 @@ def sampled_attention(
     return SampledAttention(*chosen.run(q, k, v, masks, scale))
 
 
-@torch.library.custom_op("videosieve::sampled_attention", mutates_args=())
+# Spelled out: torch 2.6 cannot read `X | None`.
+_SCHEMA = (
+    "(Tensor q, Tensor k, Tensor v, Tensor[] masks, float scale, str? backend) "
+    "-> (Tensor, Tensor, Tensor, Tensor)"
+)
+
+
+@torch.library.custom_op("videosieve::sampled_attention", mutates_args=(), schema=_SCHEMA)
 def _operator(
     q: Tensor, k: Tensor, v: Tensor, masks: Sequence[Tensor], scale: float, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

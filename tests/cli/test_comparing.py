@@ -17,7 +17,7 @@ from videosieve.generation.generate import Clip
 from videosieve.generation.plan import Plan, name_recipes
 from videosieve.generation.quality import Quality
 from videosieve.generation.request import Request
-from videosieve.generation.takes import Takes
+from videosieve.generation.takes import Takes, first_take
 from videosieve.metrics import Psnr
 from videosieve.recipe import Recipe
 from videosieve.report import Results
@@ -46,9 +46,8 @@ def line(name: str, seed: int, accuracy: dict[str, float] | None) -> Any:
     )
     psnr = None if kind == "baseline" else Psnr((30.0 + seed,), 30.0 + seed, 30.0, 30.0)
     quality = Quality(psnr, psnr and [0.875], {}, accuracy)
-    takes = Takes(name, kind, Request("a", seed=seed), quality, {})
-    takes.add(Clip(torch.zeros(1, 3, 2, 2), seconds, seconds, 4, Trace([record])))
-    return takes.result(10.0)
+    clip = Clip(torch.zeros(1, 3, 2, 2), seconds, seconds, 4, Trace([record]))
+    return Takes([first_take(name, kind, Request("a", seed=seed), clip, quality, {})]).result(10.0)
 
 
 def made_up(scenes: int, accuracy: dict[str, float] | None = None) -> Results:

@@ -148,6 +148,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished(nano: Any, tmp_path: P
     assert [clip.method for clip in results.clips] == ["dense"]
     assert {entry.name for entry in tmp_path.iterdir()} == {
         "results.json", "report.html", "dense.mp4", "dense.png", "dense.trace.jsonl",
+        "unfinished.jsonl", "baseline-1.safetensors",
     }  # fmt: skip
 
 

@@ -54,6 +54,7 @@ def gather_requests(
 def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Results":
     """Load the model, make every video of the plan, print the tables and where the page is."""
     from videosieve.generation.compare import compare
+    from videosieve.generation.compare_ledger import is_interrupted
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.plan import check_folder
     from videosieve.report import PAGE
@@ -63,7 +64,8 @@ def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Res
             check_words(plan.model, request.prompt, request.negative_prompt)
         _warn_of_missing(plan.metrics)
         if check_folder(folder):
-            say(f"replacing the earlier results in {folder}")
+            goes_on = is_interrupted(folder, plan)
+            say(f"{'going on with' if goes_on else 'replacing'} the earlier results in {folder}")
         bar.begin("loading", plan.model)
         pipe = load_pipeline(plan.model, device, dtype)
         results = compare(pipe, plan, folder, lambda stage: _show(bar, stage))

@@ -11,49 +11,35 @@ inside the timed run, so its cost counts against the sparse methods.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from videosieve.errors import BackendError
+from videosieve.errors import BackendError, OutputError
+from videosieve.generation.compare_ledger import (
+    LEDGER,
+    Ledger,
+    Prepared,
+    baseline_path,
+    read_baseline,
+    settings_of,
+    write_baseline,
+)
+from videosieve.generation.compare_work import Scene, Stage, Work, kind_of
 from videosieve.generation.floor import choose_floor, dense_kernels
-from videosieve.generation.generate import Clip, Progress, generate, rehearse
+from videosieve.generation.generate import Clip, generate, rehearse
 from videosieve.generation.media import write_poster, write_trace, write_video
 from videosieve.generation.plan import DENSE, Plan, clear_folder
 from videosieve.generation.quality import measure_quality
 from videosieve.generation.record import DIFFERENCE_GAIN, blank_results
-from videosieve.generation.request import Request
-from videosieve.generation.takes import Takes
+from videosieve.generation.takes import Takes, first_take, next_take
 from videosieve.metrics import absolute_difference
-from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results, write_report
-from videosieve.report.results import BASELINE, COMPLETE, FLOOR, INTERRUPTED, METHOD
+from videosieve.report.results import COMPLETE, FLOOR, INTERRUPTED
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where a comparison is.
-
-    Attributes:
-        method: Name of the method at work.
-        video: Index of the run, 0 … videos − 1: every repeat of every video counts.
-        videos: Runs to make.
-        timed: False while warming up.
-        progress: Steps of this run; None when it starts.
-        result: The video, when its last repeat is done; None before.
-    """
-
-    method: str
-    video: int
-    videos: int
-    timed: bool
-    progress: Progress | None = None
-    result: ClipResult | None = None
 
 
 def compare(
@@ -61,113 +47,106 @@ def compare(
 ) -> Results:
     """Generate every video of a plan, measure it against dense, and write results and page.
 
-    Finished videos are on disk with a valid results.json at every moment; an interrupted comparison keeps them.
+    Finished videos are on disk with a valid results.json at every moment. A comparison that was interrupted goes on
+    with the next call for the same folder: no run that is finished is made again.
 
     Args:
         pipe: A diffusers video pipeline.
         plan: What to compare.
-        folder: Results folder; made if missing, earlier results in it are replaced.
+        folder: Results folder; made if missing. Results of a finished comparison in it are replaced.
         observe: Called when a run starts, after each of its steps, and when a video is finished.
 
     Returns:
         The results; `folder` holds results.json, report.html, the videos and the traces.
 
     Raises:
-        OutputError: A file cannot be written.
+        OutputError: A file cannot be written, or the folder holds an interrupted comparison with other settings, or of
+            another machine or version.
         ModelError: The pipeline refuses a request.
         ShapeError: Methods made videos of different length or size.
         KeyboardInterrupt: The user stopped it; the message counts what is finished.
     """
-    clear_folder(folder)
     results = blank_results(pipe, plan)
-    results.save(folder)
-    work = _Work(pipe, plan, folder, observe or _ignore, results)
+    if not (folder / LEDGER).is_file():
+        clear_folder(folder)
+        results.save(folder)
+    with Ledger(folder, settings_of(pipe, plan)) as ledger:
+        ledger.note_start(results.created)
+        results.created, *results.resumed = ledger.starts
+        _carry_out(Work(pipe, plan, folder, observe or _ignore, results, ledger))
+        ledger.path.unlink()
+    return results
+
+
+def _carry_out(work: Work) -> None:
+    results, folder = work.results, work.folder
     try:
         _prepare(work)
-        for index, request in enumerate(plan.requests):
-            _compare_scene(work, _Scene(index, request))
+        for scene in work.scenes:
+            _compare_scene(work, scene)
         results.status = COMPLETE
     except BaseException as error:
         results.status = INTERRUPTED
         if isinstance(error, KeyboardInterrupt):
-            videos = len(plan.requests) * len(work.recipes)
+            videos = len(work.scenes) * len(work.recipes)
             done = f"{len(results.clips)} of {videos} videos are finished and valid in {str(folder)!r}"
-            raise KeyboardInterrupt(done) from None
+            raise KeyboardInterrupt(f"{done}; the same command goes on") from None
         raise
     finally:
         results.save(folder)
         if results.clips:
             write_report(folder)
-    return results
 
 
-@dataclass(slots=True)
-class _Work:
-    pipe: Any
-    plan: Plan
-    folder: Path
-    observe: Callable[[Stage], None]
-    results: Results
-    recipes: dict[str, Recipe] = field(init=False)
-    runs: int = 0
-
-    def __post_init__(self) -> None:
-        self.recipes = self.plan.recipes
-
-    @property
-    def all_runs(self) -> int:
-        return len(self.plan.requests) * len(self.recipes) * self.plan.repeats
-
-    def show(
-        self, name: str, timed: bool, progress: Progress | None = None, result: ClipResult | None = None
-    ) -> None:
-        self.observe(Stage(name, self.runs, self.all_runs, timed, progress, result))
-
-
-@dataclass(slots=True)
-class _Scene:
-    index: int
-    request: Request
-    dense: Clip | None = None  # with frames
-    takes: dict[str, Takes] = field(default_factory=dict)
-
-
-def _prepare(work: _Work) -> None:
-    """Warm every recipe up, and find the noise floor."""
-    request, results = work.plan.requests[0], work.results
-    for name, recipe in work.plan.recipes.items():
+def _prepare(work: Work) -> None:
+    """Take over what is finished, warm every recipe up that has something to do, and find the noise floor."""
+    earlier = work.ledger.prepared
+    if earlier is not None:
+        work.take_over(earlier)
+        if work.finished:
+            return
+    for name, recipe in list(work.recipes.items()):
         work.show(name, timed=False)
-        clip = rehearse(work.pipe, request, recipe)
+        clip = rehearse(work.pipe, work.plan.requests[0], recipe)
         if name != DENSE:
             continue
-        results.dense_kernel = ", ".join(dense_kernels(clip))
-        if work.plan.floor and not any(kind_of(*entry) == FLOOR for entry in work.plan.recipes.items()):
-            _add_floor(work, clip)
+        kernel = ", ".join(dense_kernels(clip))
+        if earlier is None:
+            found = _find_floor(work, clip, kernel)
+            work.ledger.note_prepared(found)
+            work.take_over(found)
+        elif kernel != earlier.dense_kernel:
+            raise OutputError(
+                f"dense attention of the comparison in {str(work.folder)!r} was computed by {earlier.dense_kernel}, "
+                f"and now it would be by {kernel}; restore that kernel to go on, or choose another output"
+            )
 
 
-def _add_floor(work: _Work, dense: Clip) -> None:
+def _find_floor(work: Work, dense: Clip, kernel: str) -> Prepared:
+    if not work.plan.floor or any(kind_of(*entry) == FLOOR for entry in work.plan.recipes.items()):
+        return Prepared(kernel)
     try:
-        floor = choose_floor(work.pipe, work.plan.requests[0], dense)
+        floor: Any = choose_floor(work.pipe, work.plan.requests[0], dense).method
     except BackendError as error:
-        work.results.unavailable["noise floor"] = str(error)
-        return
-    methods = {name: recipe for name, recipe in work.plan.recipes.items() if name != DENSE}
-    work.recipes = {DENSE: work.plan.recipes[DENSE], floor.name: floor, **methods}
-    work.results.recipes = {name: recipe.to_toml() for name, recipe in work.recipes.items()}
+        return Prepared(kernel, reason=str(error))
+    return Prepared(kernel, floor.kernel)
 
 
-def _compare_scene(work: _Work, scene: _Scene) -> None:
-    before = list(work.results.clips)
+def _compare_scene(work: Work, scene: Scene) -> None:
+    baseline = baseline_path(work.folder, scene.index)
+    if DENSE in scene.takes and len(scene.takes) < len(work.recipes):
+        scene.dense = read_baseline(baseline)
     for repeat in range(work.plan.repeats):
         for name in turns(list(work.recipes), scene.index, repeat):
-            _take(work, scene, name)
-            dense_seconds = scene.takes[DENSE].median.seconds
-            lines = {name: takes.result(dense_seconds) for name, takes in scene.takes.items()}
-            work.results.clips = before + [lines[name] for name in work.recipes if name in lines]
-            work.results.save(work.folder)
+            takes = scene.takes.get(name, Takes())
+            if len(takes.rows) <= repeat:
+                _take(work, scene, name, repeat)
             work.runs += 1
-            if repeat == work.plan.repeats - 1:
-                work.show(name, timed=True, result=lines[name])
+    for takes in scene.takes.values():
+        takes.settle(work.folder)
+    work.save()
+    scene.dense = None
+    baseline.unlink(missing_ok=True)
 
 
 def turns(names: list[str], scene: int, repeat: int) -> list[str]:
@@ -185,7 +164,7 @@ def turns(names: list[str], scene: int, repeat: int) -> list[str]:
     return order[::-1] if repeat % 2 else order
 
 
-def _take(work: _Work, scene: _Scene, name: str) -> None:
+def _take(work: Work, scene: Scene, name: str, repeat: int) -> None:
     work.show(name, timed=True)
     clip = generate(
         work.pipe,
@@ -193,33 +172,38 @@ def _take(work: _Work, scene: _Scene, name: str) -> None:
         work.recipes[name],
         progress=lambda progress: work.show(name, timed=True, progress=progress),
     )
-    takes = scene.takes.get(name)
-    if takes is None:
-        takes = scene.takes[name] = _first_take(work, scene, name, clip)
-    takes.add(clip)
-    write_trace(takes.median.trace, work.folder / takes.files["trace"])
+    also: dict[str, Any] = {"unavailable": {}, "size": {}}
+    if repeat == 0:
+        row = _first_take(work, scene, name, clip, also)
+    else:
+        first = scene.takes[name].rows[0]
+        trace = first.files["trace"].replace(".trace.", f".trace-{repeat + 1}.")
+        row = next_take(first, clip, trace)
+    write_trace(clip.trace, work.folder / row.files["trace"])
+    work.ledger.note_take(scene.index, repeat, row, also)
+    scene.takes.setdefault(name, Takes()).rows.append(row)
+    work.results.unavailable |= also["unavailable"]
+    work.results.settings |= also["size"]
+    work.save()
+    if repeat == work.plan.repeats - 1:
+        result = scene.takes[name].result(scene.takes[DENSE].median.seconds)
+        work.show(name, timed=True, result=result)
 
 
-def _first_take(work: _Work, scene: _Scene, name: str, clip: Clip) -> Takes:
+def _first_take(work: Work, scene: Scene, name: str, clip: Clip, also: dict[str, Any]) -> ClipResult:
     quality = measure_quality(work.pipe, clip, scene.request.prompt, scene.dense, work.plan.metrics)
     if clip.peak_bytes is None:
         quality.unavailable["peak_bytes"] = "this system does not tell how much memory a process needed"
-    stem = _slug(name) if len(work.plan.requests) == 1 else f"{scene.index + 1:02d}-{_slug(name)}"
+    also |= {"unavailable": quality.unavailable, "size": _size(clip.frames)}
+    stem = _slug(name) if len(work.scenes) == 1 else f"{scene.index + 1:02d}-{_slug(name)}"
     files = _write_files(work, stem, clip.frames, scene.dense.frames if scene.dense else None)
-    scene.dense = scene.dense or clip
-    work.results.unavailable |= quality.unavailable
-    work.results.settings |= _size(clip.frames)
-    return Takes(name, kind_of(name, work.recipes[name]), scene.request, quality, files)
-
-
-def kind_of(name: str, recipe: Recipe) -> str:
-    """Whether a recipe is the baseline, a noise floor (dense by another kernel), or a method."""
     if name == DENSE:
-        return BASELINE
-    return FLOOR if recipe.is_dense else METHOD
+        scene.dense = clip
+        write_baseline(baseline_path(work.folder, scene.index), clip)
+    return first_take(name, kind_of(name, work.recipes[name]), scene.request, clip, quality, files)
 
 
-def _write_files(work: _Work, stem: str, frames: Tensor, reference: Tensor | None) -> dict[str, str]:
+def _write_files(work: Work, stem: str, frames: Tensor, reference: Tensor | None) -> dict[str, str]:
     files = {"video": f"{stem}.mp4", "poster": f"{stem}.png", "trace": f"{stem}.trace.jsonl"}
     write_video(frames, work.folder / files["video"], work.plan.fps)
     write_poster(frames, work.folder / files["poster"])

@@ -1,5 +1,6 @@
 """What this machine is: for the record beside every measurement."""
 
+import hashlib
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +42,13 @@ def package_version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "not installed"
+
+
+def weights_digest(transformer: torch.nn.Module) -> str:
+    """Tells trainings of one model apart: a digest of the last parameters' first values, of those that are loaded."""
+    last = [parameter for parameter in transformer.parameters() if not parameter.is_meta][-4:]
+    text = repr([parameter.detach().flatten()[:16].float().tolist() for parameter in last])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _device_name(device: torch.device) -> str:

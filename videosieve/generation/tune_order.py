@@ -1,6 +1,5 @@
 """What a tune is asked to do, checked before anything expensive happens."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from videosieve.call import Site
 from videosieve.errors import OutputError, PromptError, RecipeError
 from videosieve.generation.load import is_shapes
-from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.request import Request, default_steps
 from videosieve.generation.tune_capture import only_target
 from videosieve.integrations.diffusers.models import MODELS
@@ -189,7 +188,7 @@ def settings_of(pipe: Any, order: Order) -> dict[str, Any]:
     return {
         "goal": order.goal.words(),
         "model": order.model,
-        "weights": _digest(only_target(pipe).transformer),
+        "weights": weights_digest(only_target(pipe).transformer),
         "pipeline": type(pipe).__name__,
         "family": only_target(pipe).row.family,
         "steps": order.search[0].steps or default_steps(pipe),
@@ -201,10 +200,3 @@ def settings_of(pipe: Any, order: Order) -> dict[str, Any]:
         "machine": describe_machine(torch.device(pipe.device)),
         "versions": describe_versions(),
     }
-
-
-def _digest(transformer: torch.nn.Module) -> str:
-    """Tells trainings of one model apart: a digest of the last parameters' first values."""
-    last = list(transformer.parameters())[-4:]
-    text = repr([parameter.detach().flatten()[:16].float().tolist() for parameter in last])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -101,6 +101,14 @@ class ClipResult:
     files: dict[str, str]
     all_seconds: list[float]
 
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> "ClipResult":
+        """Back from `dataclasses.asdict`; a ValueError names all keys where one is missing or unknown."""
+        known = {item.name for item in fields(cls)}
+        if set(entry) != known:
+            raise ValueError(f"a clip has {', '.join(sorted(known))}")
+        return cls(**{**entry, "atlas": Atlas(**entry["atlas"]) if entry["atlas"] else None})
+
 
 @dataclass(slots=True)
 class Results:
@@ -118,6 +126,7 @@ class Results:
         unavailable: What could not be measured, and why, by name.
         status: "running", "complete" or "interrupted".
         created: When it started, ISO 8601 with time zone.
+        resumed: When it went on after an interruption, likewise, on the same machine and with the same versions.
         clips: The finished videos.
         schema: Version of this layout.
     """
@@ -134,6 +143,7 @@ class Results:
     unavailable: dict[str, str] = field(default_factory=dict)
     status: str = RUNNING
     clips: list[ClipResult] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
     schema: int = SCHEMA
 
     def save(self, folder: Path) -> None:
@@ -168,7 +178,7 @@ class Results:
                 f"{str(path)!r} must have schema {SCHEMA}, got {found!r}; run the comparison again"
             )
         try:
-            clips = [_clip(dict(entry)) for entry in values.pop("clips")]
+            clips = [ClipResult.from_json(entry) for entry in values.pop("clips")]
             return cls(**values, clips=clips)
         except (TypeError, KeyError, ValueError) as error:
             raise OutputError(
@@ -186,11 +196,3 @@ class Results:
     def of_method(self, method: str) -> list[ClipResult]:
         """The videos of one method."""
         return [clip for clip in self.clips if clip.method == method]
-
-
-def _clip(entry: dict[str, Any]) -> ClipResult:
-    known = {item.name for item in fields(ClipResult)}
-    if set(entry) != known:
-        raise ValueError(f"a clip has {', '.join(sorted(known))}")
-    atlas = entry.pop("atlas")
-    return ClipResult(**entry, atlas=Atlas(**atlas) if atlas else None)

@@ -19,6 +19,13 @@ from videosieve.inspection.plan import HIGHEST, LOWEST
 from videosieve.report.files import write_text
 
 PAGE_BYTES = 3_000_000
+SCRIPTS = (
+    "inspection_colours",
+    "inspection_heads",
+    "inspection_maps",
+    "inspection_patch",
+    "inspection",
+)  # one script
 SMALLEST_SHARE = 0.5  # of its bytes that a map of patches takes as compressed text; a guess that saves time
 PICTURE_SIDE = 160  # pixels, of the longer side of a frame
 
@@ -55,7 +62,7 @@ def render_inspection(found: Inspection) -> str:
         "atlas_rows": found.atlas_rows,
         "missing": found.missing,
         "css": _asset("inspection.css"),
-        "js": _asset("inspection.js"),
+        "js": "\n".join(_asset(f"{name}.js") for name in SCRIPTS),
     }
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("inspection.html"))
     common = _common(found)

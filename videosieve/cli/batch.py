@@ -24,9 +24,7 @@ def batch(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for videos and manifest.")],
     model: options.Model = "shapes-s",
-    method: Annotated[
-        str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
-    ] = "svg",
+    method: options.Method = "svg",
     density: options.Density = None,
     settings: options.Settings = None,
     seed: Annotated[

@@ -11,13 +11,7 @@ from videosieve.cli.console import command_line
 
 
 def compare(
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
-            show_default=False,
-        ),
-    ] = None,
+    prompt: options.Prompts = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -50,12 +44,7 @@ def compare(
     guidance: options.Guidance = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="Folder for results; made if missing. Earlier results in it are replaced."
-        ),
-    ] = Path("comparison"),
+    output: options.ResultsFolder = Path("comparison"),
     repeats: Annotated[
         int, typer.Option(help="Timed runs per video, >= 1, in turns; the median is reported.")
     ] = 1,

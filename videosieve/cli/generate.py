@@ -11,10 +11,8 @@ from videosieve.cli.progress import GenerationBar
 
 
 def generate(
-    prompt: Annotated[str | None, typer.Argument(help="What the video shows.", show_default=False)] = None,
-    prompt_option: Annotated[
-        str | None, typer.Option("--prompt", help="The same, as an option.", show_default=False)
-    ] = None,
+    prompt: options.PromptArgument = None,
+    prompt_option: options.PromptOption = None,
     model: options.Model = "shapes-s",
     method: Annotated[
         str,
@@ -27,7 +25,7 @@ def generate(
     negative_prompt: options.NegativePrompt = "",
     image: options.Image = None,
     steps: options.Steps = None,
-    seed: Annotated[int, typer.Option(help="Seed of the initial noise, >= 0.")] = 0,
+    seed: options.Seed = 0,
     height: options.Height = None,
     width: options.Width = None,
     frames: options.Frames = None,

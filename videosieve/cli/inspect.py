@@ -9,21 +9,17 @@ from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
 
-_NUMBERS = "Indices like 0,2,3"
-
 
 def inspect(
-    prompt: Annotated[str | None, typer.Argument(help="What the video shows.", show_default=False)] = None,
-    prompt_option: Annotated[
-        str | None, typer.Option("--prompt", help="The same, as an option.", show_default=False)
-    ] = None,
+    prompt: options.PromptArgument = None,
+    prompt_option: options.PromptOption = None,
     model: options.Model = "shapes-s",
     method: Annotated[
         str | None,
         typer.Option(
             "--method",
             "--recipe",
-            help="A method, a bundled recipe, or a .toml file; default: the pipeline's own attention.",
+            help=options.OWN_ATTENTION,
             show_default=False,
         ),
     ] = None,
@@ -32,18 +28,20 @@ def inspect(
     layers: Annotated[
         str | None,
         typer.Option(
-            help=f"{_NUMBERS} of self-attentions; default: first, middle, last.", show_default=False
+            help=f"{options.INDICES} of self-attentions; default: first, middle, last.", show_default=False
         ),
     ] = None,
     heads: Annotated[
-        str | None, typer.Option(help=f"{_NUMBERS}; default: four, evenly spread.", show_default=False)
+        str | None, typer.Option(help=f"{options.INDICES}; default: four, evenly spread.", show_default=False)
     ] = None,
     look_at: Annotated[
         str | None,
-        typer.Option(help=f"{_NUMBERS} of denoising steps; default: the middle one.", show_default=False),
+        typer.Option(
+            help=f"{options.INDICES} of denoising steps; default: the middle one.", show_default=False
+        ),
     ] = None,
     steps: options.Steps = None,
-    seed: Annotated[int, typer.Option(help="Seed of the initial noise, >= 0.")] = 0,
+    seed: options.Seed = 0,
     height: options.Height = None,
     width: options.Width = None,
     frames: options.Frames = None,

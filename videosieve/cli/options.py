@@ -5,6 +5,17 @@ from typing import Annotated
 
 import typer
 
+PromptArgument = Annotated[str | None, typer.Argument(help="What the video shows.", show_default=False)]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="The same, as an option.", show_default=False)
+]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -35,6 +46,24 @@ Frames = Annotated[
 Guidance = Annotated[
     float | None,
     typer.Option(help="Guidance scale, no unit, >= 0; default: the model's own.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the initial noise, >= 0.")]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
+]
+Method = Annotated[
+    str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
+]
+INDICES = "Indices like 0,2,3"  # verbs differ in what they index, and in the default
+OWN_ATTENTION = "A method, a bundled recipe, or a .toml file; default: the pipeline's own attention."
+ResultsFolder = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder for results; made if missing. Earlier results in it are replaced; interrupted ones go on.",
+    ),
 ]
 Density = Annotated[
     float | None,

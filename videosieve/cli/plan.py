@@ -17,9 +17,7 @@ def plan(
             help="hunyuanvideo, cogvideox-1.5-5b, wan2.1-14b, wan2.1-1.3b, shapes-s, or a folder in diffusers' format."
         ),
     ] = "hunyuanvideo",
-    method: Annotated[
-        str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
-    ] = "svg",
+    method: options.Method = "svg",
     density: options.Density = None,
     settings: options.Settings = None,
     steps: options.Steps = None,

@@ -22,17 +22,8 @@ _MASKS = {
 
 def profile(
     model: options.Model = "shapes-s",
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[
-        list[int] | None,
-        typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
-    ] = None,
+    prompt: options.Prompts = None,
+    seed: options.Seeds = None,
     steps: options.Steps = None,
     height: options.Height = None,
     width: options.Width = None,

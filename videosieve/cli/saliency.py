@@ -9,14 +9,10 @@ from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
 
-_NUMBERS = "Indices like 0,2,3"
-
 
 def saliency(
-    prompt: Annotated[str | None, typer.Argument(help="What the video shows.", show_default=False)] = None,
-    prompt_option: Annotated[
-        str | None, typer.Option("--prompt", help="The same, as an option.", show_default=False)
-    ] = None,
+    prompt: options.PromptArgument = None,
+    prompt_option: options.PromptOption = None,
     concept: Annotated[
         list[str] | None,
         typer.Option(
@@ -36,23 +32,23 @@ def saliency(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     layers: Annotated[
         str | None,
-        typer.Option(help=f"{_NUMBERS} of self-attentions; default: all.", show_default=False),
+        typer.Option(help=f"{options.INDICES} of self-attentions; default: all.", show_default=False),
     ] = None,
     look_at: Annotated[
         str | None,
         typer.Option(
-            help=f"{_NUMBERS} of denoising steps; default: middle noise levels.", show_default=False
+            help=f"{options.INDICES} of denoising steps; default: middle noise levels.", show_default=False
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="A method, a bundled recipe, or a .toml file; default: the pipeline's own attention.",
+            help=options.OWN_ATTENTION,
             show_default=False,
         ),
     ] = None,
     steps: options.Steps = None,
-    seed: Annotated[int, typer.Option(help="Seed of the initial noise, >= 0.")] = 0,
+    seed: options.Seed = 0,
     height: options.Height = None,
     width: options.Width = None,
     frames: options.Frames = None,

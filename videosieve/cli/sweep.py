@@ -11,37 +11,21 @@ from videosieve.cli.console import command_line, say
 
 
 def sweep(
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What the videos show; repeatable. Default: a fitting one for the bundled model.",
-            show_default=False,
-        ),
-    ] = None,
+    prompt: options.Prompts = None,
     model: options.Model = "shapes-s",
-    method: Annotated[
-        str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
-    ] = "svg",
+    method: options.Method = "svg",
     densities: Annotated[
         str, typer.Option(help="Two or more shares of query-key pairs in (0, 1], separated by commas.")
     ] = "0.1,0.2,0.3,0.5,0.7",
     settings: options.Settings = None,
     steps: options.Steps = None,
-    seed: Annotated[
-        list[int] | None,
-        typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
-    ] = None,
+    seed: options.Seeds = None,
     height: options.Height = None,
     width: options.Width = None,
     frames: options.Frames = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="Folder for results; made if missing. Earlier results in it are replaced."
-        ),
-    ] = Path("sweep"),
+    output: options.ResultsFolder = Path("sweep"),
     fps: options.Fps = 8.0,
 ) -> None:
     """Run one method at several densities: what fidelity costs. Writes sweep.json and a plot besides the comparison.

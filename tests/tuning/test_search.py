@@ -4,12 +4,14 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from tuning_world import LAYERS, STEPS, World, make_screen
+from tuning_world import LAYERS, STEPS, BroadcastWorld, World, make_screen
 
 from videosieve.tuning import Candidate, Goal, Point, Screen, families, fit, propose
+from videosieve.tuning.anchors import Anchors
 from videosieve.tuning.candidates import CACHING
+from videosieve.tuning.moves import neighbours
 from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.search import nearly_equal, neighbours, random_candidate, ranked_families
+from videosieve.tuning.search import nearly_equal, random_candidate, ranked_families
 
 
 def run(screen: Screen, world: World, goal: Goal, count: int) -> list[Point]:
@@ -123,10 +125,10 @@ def test_the_fit_learns_level_slope_and_gain(screen: Screen, searched: list[Poin
 def test_neighbours_stay_inside_the_space(screen: Screen):
     start = Candidate("good", 0.3, 1, 1, reuse=2, start=3, stop=STEPS)
     for near in neighbours(start, screen):
-        assert 0.1 <= near.knob <= 0.7
+        assert 0.1 <= near.knob <= 0.7 or near.family == CACHING
         assert 0 <= near.dense_steps < STEPS
         assert 0 <= near.dense_layers < LAYERS
-        assert 1 <= near.start < near.stop <= STEPS
+        assert 1 <= near.start < near.stop <= STEPS or not near.reuses
         near.schedule(STEPS)  # refuses values outside their range
 
 
@@ -134,3 +136,33 @@ def test_short_videos_get_small_blocks_too():
     names = [family.name for family in families(["svg", "draft", "caching"], 1024)]
     assert names == ["svg", "svg-32", "draft"]
     assert [family.name for family in families(["svg"], 20000)] == ["svg"]
+
+
+def test_the_broadcast_of_one_recipe_meets_the_method_of_another(screen: Screen, goal: Goal):
+    world = BroadcastWorld(screen)
+    points = [world.measure(c) for c in world.written]
+    assert all(goal.met(p) for p in points)
+    for _ in range(14):
+        proposal = propose(screen, points, goal)
+        assert proposal is not None
+        points.append(world.measure(proposal))
+    best = goal.best(points)
+    assert best is not None
+    assert best.candidate.family == "good"
+    assert best.candidate.reuses
+    reachable = max(world.speedup(c) for c in world.all_pairs() if world.quality(c) >= 30)
+    written = max(p.speedup for p in points if p.candidate.given)
+    assert best.speedup >= written + 0.8 * (reachable - written)
+
+
+def test_a_measurement_moves_the_prediction_nearby_and_not_far_away(screen: Screen, goal: Goal):
+    base, far = Candidate("good", 0.3, 4, 1), Candidate(reuse=2, start=1, stop=STEPS)
+    line = fit(screen, [], goal)
+    quality, speedup = line.predict(screen, base)
+    left = Anchors.at(screen, [base], [(6.0, 0.1)])
+    moved = replace(line, anchors=left)
+    assert moved.predict(screen, base)[0] == pytest.approx(quality + 6 / 1.2)
+    assert 1 / speedup - 1 / moved.predict(screen, base)[1] == pytest.approx(0.1 / 1.2)
+    near = replace(base, dense_layers=2)
+    assert 3 < moved.predict(screen, near)[0] - line.predict(screen, near)[0] < 6
+    assert abs(moved.predict(screen, far)[0] - line.predict(screen, far)[0]) < 0.5

@@ -134,15 +134,18 @@ def _print(outcome: "Outcome", folder: Path, *, best_effort: bool) -> None:
     say(f"{outcome.best.candidate.words()}")
     say(f"search: {_figures(outcome.best)}")
     say(f"check:  {_figures(outcome.check)}, on {outcome.check.prompts} videos that the search did not see")
-    if outcome.reached and goal.quality_of(outcome.check) < goal.target and goal.name != "speedup":
-        say(f"note: the check misses {goal.words()}; take more prompts, or a target with a margin")
+    if outcome.reached and not outcome.sure:
+        say(
+            f"note: {goal.words()} holds on these videos, not with 95 % confidence on others; take more prompts"
+        )
     if outcome.reached:
         say(f'use it: videosieve.sparsify(pipe, "{folder / "recipe.toml"}")')
         return
     rest = (
         "recipe.toml holds the best that was found" if best_effort else "--best-effort writes the best found"
     )
-    why = "no faster than dense" if goal.met(outcome.best) else "the best found is above"
+    met = goal.met(outcome.best) and outcome.best.speedup > 1
+    why = "the check refutes what was found" if met else "the best found is above"
     complain(f"target not reached: {goal.words()} ({why}); {rest}, and --minutes gives the search more time")
 
 

@@ -3,6 +3,7 @@
 What is finished is in the journal, so the same call goes on after any interruption.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Any
 
 from videosieve.errors import ModelError
 from videosieve.generation.tune_capture import capture, only_target, steps_to_look_at
+from videosieve.generation.tune_final import FINALISTS, Finals, turn_seconds
 from videosieve.generation.tune_order import (
     JOURNAL,
     Order,
@@ -24,14 +26,13 @@ from videosieve.generation.tune_outcome import Moment, Outcome, write_outcome
 from videosieve.generation.tune_screen import screen as screen_capture
 from videosieve.generation.tune_tables import fit_tables
 from videosieve.generation.tune_trials import Bench, shoot
-from videosieve.metrics import psnr
 from videosieve.recipe import Recipe
 from videosieve.tuning import Candidate, Family, Goal, Journal, Point, Screen, families, propose
 from videosieve.tuning.candidates import KNOBS, SHORT
-from videosieve.tuning.points import prompt_offsets
+from videosieve.tuning.points import margin_for, prompt_offsets
+from videosieve.tuning.screen import saved_share
+from videosieve.tuning.written import written_candidate, written_family
 
-FINALISTS = 3
-PAIRS = 2  # of dense and sparse calls by which a finalist is timed again
 PATIENCE = 14  # measurements without a better one before the search ends early
 MIN_TOKENS = 512
 
@@ -131,11 +132,9 @@ class _Work:
         self._search(screen, bench)
         if not any(point.complete for point in self.points):
             raise ModelError(self._nothing())
-        best, timing = self._decide(bench)
-        check = self._check(best)
-        reached = self.order.goal.met(best) and best.speedup > 1
-        recipes = tuple(p.candidate.recipe(self.known, self.steps, self.min_tokens) for p in self.points)
-        found = (tuple(self.points), best, reached, recipes, timing, check)
+        best, check, checks = self._decide()
+        recipes = tuple(map(self._recipe_of, (point.candidate for point in self.points)))
+        found = (tuple(self.points), best, recipes, check, checks)
         return Outcome(self.order, settings, self.steps, screen, *found, self.journal.elapsed)
 
     def _nothing(self) -> str:
@@ -165,8 +164,13 @@ class _Work:
         listed = families(self.order.methods, seen.tokens)
         methods = list(KNOBS) if self.order.methods is None else list(self.order.methods)
         listed += fit_tables(seen, methods, 32 if seen.tokens < SHORT else None)
+        written = [family for recipe in self.order.start if (family := written_family(recipe))]
+        listed += written
         tables = screen_capture(
-            seen, listed, lambda done, total: self._watch("methods and layers", done, total)
+            seen,
+            listed,
+            lambda done, total: self._watch("methods and layers", done, total),
+            keep={family.name for family in written},
         )
         self.known = {family.name: family for family in listed}
         self.min_tokens = MIN_TOKENS if seen.tokens >= MIN_TOKENS else 0
@@ -176,90 +180,77 @@ class _Work:
 
     def _search(self, screen: Screen, bench: Bench) -> None:
         """Measure until the budget, the patience or the ideas end."""
-        goal, waiting = self.order.goal, self._given()
-        dense = screen.seconds
+        goal, waiting = self.order.goal, self._given(screen)
         warm = False
         while True:
-            reserve = dense * (FINALISTS * PAIRS * 1.8 + 2 * len(self.order.check) + 1)
-            cost = dense * (1 + 0.8 * len(self.order.search))
-            if self.journal.elapsed + reserve + cost > 60 * self.order.minutes and self.points:
+            if self.points and not self._has_time(screen):
                 return
             if not waiting and self._stale():
                 return
             self._begin("searching")
-            candidate = waiting.pop(0) if waiting else propose(screen, self.points, goal, self.order.seed)
+            candidate = waiting.pop(0) if waiting else self._proposal(screen)
             if candidate is None:
                 return
             if not warm:
-                self._rehearse()
+                shoot(
+                    self.pipe, replace(self.order.search[0], steps=2), Recipe.of("dense")
+                )  # caches are cold
                 warm = True
-            recipe = candidate.recipe(self.known, self.steps, self.min_tokens)
-            point = bench.measure(candidate, recipe, prompt_offsets(self.points, goal.quality))
-            dense = median(bench.dense_seconds)
+            best = goal.best(self.points)
+            fastest = best.speedup if best is not None and goal.met(best) else 0.0
+            offsets = prompt_offsets(self.points, goal.quality)
+            point = bench.measure(candidate, self._recipe_of(candidate), offsets, fastest)
             self.points.append(point)
             self._note("point", point=point.as_json())
             self.observe(replace(self._moment(candidate.words(), 1, 1), fresh=point))
 
-    def _given(self) -> list[Candidate]:
-        """The recipes to start with that are not measured yet."""
+    def _has_time(self, screen: Screen) -> bool:
+        """Whether another candidate fits before the finalists' turn and one more that may be needed."""
+        dense, others = self._dense_seconds() or screen.seconds, len(self.order.check)
+        reserve = turn_seconds(dense, others, FINALISTS) + turn_seconds(dense, others, 1)
+        cost = dense * (1 + 0.8 * len(self.order.search))
+        return self.journal.elapsed + reserve + cost <= 60 * self.order.minutes
+
+    def _proposal(self, screen: Screen) -> Candidate | None:
+        """What to try next, aimed above the target by what the check will ask for."""
+        goal = self.order.goal
+        videos = len(self.order.search) + len(self.order.check)
+        aim = goal.raised(margin_for(self.points, goal.quality, videos))
+        return propose(screen, self.points, aim, self.order.seed)
+
+    def _given(self, screen: Screen) -> list[Candidate]:
+        """The recipes to start with that are not measured yet, the most promising speed first."""
         tried = {point.candidate for point in self.points}
-        given = [Candidate(given=r.to_toml(), label=r.name) for r in self.order.start]
-        return [candidate for candidate in given if candidate not in tried]
+        given = [written_candidate(r, screen.steps, screen.layers) for r in self.order.start]
+        given = [c if screen.knows(c) else Candidate(given=c.given, label=c.label) for c in given]
+        left = [candidate for candidate in given if candidate not in tried]
+        return sorted(left, key=lambda c: -math.inf if c.opaque else saved_share(screen, c), reverse=True)
 
     def _stale(self) -> bool:
         """Whether the last PATIENCE measurements brought nothing better."""
         best = self.order.goal.best(self.points)
         return best is not None and len(self.points) - self.points.index(best) > PATIENCE
 
-    def _rehearse(self) -> None:
-        """Two untimed steps: a resumed search starts with cold caches."""
-        shoot(self.pipe, replace(self.order.search[0], steps=2), Recipe.of("dense"))
-
-    def _decide(self, bench: Bench) -> tuple[Point, dict[int, list[tuple[float, float]]]]:
-        """Time the best few again, next to dense, and take the fastest; a chance reading should not win."""
-        goal = self.order.goal
-        ranked = sorted((p for p in self.points if p.complete), key=goal.rank, reverse=True)
-        finalists = [point for point in ranked if goal.met(point)][:FINALISTS]
-        if goal.name == "speedup" or not finalists:
-            return ranked[0], {}
-        earlier = {
-            Candidate.from_json(entry["candidate"]): [tuple(pair) for pair in entry["pairs"]]
-            for entry in self.journal.of_kind("timing")
-        }
-        timing: dict[int, list[tuple[float, float]]] = {}
-        for point in finalists:
-            if point.candidate not in earlier:
-                self._begin("timing")
-                recipe = point.candidate.recipe(self.known, self.steps, self.min_tokens)
-                pairs = bench.pairs(recipe, PAIRS)
-                self._note("timing", candidate=point.candidate.as_json(), pairs=pairs)
-                earlier[point.candidate] = pairs
-            timing[self.points.index(point)] = earlier[point.candidate]
-        fastest = max(timing, key=lambda index: self.points[index].speedup_with(timing[index]))
-        return self.points[fastest], timing
-
-    def _check(self, best: Point) -> Point:
-        """The best on videos that the search did not see, each next to a dense call; and the recall of the first."""
-        for entry in self.journal.of_kind("check"):
-            if Candidate.from_json(entry["point"]["candidate"]) == best.candidate:
-                return Point.from_json(entry["point"])
+    def _decide(self) -> tuple[Point, Point, tuple[Point, ...]]:
+        """The best on other videos too, its check, and the checks of all finalists."""
         self._begin("checking")
-        recipe = best.candidate.recipe(self.known, self.steps, self.min_tokens)
-        rows = []
-        for index, request in enumerate(self.order.check):
-            self._watch("other videos", index, len(self.order.check))
-            dense = shoot(self.pipe, request, Recipe.of("dense"))
-            fast = shoot(self.pipe, request, recipe)
-            quality = psnr(fast.frames, dense.frames).mean
-            rows.append((quality, fast.seconds, dense.seconds, fast.run_density))
-        recall = shoot(self.pipe, self.order.check[0], recipe, 16).recall
-        psnrs, seconds, around, density = (tuple(column) for column in zip(*rows, strict=True))
-        recalls = () if recall is None else (recall,)
-        point = Point(
-            best.candidate, psnrs, recalls, seconds, around, sum(density) / len(rows), len(self.order.check)
-        )
-        self._note("check", point=point.as_json())
-        return point
+        goal, videos = self.order.goal, self.order.check
+        told = (self._recipe_of, self.journal, self._note, self._watch, self._affordable)
+        finals = Finals(self.pipe, goal, videos, *told)
+        best, check = finals.decide(self.points)
+        return best, check, tuple(finals.checks.values())
+
+    def _recipe_of(self, candidate: Candidate) -> Recipe:
+        return candidate.recipe(self.known, self.steps, self.min_tokens)
+
+    def _affordable(self, finalists: int) -> bool:
+        """Whether the budget has room for a turn of so many finalists."""
+        cost = turn_seconds(self._dense_seconds(), len(self.order.check), finalists)
+        return self.journal.elapsed + cost <= 60 * self.order.minutes
+
+    def _dense_seconds(self) -> float:
+        """Of a dense video, from what was measured; before that 0, which refuses nothing."""
+        return median([seconds for point in self.points for seconds in point.dense_seconds] or [0.0])
 
     def _begin(self, stage: str) -> None:
         self._stage, self._since = stage, time.perf_counter()

@@ -50,11 +50,10 @@ class Outcome:
         steps: Denoising steps.
         screen: The screening.
         points: Every measurement of the search, in order.
-        best: The best of them.
-        reached: Whether it meets the target and is faster than dense.
+        best: The best of them, as the check has it.
         recipes: The recipe of every measurement.
-        timing: Dense and sparse seconds of the finalists, by index of the point.
-        check: The best on the videos that the search did not see, each next to a dense call; with the recall of one.
+        check: The best on the videos that the search did not see, each between dense calls; with the recall of one.
+        checks: The same of every finalist that was asked.
         seconds: Spent on everything.
     """
 
@@ -64,11 +63,31 @@ class Outcome:
     screen: Screen
     points: tuple[Point, ...]
     best: Point
-    reached: bool
     recipes: tuple[Recipe, ...]
-    timing: dict[int, list[tuple[float, float]]]
     check: Point
+    checks: tuple[Point, ...]
     seconds: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the best meets the target and is faster than dense, in the search and in the check."""
+        return all(self.order.goal.met(point) and point.speedup > 1 for point in (self.best, self.check))
+
+    @property
+    def sure(self) -> bool:
+        """Whether it was reached, and the mean over all videos meets the target with 95 % confidence."""
+        return self.reached and self.order.goal.sure(self.best, self.check)
+
+    @property
+    def verdict(self) -> str:
+        """What became of the target, in words."""
+        if not self.reached:
+            met = self.order.goal.met(self.best) and self.best.speedup > 1
+            return "NOT reached: " + ("refuted by the check" if met else "nothing found meets it")
+        if self.order.goal.name == "speedup":
+            return "reached, in the search and in the check"
+        how = "" if self.sure else ", but NOT"
+        return f"reached, in the search and in the check{how} with 95 % confidence"
 
     @property
     def recipe(self) -> Recipe:
@@ -85,7 +104,7 @@ class Outcome:
         goal, machine, versions = self.order.goal, self.settings["machine"], self.settings["versions"]
         prompts = {name: _videos(self.settings[name]) for name in ("search", "check")}
         return {
-            "source": f"videosieve tune: {goal.words()}, {'reached' if self.reached else 'NOT reached'} in the search",
+            "source": f"videosieve tune: {goal.words()}, {self.verdict}",
             "family": self.settings["family"],
             "model": f"{self.settings['model']} ({self.settings['pipeline']}, weights {self.settings['weights']})",
             "steps": f"{self.steps}; a plan or window holds for this number of steps",
@@ -111,12 +130,13 @@ class Outcome:
                     "front": point.candidate in front,
                     **_plain(point),
                     "recipe": self.recipes[index].to_toml(),
-                    "timing": self.timing.get(index, []),
                 }
                 for index, point in enumerate(self.points)
             ],
             "best": self.points.index(self.best),
             "check": _plain(self.check),
+            "sure": self.sure,
+            "finalists": [{"name": p.candidate.words(), **_plain(p)} for p in self.checks],
             "screen": [
                 {
                     "family": choice.family,

@@ -6,7 +6,7 @@ here as in a generation. Choices that others beat clearly in both error and cost
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import ClassVar
@@ -121,7 +121,10 @@ class Panel(Method):
 
 
 def screen(
-    captured: Capture, choices: list[Family], progress: Callable[[int, int], None] | None = None
+    captured: Capture,
+    choices: list[Family],
+    progress: Callable[[int, int], None] | None = None,
+    keep: Collection[str] = (),
 ) -> Screen:
     """Screen families on a capture.
 
@@ -129,6 +132,7 @@ def screen(
         captured: A dense generation.
         choices: What to screen; none for caching alone.
         progress: Called with (looks done, looks) on the way.
+        keep: Names of families that stay even where others beat them.
 
     Returns:
         The tables.
@@ -145,7 +149,7 @@ def screen(
         panel = Panel([*contenders, yardstick], layers)
         with Replay(captured, Recipe(panel, NOW, min_tokens=0)) as replay:
             replay(step)
-        contenders = drop_beaten([c for c in panel.contenders if c is not yardstick])
+        contenders = drop_beaten([c for c in panel.contenders if c is not yardstick], keep)
     tables = tuple(_choice(c, looked, layers, count) for c in contenders if c.cost)
     if choices and not tables:
         raise ModelError("no method of the search can work on this video; name others with --methods")
@@ -165,14 +169,18 @@ def _spread_out(count: int) -> tuple[int, ...]:
     return tuple(sorted({round(i * (count - 1) / max(number - 1, 1)) for i in range(number)}))
 
 
-def drop_beaten(contenders: list[Contender]) -> list[Contender]:
-    """Those that nobody beats clearly in both error and cost."""
+def drop_beaten(contenders: list[Contender], keep: Collection[str] = ()) -> list[Contender]:
+    """Those that nobody beats clearly in both error and cost, and those of the families to keep."""
     standings = [contender.standing for contender in contenders]
 
     def beaten(error: float, cost: float) -> bool:
         return any(error > BEATEN * e and cost > BEATEN * c for e, c in standings if c > 0)
 
-    return [c for c, standing in zip(contenders, standings, strict=True) if not beaten(*standing)]
+    return [
+        contender
+        for contender, standing in zip(contenders, standings, strict=True)
+        if contender.family.name in keep or not beaten(*standing)
+    ]
 
 
 def measure_harm(

@@ -22,6 +22,9 @@ from videosieve.tuning.goal import Goal
 from videosieve.tuning.points import SPREAD, Point, estimate
 
 RECALL_ROWS = 16
+SLOWER = 0.9
+"""A candidate at less than this share of the speed that is wanted is not measured further; noise is smaller."""
+
 Watch = Callable[[str, int, int], None]
 """Told what is being made, the finished step and all steps."""
 
@@ -107,13 +110,16 @@ class Bench:
         self.dense_seconds.append(shot.seconds)
         return shot.seconds
 
-    def measure(self, candidate: Candidate, recipe: Recipe, offsets: list[float]) -> Point:
+    def measure(
+        self, candidate: Candidate, recipe: Recipe, offsets: list[float], fastest: float = 0.0
+    ) -> Point:
         """A candidate on the requests, one after another, given up where the target is out of reach.
 
         Args:
             candidate: What the recipe is.
             recipe: The recipe.
             offsets: What each prompt usually adds to the quality, as from `prompt_offsets`.
+            fastest: Speed-up of the best so far; a candidate that is clearly slower is given up too.
 
         Returns:
             The point; incomplete where it was given up.
@@ -127,7 +133,7 @@ class Bench:
                 around.append(self.dense(index))
             shots.append(self._shoot(candidate.words(), index, recipe, rows))
             psnrs.append(psnr(shots[-1].frames, self.references[index]).mean)
-            if index + 1 < len(self.requests) and self._hopeless(shots, psnrs, offsets, around):
+            if index + 1 < len(self.requests) and self._hopeless(shots, psnrs, offsets, around, fastest):
                 break
         self._fresh = self._next_dense()
         around.append(self._fresh)
@@ -136,31 +142,24 @@ class Bench:
         density = sum(shot.run_density for shot in shots) / len(shots)
         return Point(candidate, tuple(psnrs), recalls, seconds, tuple(around), density, len(self.requests))
 
-    def pairs(self, recipe: Recipe, repeats: int) -> list[tuple[float, float]]:
-        """Dense and sparse seconds, one after the other, the order swapped every time."""
-        found = []
-        for repeat in range(repeats):
-            index = repeat % len(self.requests)
-            order = ("dense", "sparse") if repeat % 2 == 0 else ("sparse", "dense")
-            seconds = {}
-            for kind in order:
-                one = self.dense(index) if kind == "dense" else None
-                seconds[kind] = one or self._shoot("timing", index, recipe, 0).seconds
-            found.append((seconds["dense"], seconds["sparse"]))
-        self._fresh = None
-        return found
-
     def _next_dense(self) -> float:
         self._turn += 1
         return self.dense((self._turn - 1) % len(self.requests))
 
     def _hopeless(
-        self, shots: list[Shot], psnrs: list[float], offsets: list[float], around: list[float]
+        self,
+        shots: list[Shot],
+        psnrs: list[float],
+        offsets: list[float],
+        around: list[float],
+        fastest: float,
     ) -> bool:
         """Whether the prompts that are left cannot save a candidate."""
+        speedup = median(around) / median(shot.seconds for shot in shots)
         if self.goal.name == "speedup":
-            speedup = median(around) / median(shot.seconds for shot in shots)
-            return speedup < 0.9 * self.goal.target
+            return speedup < SLOWER * self.goal.target
+        if speedup < SLOWER * fastest:
+            return True
         quality = self.goal.quality
         values = tuple(psnrs) if quality == "psnr" else tuple(shot.recall or 1.0 for shot in shots)
         return estimate(values, offsets) + SPREAD[quality] < self.goal.target

@@ -3,15 +3,19 @@
 PSNR ≈ base − slope · 10 log10(harm) + what the kind of candidate adds. If the harm of steps added up like independent
 noise in the latents, the slope would be 1; the fit starts there (ridge regression) and follows the measurements. How
 much less a late step counts than an early one (`decay`) is the value of DECAYS that fits best.
+
+What the line misses at a measurement, it misses by about as much nearby: the prediction is moved by what is left over
+at the measurements that do the same at most layers and steps (`Anchors`), and by nothing far from all of them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log10, sqrt
 
 import torch
 from torch import Tensor
 
+from videosieve.tuning.anchors import Anchors
 from videosieve.tuning.candidates import Candidate
 from videosieve.tuning.goal import Goal
 from videosieve.tuning.points import Point, estimate, prompt_offsets
@@ -35,6 +39,7 @@ class Calibration:
         extra: What a kind of candidate adds to it, by kind.
         gain: Measured ÷ predicted saved share of the seconds.
         noise: Spread of the measurements about the fit, unit of the quality.
+        anchors: What the fit leaves over, and where; None leaves the line alone.
     """
 
     quality: str
@@ -44,13 +49,15 @@ class Calibration:
     extra: dict[str, float]
     gain: float
     noise: float
+    anchors: Anchors | None = None
 
     def predict(self, screen: Screen, candidate: Candidate) -> tuple[float, float]:
         """Quality and speed-up of a candidate."""
         value = predictor(screen, candidate, self.quality, self.decay)
         extra = sum(self.extra.get(kind, 0.0) for kind in kinds_of(candidate))
-        saved = min(self.gain * saved_share(screen, candidate), 0.99)
-        return self.base + self.slope * value + extra, 1 / (1 - saved)
+        better, faster = (0.0, 0.0) if self.anchors is None else self.anchors.near(screen, candidate)
+        saved = min(self.gain * saved_share(screen, candidate) + faster, 0.99)
+        return self.base + self.slope * value + extra + better, 1 / (1 - saved)
 
 
 def predictor(screen: Screen, candidate: Candidate, quality: str, decay: float) -> float:
@@ -75,14 +82,14 @@ def fit(screen: Screen, points: Sequence[Point], goal: Goal) -> Calibration:
 
     Args:
         screen: The screening.
-        points: Measurements, incomplete ones too; given recipes are left out.
+        points: Measurements, incomplete ones too; given recipes that nothing describes are left out.
         goal: Which quality counts.
 
     Returns:
         The fit; with no points, the prior.
     """
     quality = goal.quality
-    usable = [point for point in points if not point.candidate.given]
+    usable = [p for p in points if not p.candidate.opaque and screen.knows(p.candidate)]
     offsets = prompt_offsets(points, quality)
     values = [estimate(getattr(point, f"{quality}s"), offsets) for point in usable]
     names = sorted({kind for point in usable for kind in kinds_of(point.candidate)})
@@ -94,7 +101,16 @@ def fit(screen: Screen, points: Sequence[Point], goal: Goal) -> Calibration:
         noise = sqrt((error + 2 * NOISE[quality] ** 2) / (len(usable) + 2))
         extra = dict(zip(names, weights[2:], strict=True))
         fits.append((error, Calibration(quality, decay, weights[0], weights[1], extra, gain, noise)))
-    return min(fits, key=lambda pair: pair[0])[1]
+    line = min(fits, key=lambda pair: pair[0])[1]
+    return replace(line, anchors=_anchors(screen, line, usable, values)) if usable else line
+
+
+def _anchors(screen: Screen, line: Calibration, points: list[Point], values: list[float]) -> Anchors:
+    left = []
+    for point, value in zip(points, values, strict=True):
+        quality, speedup = line.predict(screen, point.candidate)
+        left.append((value - quality, 1 / speedup - 1 / point.speedup))
+    return Anchors.at(screen, [point.candidate for point in points], left)
 
 
 def _ridge(

@@ -1,7 +1,7 @@
 """What can be tried: a method with its knob, a warm-up, dense layers, caching; or a plan for every layer and step."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from videosieve.errors import RecipeError
@@ -116,7 +116,7 @@ class Candidate:
         mlp: The same as `reuse` for feed-forward modules.
         cross: The same for cross-attention.
         plan: One string of letters per step, as in `Table`, in place of warm-up and window; empty for none.
-        given: A recipe as TOML, in place of everything above; empty for none.
+        given: A recipe as TOML that is run as it is; empty for none. What stands above describes it where it can.
         label: What a given recipe is called.
     """
 
@@ -137,6 +137,16 @@ class Candidate:
     def reuses(self) -> bool:
         """Whether any output is returned again."""
         return max(self.reuse, self.mlp, self.cross) > 1 or any("A" in row for row in self.plan)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether it is a given recipe that nothing describes: neither method nor reuse is known."""
+        return bool(self.given) and self.family == CACHING and not self.reuses
+
+    @property
+    def plain(self) -> "Candidate":
+        """The same by its description alone."""
+        return replace(self, given="", label="")
 
     def schedule(self, steps: int) -> Schedule:
         """When it is dense, sparse or reuses, for a number of denoising steps."""
@@ -162,6 +172,10 @@ class Candidate:
         if self.given:
             return Recipe.from_toml(self.given, self.label)
         family = known.get(self.family)
+        if family is None and self.family != CACHING:
+            raise RecipeError(
+                f"{self.words()!r} needs the family {self.family!r}; there are {', '.join(known)}"
+            )
         method = make_method("dense") if family is None else family.make(self.knob)
         return Recipe(method, self.schedule(steps), "tuned", min_tokens)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from videosieve.errors import RecipeError
-from videosieve.tuning.points import Point
+from videosieve.tuning.points import Point, lower_bound
 
 RANGES = {"psnr": (0.0, 100.0), "recall": (0.0, 1.0), "speedup": (1.0, 1e3)}
 
@@ -63,6 +63,20 @@ class Goal:
         """The measured quality of a point."""
         value = point.recall if self.quality == "recall" else point.psnr
         return float("-inf") if value is None else value
+
+    def raised(self, margin: float) -> "Goal":
+        """The same quality wanted with a margin, still inside its range; a wanted speed stays as it is."""
+        if self.name == "speedup" or margin <= 0:
+            return self
+        top = RANGES[self.name][1] * (1.0 if self.name == "recall" else 0.99)
+        return Goal(**{self.name: min(self.target + margin, max(top, self.target))})
+
+    def sure(self, *points: Point) -> bool:
+        """Whether the mean over all videos is at least the target with 95 % confidence, by these points together."""
+        if self.name == "speedup":
+            return all(self.met(point) for point in points)
+        values = [value for point in points for value in getattr(point, f"{self.quality}s")]
+        return lower_bound(values) >= self.target
 
     def met(self, point: Point) -> bool:
         """Whether a point, measured on all prompts, reaches the target."""

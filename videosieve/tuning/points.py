@@ -1,8 +1,9 @@
 """What was measured of one recipe, and which of them nobody beats."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, median
+from math import sqrt
+from statistics import fmean, median, stdev
 from typing import Any
 
 from videosieve.tuning.candidates import Candidate
@@ -58,9 +59,10 @@ class Point:
         """Mean dense seconds around it ÷ mean seconds."""
         return fmean(self.dense_seconds) / fmean(self.seconds)
 
-    def speedup_with(self, pairs: Iterable[tuple[float, float]]) -> float:
-        """Median of the speed-up and of further dense ÷ own seconds."""
-        return median([self.speedup, *(dense / own for dense, own in pairs)])
+    @property
+    def by_turns(self) -> float:
+        """Median of dense ÷ own seconds, video by video, where every video has its own dense seconds."""
+        return median(dense / own for dense, own in zip(self.dense_seconds, self.seconds, strict=True))
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; `from_json` reads it back."""
@@ -118,3 +120,48 @@ def estimate(values: tuple[float, ...], offsets: list[float]) -> float:
         The mean, each value freed of what its prompt usually adds.
     """
     return fmean(value - (offsets[i] if i < len(offsets) else 0.0) for i, value in enumerate(values))
+
+
+def lower_bound(values: Sequence[float]) -> float:
+    """What the mean over all videos of this kind is at least, with 95 % confidence, if they spread normally.
+
+    Args:
+        values: Quality of different videos, at least one.
+
+    Returns:
+        mean − t · standard deviation ÷ √count with Student's t; of a single value, which has no spread, the value.
+    """
+    if len(values) < 2:
+        return values[0]
+    return fmean(values) - student_t(len(values) - 1) * stdev(values) / sqrt(len(values))
+
+
+def margin_for(points: Iterable[Point], quality: str, videos: int) -> float:
+    """How far above a target a search has to aim, so that `lower_bound` will reach it on so many videos.
+
+    Args:
+        points: Everything measured so far.
+        quality: "psnr" or "recall".
+        videos: On which the bound will be taken.
+
+    Returns:
+        t · typical standard deviation between videos ÷ √videos; 0 where no spread is known.
+    """
+    rows = [getattr(point, f"{quality}s") for point in points if point.complete]
+    spreads = [stdev(row) for row in rows if len(row) > 1]
+    return student_t(videos - 1) * median(spreads) / sqrt(videos) if spreads and videos > 1 else 0.0
+
+
+_T95 = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812)
+_Z95 = 1.6449
+
+
+def student_t(freedom: int) -> float:
+    """95 % quantile of Student's t with so many degrees of freedom, >= 1.
+
+    Beyond the table by the Cornish–Fisher expansion, Abramowitz and Stegun 26.7.5.
+    """
+    if freedom <= len(_T95):
+        return _T95[freedom - 1]
+    z = _Z95
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

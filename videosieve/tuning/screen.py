@@ -134,9 +134,13 @@ class Screen:
         late = torch.arange(self.steps, dtype=torch.float64) / self.steps
         return self.pace.square() * torch.exp(-decay * late)
 
+    def knows(self, candidate: Candidate) -> bool:
+        """Whether the candidate's method was screened, or it has none."""
+        return candidate.family == CACHING or candidate.family in self.by_family
+
     def sites(self, candidate: Candidate) -> "Sites":
         """Where a candidate is sparse and where it reuses."""
-        if candidate.given:
+        if candidate.opaque:
             raise RecipeError(f"{candidate.label!r} is a recipe of its own; nothing can be predicted of it")
         steps, layers = self.steps, self.layers
         if candidate.plan:
@@ -184,6 +188,11 @@ class Sites:
 
     sparse: Tensor
     gaps: dict[str, Tensor]
+
+    def key(self, family: str) -> tuple[object, ...]:
+        """Equal where a family does the same everywhere; a family that is sparse nowhere does not count."""
+        name = family if self.sparse.any() else CACHING
+        return (name, self.sparse.numpy().tobytes(), *(gaps.numpy().tobytes() for gaps in self.gaps.values()))
 
 
 def harm_table(screen: Screen, candidate: Candidate) -> Tensor:

@@ -1,12 +1,13 @@
 """Which candidate to run next: the one that the fit promises most of, looked for afresh after every measurement.
 
-The pool is made of plans at many prices, of random candidates, and of neighbours of what nobody has beaten so far. The
-aim swings about the target (MARGINS), so that the fit learns both sides of it; in between, the kinds of candidate that
-were measured least get a turn, so that no method is given up on a prediction alone.
+Most turns are taken near what nobody has beaten so far (moves.py), as long as something faster is promised there. Every
+FAR-th turn the whole pool is asked, plans at many prices and random candidates too; every EXPLORE-th the family that
+was measured least, so that no method is given up on a prediction alone. The aim swings about the target (MARGINS), so
+that the fit learns both sides of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -14,8 +15,9 @@ from random import Random
 from videosieve.tuning.calibration import Calibration, fit
 from videosieve.tuning.candidates import CACHING, Candidate
 from videosieve.tuning.goal import Goal
+from videosieve.tuning.moves import TAKEN, neighbourhood, with_methods
 from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.points import Point, pareto_front
+from videosieve.tuning.points import Point
 from videosieve.tuning.screen import Screen
 
 MARGINS = (0.0, 0.5, -0.3, 0.25)
@@ -24,7 +26,9 @@ MARGINS = (0.0, 0.5, -0.3, 0.25)
 RANDOM = 200
 SAME = 0.03
 PLANNED = 3  # families with plans beside caching alone
-EXPLORE = 4  # every so many proposals the family measured least is taken
+FAR = 3  # every so many proposals the whole pool is asked
+JOIN = 4  # at this turn of EXPLORE the best broadcast is joined to a method
+EXPLORE = 6  # every so many proposals the family measured least is taken
 
 
 def propose(screen: Screen, points: Sequence[Point], goal: Goal, seed: int = 0) -> Candidate | None:
@@ -40,16 +44,57 @@ def propose(screen: Screen, points: Sequence[Point], goal: Goal, seed: int = 0) 
         A candidate that was not measured yet; None where nothing new promises a speed-up.
     """
     calibration = fit(screen, points, goal)
-    tried = {point.candidate for point in points}
     draw = Random(f"{seed}-{len(points)}")
-    caching = goal.quality == "psnr"
-    pool = dict.fromkeys(make_pool(screen, points, goal, calibration, draw))
-    new = [c for c in pool if (caching or not c.reuses) and not any(nearly_equal(c, old) for old in tried)]
-    scored = [(*calibration.predict(screen, c), c) for c in new]
-    scored = [row for row in scored if row[1] > 1]
-    if len(points) % EXPLORE == EXPLORE - 1:
-        scored = _least_measured(scored, points) or scored
-    return _choose(scored, goal, MARGINS[len(points) % len(MARGINS)] * calibration.noise)
+    margin = MARGINS[len(points) % len(MARGINS)] * calibration.noise
+    turn = len(points) % EXPLORE
+
+    def scored(pool: Iterable[Candidate]) -> list[Scored]:
+        caching = goal.quality == "psnr"
+        tried = [point.candidate.plain for point in points if not point.candidate.opaque]
+        done = {(c.knob, screen.sites(c).key(c.family)) for c in tried if screen.knows(c)}
+        new = [c for c in dict.fromkeys(pool) if caching or not c.reuses]
+        new = [c for c in new if (c.knob, screen.sites(c).key(c.family)) not in done]
+        rows = [(*calibration.predict(screen, c), c) for c in new if not _among(c, tried)]
+        return [row for row in rows if row[1] > 1]
+
+    if turn == JOIN and goal.name == "psnr" and (joined := _joined(screen, points, goal)):
+        best = goal.best(list(points))
+        faster = [row for row in scored(joined) if best is not None and row[1] > best.speedup]
+        if faster:  # the gentlest: what is predicted of pairs is predicted worst
+            return max(faster, key=lambda row: row[0])[2]
+    if turn % FAR != FAR - 1:
+        near = scored(neighbourhood(screen, points, goal, ranked_families(screen)))
+        if near := _better(near, points, goal, margin):
+            return _choose(near, goal, margin)
+    far = scored(make_pool(screen, points, goal, calibration, draw))
+    if turn == EXPLORE - 1:
+        far = _least_measured(far, points) or far
+    return _choose(far, goal, margin)
+
+
+def _joined(screen: Screen, points: Sequence[Point], goal: Goal) -> list[Candidate]:
+    """The best measurement, if it has no method and no plan, with the methods of all others and the most promising."""
+    best = goal.best([point for point in points if not point.candidate.opaque])
+    if best is None or best.candidate.family != CACHING or not best.candidate.reuses or best.candidate.plan:
+        return []
+    window = best.candidate.plain
+    measured = [p.candidate for p in points if p.candidate.family in screen.by_family]
+    joined = [replace(window, family=c.family, knob=c.knob) for c in measured]
+    return [*joined, *with_methods(window, screen, ranked_families(screen)[:TAKEN])]
+
+
+def _among(candidate: Candidate, tried: Sequence[Candidate]) -> bool:
+    return any(nearly_equal(candidate, old) for old in tried)
+
+
+def _better(scored: "list[Scored]", points: Sequence[Point], goal: Goal, margin: float) -> "list[Scored]":
+    """What promises more than the best measurement; everything while nothing meets the goal."""
+    best = goal.best(list(points))
+    if best is None or not goal.met(best):
+        return scored
+    if goal.name == "speedup":
+        return [row for row in scored if row[0] > best.psnr and row[1] >= goal.target]
+    return [row for row in scored if row[1] > best.speedup and row[0] >= goal.target + margin]
 
 
 def make_pool(
@@ -64,9 +109,7 @@ def make_pool(
                 yield from (best_plan(screen, name, knob, price, calibration.decay) for price in asked)
     for _ in range(RANDOM):
         yield random_candidate(screen, names, draw, caching=goal.quality == "psnr")
-    for point in pareto_front(points, goal.quality_of):
-        if not point.candidate.given and not point.candidate.plan:
-            yield from neighbours(point.candidate, screen)
+    yield from neighbourhood(screen, points, goal, names)
 
 
 def _knobs(screen: Screen, family: str, draw: Random) -> list[float]:
@@ -105,27 +148,6 @@ def random_candidate(screen: Screen, names: list[str], draw: Random, *, caching:
     mlp = draw.choice([1, every]) if "mlp" in screen.share else 1
     cross = draw.choice([1, every]) if "cross" in screen.share else 1
     return replace(candidate, reuse=every, start=start, stop=min(stop, steps), mlp=mlp, cross=cross)
-
-
-def neighbours(candidate: Candidate, screen: Screen) -> Iterator[Candidate]:
-    """One thing changed a little."""
-    if candidate.family in screen.by_family:
-        rows = screen.by_family[candidate.family]
-        for factor in (0.8, 0.9, 0.95, 1.05, 1.1, 1.25):
-            knob = min(max(candidate.knob * factor, rows[0].knob), rows[-1].knob)
-            yield replace(candidate, knob=round(knob, 3))
-    for key, top in (("dense_steps", screen.steps - 1), ("dense_layers", screen.layers - 1)):
-        for change in (-2, -1, 1, 2):
-            yield replace(candidate, **{key: min(max(getattr(candidate, key) + change, 0), top)})
-    if candidate.reuses:
-        for change in (-2, -1, 1, 2):
-            start = min(max(candidate.start + change, 1), candidate.stop - 1)
-            yield replace(candidate, start=start)
-            yield replace(
-                candidate, stop=min(max(candidate.stop + change, candidate.start + 1), screen.steps)
-            )
-        for every in (2, 3, 4):
-            yield replace(candidate, reuse=every)
 
 
 def nearly_equal(one: Candidate, other: Candidate) -> bool:

@@ -16,6 +16,7 @@ from videosieve.generation.machine import describe_machine, package_version
 from videosieve.kernels.native_library import load, refuse_library
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.kernels.norm_rope.streams import Stream
+from videosieve.metrics import METRICS, available_metrics
 from videosieve.version import __version__
 
 OPTIONAL = ("diffusers", "transformers", "accelerate", "triton", "imageio-ffmpeg", "pillow", "matplotlib")
@@ -27,7 +28,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        topic: "machine", "packages", "kernels" or "models".
+        topic: "machine", "packages", "kernels", "metrics" or "models".
         name: What it is.
         ready: Whether it can be used here.
         detail: Version, device, or the reason why not.
@@ -40,8 +41,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at machine, packages, kernels and bundled models; never raises for something that is missing."""
-    return [*_machine(), *_packages(), *_ffmpeg(), *_kernels(), *_models()]
+    """Look at machine, packages, kernels, metrics and bundled models; never raises for something that is missing."""
+    return [*_machine(), *_packages(), *_ffmpeg(), *_kernels(), *_metrics(), *_models()]
 
 
 def _machine() -> list[Finding]:
@@ -164,6 +165,13 @@ _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "reorder_tokens": _sample_reorder,
     "sampled_attention": _sample_sampled,
 }
+
+
+def _metrics() -> list[Finding]:
+    return [
+        Finding("metrics", name, not reason, reason or f"{METRICS[name].better} is better")
+        for name, reason in available_metrics().items()
+    ]
 
 
 def _models() -> list[Finding]:

@@ -163,3 +163,16 @@ def test_render_refuses_mismatched_batches():
         render(sample_factors(SEEDS), SEEDS[:3])
     with pytest.raises(ShapeError, match="8 x 8 pixels"):
         render(sample_factors(SEEDS), SEEDS, None, 4, 32)
+
+
+def test_orbits_are_drawn_more_often_and_held_out_combinations_never():
+    seeds = torch.arange(4000)
+    usual, many = sample_factors(seeds), sample_factors(seeds, orbits=0.5)
+    clockwise = MOTIONS.index("clockwise")
+    share = lambda batch: float((batch.motion[:, 0] == clockwise).float().mean())  # noqa: E731
+    assert abs(share(usual) - 1 / 6) < 0.03
+    assert (
+        share(many) > 0.45
+    )  # half of the clips and a sixth of the rest, less the combinations that are held out
+    assert not is_held_out(many.colour, many.shape, many.motion).any()
+    assert torch.equal(sample_factors(seeds, orbits=0.0).motion, usual.motion)

@@ -33,9 +33,9 @@ TINY = TrainConfig(
 
 def _batch(seed: int = 0, **changes: float):
     networks = build_networks("shapes-nano")
-    settings = {"num_frames": 4, "pixels": 16, "two_objects": 0.5, "emphasis": 3.0, **changes}
+    phase = Phase(1.0, (), **{"two_objects": 0.5, "emphasis": 3.0, **changes})
     seeds = torch.arange(8) + seed
-    return networks, draw_batch(seeds, tokenizer=networks.tokenizer, codec=networks.codec, **settings)
+    return networks, draw_batch(seeds, 4, 16, phase, networks.tokenizer, networks.codec)
 
 
 def test_a_frame_subset_has_the_rotary_rows_of_the_whole_clip():
@@ -102,7 +102,7 @@ def test_emphasis_weighs_objects_and_one_is_plain():
 def test_about_a_tenth_of_captions_is_dropped():
     networks = build_networks("shapes-nano")
     parts = (networks.tokenizer, networks.codec)
-    batch = draw_batch(torch.arange(400), 1, 8, 0.5, 1.0, *parts)
+    batch = draw_batch(torch.arange(400), 1, 8, Phase(1.0, (), 0.5, 1.0), *parts)
     empty = (batch.attention_mask.sum(1) == 2).float().mean()
     assert 0.05 < float(empty) < 0.15
 
@@ -142,7 +142,7 @@ def test_batches_are_drawn_as_often_as_their_shares_say():
 def test_training_lowers_the_loss_on_a_batch_it_has_not_seen():
     trainer = Trainer(replace(TINY, samples=40 * 8, warmup=1, lr=3e-3, phases=(Phase(1.0, (Draw(2, 8),)),)))
     parts = (trainer.networks.tokenizer, trainer.networks.codec)
-    fixed = draw_batch(torch.arange(16) + 10**9, 2, 16, 0.5, 3.0, *parts)
+    fixed = draw_batch(torch.arange(16) + 10**9, 2, 16, Phase(1.0, (), 0.5, 3.0), *parts)
     with torch.no_grad():
         before, _ = flow_loss(trainer.networks, fixed)
         for _ in range(40):

@@ -94,13 +94,16 @@ def is_held_out(colour: torch.Tensor, shape: torch.Tensor, motion: torch.Tensor)
     return (colour + 2 * shape + 5 * motion) % 10 == 0
 
 
-def sample_factors(seeds: torch.Tensor, two_objects: float = 0.5, held_out: bool = False) -> FactorBatch:
+def sample_factors(
+    seeds: torch.Tensor, two_objects: float = 0.5, held_out: bool = False, orbits: float = 0.0
+) -> FactorBatch:
     """Draws factors for every seed; all combinations not excluded are about equally likely.
 
     Args:
         seeds: int64 seeds, >= 0 [batch].
         two_objects: Share of clips with two objects, in [0, 1].
         held_out: True draws first objects from the held-out combinations only, False avoids them.
+        orbits: Share of clips, in [0, 1], in which every object orbits, beyond those where chance has it so.
 
     Returns:
         The factors, one row a seed.
@@ -111,6 +114,7 @@ def sample_factors(seeds: torch.Tensor, two_objects: float = 0.5, held_out: bool
     shape = torch.stack([pick(2, 5), pick(3, 5)], 1)
     size = torch.stack([pick(4, 2), pick(5, 2)], 1)
     motion = torch.stack([pick(6, 6), pick(7, 6)], 1)
+    motion = torch.where(u[:, 10:] < orbits, MOTIONS.index("clockwise"), motion)
     wanted = torch.tensor([held_out, False], device=seeds.device)
     for turn in range(len(SHAPES) * len(MOTIONS)):  # walk on until the rule is met
         wrong = is_held_out(colour, shape, motion) != wanted

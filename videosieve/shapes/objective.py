@@ -14,6 +14,7 @@ from videosieve.shapes.captions import write_captions, write_fragments
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.factors import Factors, sample_factors
 from videosieve.shapes.model import FRAMES, Networks
+from videosieve.shapes.phases import Phase
 from videosieve.shapes.reading import Reader, reading_loss, word_labels
 from videosieve.shapes.render import render
 from videosieve.shapes.seeds import Stream, generator_for, uniforms
@@ -120,8 +121,7 @@ def draw_batch(
     seeds: torch.Tensor,
     num_frames: int,
     pixels: int,
-    two_objects: float,
-    emphasis: float,
+    phase: Phase,
     tokenizer: PreTrainedTokenizerFast,
     codec: ShapesCodec,
     device: torch.device | str = "cpu",
@@ -132,8 +132,7 @@ def draw_batch(
         seeds: int64 seeds on the CPU [batch].
         num_frames: Frames out of 16.
         pixels: Height and width.
-        two_objects: Share of clips with two objects.
-        emphasis: Loss weight of the objects and their rims; 1 is plain MSE.
+        phase: Says how many clips have two objects or orbit, and the loss weight of objects and their rims.
         tokenizer: Of the model.
         codec: Of the model.
         device: Where the batch goes.
@@ -145,13 +144,13 @@ def draw_batch(
     frames = choose_frames(num_frames, generator)
     lean = torch.tensor(_NOISE_LEAN)[torch.randint(2, (len(seeds),), generator=generator)]
     sigma = torch.sigmoid(lean + torch.randn(len(seeds), generator=generator))
-    factors = sample_factors(seeds, two_objects)
+    factors = sample_factors(seeds, phase.two_objects, orbits=phase.orbits)
     texts = _choose_texts([factors.named(i) for i in range(len(seeds))], seeds)
     tokens = tokenizer(texts, padding="max_length", return_tensors="pt")
     clip = render(factors, seeds, frames / (FRAMES - 1), pixels, pixels)
     latents = codec.pack(clip.video) * codec.scaling_factor
     noise = torch.randn(latents.shape, generator=generator)
-    weight = _foreground(clip.masks, emphasis)
+    weight = _foreground(clip.masks, phase.emphasis)
     words = (tokens.input_ids, tokens.attention_mask)
     parts = (latents, weight, *words, frames, sigma, noise, word_labels(texts))
     return Batch(*(part.to(device) for part in parts))

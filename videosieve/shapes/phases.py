@@ -32,12 +32,15 @@ class Phase:
             second), four how it moves, sixteen what is sampled in the end.
         two_objects: Share of clips with two objects.
         emphasis: Loss weight of objects; 1 is plain MSE.
+        orbits: Share of clips in which every object orbits: the one motion whose sense is in no single direction, and
+            the last to be learned.
     """
 
     until: float
     draws: tuple[Draw, ...]
     two_objects: float = 0.5
     emphasis: float = 3.0
+    orbits: float = 0.0
 
     def draw(self, seed: int, step: int) -> Draw:
         """Chooses the kind of batch of a step; the same for the same seed and step."""
@@ -55,11 +58,10 @@ PHASES = (
     Phase(1.00, (Draw(4, 16, 0.2), Draw(16, 8, 0.8)), 0.60, 1.5),
 )
 
-# For a model that starts from its own earlier weights: mostly two objects, mostly whole clips at last.
+# For a model that starts from its own earlier weights: long clips, two objects, orbits.
 PHASES_ON = (
-    Phase(0.25, (Draw(2, 32, 0.45), Draw(4, 16, 0.45), Draw(16, 8, 0.1)), 0.75),
-    Phase(0.60, (Draw(4, 16, 0.5), Draw(16, 8, 0.5)), 0.65, 2.0),
-    Phase(1.00, (Draw(4, 16, 0.15), Draw(16, 8, 0.85)), 0.60, 1.5),
+    Phase(0.45, (Draw(2, 32, 0.15), Draw(4, 16, 0.45), Draw(8, 8, 0.4)), 0.6, 2.5, 0.4),
+    Phase(1.00, (Draw(8, 8, 0.4), Draw(16, 8, 0.6)), 0.6, 1.5, 0.25),
 )
 
 # For shapes-m, started from shapes-s: what captions mean is known, so few frames teach the new size and head.

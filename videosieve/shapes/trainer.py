@@ -129,8 +129,8 @@ class Trainer:
         draw = phase.draw(config.seed, self.count)
         seeds = torch.arange(draw.batch) + self.samples + config.seed * 2**33
         pixels = SIZES[config.model].pixels
-        shown = (seeds, draw.frames, pixels, phase.two_objects, phase.emphasis)
-        batch = draw_batch(*shown, networks.tokenizer, networks.codec, self.device)
+        parts = (networks.tokenizer, networks.codec, self.device)
+        batch = draw_batch(seeds, draw.frames, pixels, phase, *parts)
         rate = self._rate()
         for optimizer, peak in zip(self.optimizers, (config.lr, config.muon_lr), strict=False):
             for group in optimizer.param_groups:

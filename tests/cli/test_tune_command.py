@@ -1,5 +1,6 @@
 """`videosieve tune`: refusals come before any work, a missed target is said and ends with exit code 1."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,13 @@ def test_a_missed_target_writes_no_recipe_and_exits_with_1(tmp_path: Path):
     assert "--best-effort" in result.stderr
     assert not (folder / "recipe.toml").exists()
     assert (folder / "tune.json").is_file()
+    finished = (folder / "journal.jsonl").read_text()
+    kinds = [json.loads(line)["kind"] for line in finished.splitlines()[1:]]
+    assert kinds == ["screen", "point", "turn", "turn", "turn", "recall"]  # three videos of the check
     again = run("--speedup", "900", *SHORT, "--output", str(folder), "--best-effort")
     assert again.exit_code == 1
     assert (folder / "recipe.toml").is_file()
-    assert (
-        len((folder / "journal.jsonl").read_text().splitlines()) == 4
-    )  # settings, screening, one point, check
+    assert (folder / "journal.jsonl").read_text() == finished  # nothing was done again
 
 
 @pytest.mark.usefixtures("tiny")

@@ -176,3 +176,15 @@ def test_orbits_are_drawn_more_often_and_held_out_combinations_never():
     )  # half of the clips and a sixth of the rest, less the combinations that are held out
     assert not is_held_out(many.colour, many.shape, many.motion).any()
     assert torch.equal(sample_factors(seeds, orbits=0.0).motion, usual.motion)
+
+
+def test_orbits_begin_near_the_top_and_run_to_the_right_first():
+    seeds = torch.arange(50)
+    batch = sample_factors(seeds, orbits=1.0)
+    orbits = batch.motion[:, 0] == MOTIONS.index("clockwise")
+    paths = plan_paths(batch, seeds)
+    first, later = (paths.at(torch.full((50, 1), time))[orbits, 0, 0] for time in (0.0, 0.2))
+    middle, radius = paths.middle[orbits, 0], 0.42 * paths.travel[orbits, 0]
+    assert ((middle - first)[:, 1] > 0.9 * radius).all()  # y points down
+    assert (later[:, 0] > first[:, 0] + 0.5 * radius).all()
+    assert orbits.sum() > 30

@@ -15,6 +15,7 @@ from videosieve.shapes.factors import MOTIONS, PALETTE, FactorBatch
 from videosieve.shapes.sdf import signed_distance
 from videosieve.shapes.seeds import Stream, uniforms
 
+_TOP = 0.75  # of a turn: where orbits begin, the top of their circle
 _CANDIDATES = 16
 _RADIUS = (0.20, 0.28)  # small, large: fraction of the frame, +- 7 %
 _TWO_OBJECTS = 0.8  # objects are smaller when they share the frame
@@ -78,7 +79,8 @@ def plan_paths(factors: FactorBatch, seeds: torch.Tensor) -> Paths:
     u = uniforms(seeds, 8 + 4 * _CANDIDATES, Stream.PLACEMENT)
     shrink = torch.where(factors.count == 2, _TWO_OBJECTS, 1.0)[:, None]
     radius = torch.tensor(_RADIUS, device=seeds.device)[factors.size] * (0.93 + 0.14 * u[:, 0:2]) * shrink
-    travel, phase, turns = 0.34 + 0.10 * u[:, 2:4], u[:, 4:6], 0.85 + 0.15 * u[:, 6:8]
+    travel, turns = 0.34 + 0.10 * u[:, 2:4], 0.85 + 0.15 * u[:, 6:8]
+    phase = _TOP + 0.1 * (u[:, 4:6] - 0.5)  # from anywhere, nothing but the noise would say where it is when
     check = torch.linspace(0, 1, 9, device=seeds.device).expand(batch, 9)
     offsets = _offsets(factors.motion, travel, phase, turns, check)  # [batch, 2, 9, 2]
     reach = offsets.abs().amax(2)  # [batch, 2, 2]

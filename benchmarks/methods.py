@@ -12,7 +12,6 @@ makes two rows at a time with one thread each.
 
 import argparse
 import functools
-import json
 import multiprocessing
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ import torch
 
 from benchmarks.methods_figure import draw
 from benchmarks.methods_rows import OPTIONS, Bench, Row
-from benchmarks.timing import describe_machine
+from benchmarks.rows import read_rows, write_rows
 
 Task = tuple[str, float]
 
@@ -43,16 +42,6 @@ def table(rows: list[dict[str, Any]], accuracy: float) -> str:
             f"| {'' if row['speedup'] is None else format(row['speedup'], '.2f')} |"
         )
     return "\n".join([*lines, "", f"Dense: {accuracy:.2f} of the captions right."])
-
-
-def read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The results so far, or none; other settings are refused."""
-    if not path.is_file():
-        return {"schema": 1, "machine": describe_machine(), "settings": settings, "rows": []}
-    results = json.loads(path.read_text(encoding="utf-8"))
-    if results["settings"] != settings:
-        raise SystemExit(f"{path} was made with {results['settings']}, not {settings}; give another --output")
-    return results
 
 
 def make_rows(bench: Bench, tasks: list[Task], workers: int) -> Iterator[Row]:
@@ -101,18 +90,18 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "videosieve-methods")
     given = parser.parse_args()
     bench = Bench(given.prompts, given.seeds, given.steps, given.work)
-    results = read(given.output, bench.settings)
+    results = read_rows(given.output, bench.settings)
     results |= {"dense_accuracy": bench.accuracy(bench.dense), "other_seed_psnr": bench.other_seed()}
     done = {(row["method"], row["target"]) for row in results["rows"]}
     wanted = [(name, float(d)) for d in given.densities.split(",") for name in given.methods.split(",")]
     for row in make_rows(bench, [task for task in wanted if task not in done], given.workers):
         results["rows"].append(asdict(row))
-        given.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        write_rows(given.output, results)
         print(row, flush=True)
     for entry in results["rows"]:
         if given.repeats and entry["speedup"] is None:
             entry["seconds"], entry["speedup"] = bench.speed(entry["method"], entry["knob"], given.repeats)
-            given.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            write_rows(given.output, results)
     print(table(results["rows"], results["dense_accuracy"]))
     draw(results, given.figure)
 

@@ -5,13 +5,12 @@ rows differ by the sampler alone. Resumable: a row that the JSON holds is not ma
 """
 
 import argparse
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import describe_machine
+from benchmarks.rows import read_rows, write_rows
 from videosieve.generation.request import default_steps
 from videosieve.shapes import load_shapes
 from videosieve.shapes.evaluate import evaluate, unseen_captions
@@ -61,25 +60,15 @@ def judge(pipe: ShapesPipeline, sampler: Sampler, captions: list[str], seed: int
     return {**asdict(sampler), "seconds": seconds, "scores": found.scores, "intervals": found.intervals}
 
 
-def read(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """The rows so far, or none; other settings are refused."""
-    if not path.is_file():
-        return {"schema": 1, "machine": describe_machine(), "settings": settings, "rows": []}
-    results = json.loads(path.read_text(encoding="utf-8"))
-    if results["settings"] != settings:
-        raise SystemExit(f"{path} was made with {results['settings']}, not {settings}; give another --output")
-    return results
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
     titles = ["guidance", "steps", "shift", *SCORES.values(), "seconds a video"]
     lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
     for row in rows:
         low, high = row["intervals"]["all"]
-        scores = [f"{row['scores'][name]:.2f}" for name in SCORES]
-        scores[list(SCORES).index("all")] += f" [{low:.2f}, {high:.2f}]"
-        cells = [f"{row['guidance']:g}", f"{row['steps']:g}", f"{row['shift']:g}", *scores]
+        scores = {name: f"{row['scores'][name]:.2f}" for name in SCORES}
+        scores["all"] += f" [{low:.2f}, {high:.2f}]"
+        cells = [f"{row['guidance']:g}", f"{row['steps']:g}", f"{row['shift']:g}", *scores.values()]
         lines.append("| " + " | ".join([*cells, f"{row['seconds']:.2f}"]) + " |")
     return "\n".join(lines)
 
@@ -102,7 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     pipe = load_shapes(given.model)
     settings = {"model": given.model, "prompts": given.prompts, "seed": given.seed}
-    results = read(given.output, settings)
+    results = read_rows(given.output, settings)
     captions = unseen_captions(given.prompts, given.seed)
     default = Sampler(GUIDANCE, default_steps(pipe), float(pipe.scheduler.config.shift))
     samplers = vary(default, guidance=given.guidance, steps=given.steps, shift=given.shift)
@@ -110,7 +99,7 @@ def main() -> None:
     for sampler in samplers:
         if (sampler.guidance, sampler.steps, sampler.shift) not in done:
             results["rows"].append(judge(pipe, sampler, captions, given.seed))
-            given.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            write_rows(given.output, results)
             print(table(results["rows"][-1:]).splitlines()[-1], flush=True)
     print(table(results["rows"]))
 

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.methods import read, table
+from benchmarks.methods import table
 from benchmarks.methods_figure import draw
 from benchmarks.methods_rows import KNOBS, OPTIONS, Probe, Row, calibrate
+from benchmarks.rows import read_rows
 from videosieve import DenseFirst, Recipe, Run, VideoLayout
 from videosieve.methods import METHODS, attend_selected, make_method
 from videosieve.metrics import relative_l1
@@ -82,8 +83,8 @@ def test_the_table_is_ordered_by_fidelity_and_drawn(tmp_path):
 
 def test_results_go_on_only_under_the_same_settings(tmp_path):
     path = tmp_path / "methods.json"
-    assert read(path, {"prompts": 2})["rows"] == []
+    assert read_rows(path, {"prompts": 2})["rows"] == []
     path.write_text(json.dumps({"settings": {"prompts": 2}, "rows": rows()}))
-    assert read(path, {"prompts": 2})["rows"] == rows()
+    assert read_rows(path, {"prompts": 2})["rows"] == rows()
     with pytest.raises(SystemExit, match="was made with"):
-        read(path, {"prompts": 16})
+        read_rows(path, {"prompts": 16})

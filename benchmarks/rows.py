@@ -1,0 +1,22 @@
+"""Tables that are made row by row: what an earlier run left is gone on with, and other settings are refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import describe_machine
+
+
+def read_rows(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The results so far, or none; other settings are refused."""
+    if not path.is_file():
+        return {"schema": 1, "machine": describe_machine(), "settings": settings, "rows": []}
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if results["settings"] != settings:
+        raise SystemExit(f"{path} was made with {results['settings']}, not {settings}; give another --output")
+    return results
+
+
+def write_rows(path: Path, results: dict[str, Any]) -> None:
+    """Whole after every row."""
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

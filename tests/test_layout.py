@@ -95,3 +95,9 @@ def test_a_layout_has_exactly_one_video(videos):
     segments = (Segment("text", 3), *[Segment("video", 24, Grid(2, 3, 4))] * videos)
     with pytest.raises(ShapeError, match=f"exactly one video segment, got {videos} in {1 + videos} segments"):
         VideoLayout(segments)
+
+
+def test_what_lies_outside_the_video_is_rounded_to_whole_blocks():
+    layout = VideoLayout.of(2, 3, 5, text_first=3, text_last=9, extra_last=20)
+    assert layout.in_whole_blocks(8) == VideoLayout.of(2, 3, 5, text_last=8, extra_last=24)
+    assert layout.in_whole_blocks(1) == layout

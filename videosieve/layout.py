@@ -4,7 +4,7 @@ A video transformer attends over one sequence that may hold text, the latent vid
 conditions, history). Methods need to know where the video grid lies and nothing about the model it came from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -152,6 +152,24 @@ class VideoLayout:
     def other_tokens(self) -> int:
         """Tokens outside the video grid: text and extra."""
         return self.tokens - self.grid.tokens
+
+    def in_whole_blocks(self, block: int) -> "VideoLayout":
+        """This layout with what lies outside the video rounded to whole blocks.
+
+        A band of blocks has few possible densities. Its width is chosen on this layout, so that a handful of
+        text tokens more or less does not change it: both branches of guidance then get the same band.
+
+        Args:
+            block: Block side, tokens.
+
+        Returns:
+            The layout; segments below half a block are gone.
+        """
+        parts = []
+        for part in self.segments:
+            tokens = part.tokens if part.kind == "video" else (part.tokens + block // 2) // block * block
+            parts += [replace(part, tokens=tokens)] if tokens else []
+        return VideoLayout(tuple(parts))
 
     def require(self, tokens: int) -> None:
         """Raise a ShapeError unless the layout describes exactly `tokens` positions."""

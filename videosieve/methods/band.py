@@ -92,7 +92,10 @@ def check_band(density: float, block: int | None) -> None:
 def band_patterns(
     layout: VideoLayout, density: float, block: int | None, first_frame_sink: bool, device: torch.device
 ) -> tuple[BandPattern, BandPattern]:
-    """The bands whose executed density is the closest achievable one.
+    """The bands whose density is the closest achievable one.
+
+    It is chosen with text rounded to whole blocks (`VideoLayout.in_whole_blocks`), so that both branches of guidance
+    get one width; the executed density differs from it by at most block / tokens.
 
     Args:
         layout: Which token is which.
@@ -106,15 +109,33 @@ def band_patterns(
         cache a plan with their masks.
     """
     block = block or (128 if layout.tokens >= LONG_SEQUENCE else 64)
-    always = always_kept(layout, block, first_frame_sink)
-    dense = BlockMask.dense(layout.tokens, BlockSize(block, block))
+    whole = layout.in_whole_blocks(block)
+    dense = BlockMask.dense(whole.tokens, BlockSize(block, block))
     patterns = []
     for kind in KINDS:
+        possible = distances(whole, token_orders(whole, kind, first_frame_sink), block, first_frame_sink)
+        width = closest_width(possible, dense, density) if density < 1 else layout.tokens
         orders = token_orders(layout, kind, first_frame_sink)
-        nearest = nearest_pairs(*orders, block)
-        width = closest_width(nearest, always, dense, density)
-        patterns.append(build_pattern(always | (nearest < width), orders, block, width, device))
+        keep = distances(layout, orders, block, first_frame_sink) < width
+        patterns.append(build_pattern(keep, orders, block, width, device))
     return patterns[0], patterns[1]
+
+
+def distances(
+    layout: VideoLayout, orders: tuple[Tensor, Tensor], block: int, first_frame_sink: bool
+) -> Tensor:
+    """How far apart the nearest pair of every block is; 0 where the block is kept whatever the width.
+
+    Args:
+        layout: Which token is which.
+        orders: int64 [tokens] each; gather indices of the queries and of the keys.
+        block: Block side, tokens.
+        first_frame_sink: Whether every query sees all keys of the first frame.
+
+    Returns:
+        int64 [rows, columns], tokens.
+    """
+    return nearest_pairs(*orders, block).masked_fill(always_kept(layout, block, first_frame_sink), 0)
 
 
 def build_pattern(
@@ -211,23 +232,22 @@ def always_kept(layout: VideoLayout, block: int, first_frame_sink: bool) -> Tens
     return rows[:, None] | columns
 
 
-def closest_width(nearest: Tensor, always: Tensor, dense: BlockMask, density: float) -> int:
+def closest_width(nearest: Tensor, dense: BlockMask, density: float) -> int:
     """The half-width whose kept share of query–key pairs is closest to a density.
 
     Args:
-        nearest: int64 [rows, columns]; distance of every block, tokens.
-        always: bool [rows, columns]; blocks kept whatever the width.
+        nearest: int64 [rows, columns]; distance of every block, tokens; 0 where it is kept whatever the width.
         dense: A full mask of the same blocks; partial blocks count with their true sizes.
         density: Share to keep, in (0, 1].
 
     Returns:
         Tokens, at least 1: the blocks on the diagonal always stay.
     """
-    distances, index = nearest.masked_fill(always, 0).unique(return_inverse=True)
+    widths, index = nearest.unique(return_inverse=True)
     pairs = torch.outer(dense.query_sizes, dense.key_sizes)
-    kept = torch.zeros_like(distances).scatter_add_(0, index.flatten(), pairs.flatten()).cumsum(0)
+    kept = torch.zeros_like(widths).scatter_add_(0, index.flatten(), pairs.flatten()).cumsum(0)
     share = kept.double() / dense.queries**2
-    return int(distances[(share - density).abs().argmin()]) + 1
+    return int(widths[(share - density).abs().argmin()]) + 1
 
 
 def select_kinds(patterns: Sequence[BandPattern], kind: Tensor, recall: Tensor | None) -> Selection:

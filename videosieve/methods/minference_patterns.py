@@ -71,11 +71,17 @@ def a_shape(layout: VideoLayout, density: float, side: int, device: torch.device
     Returns:
         bool [rows, columns]. A shared tensor: do not write to it.
     """
+    whole = layout.in_whole_blocks(side)
+    dense = BlockMask.dense(whole.tokens, BlockSize(side, side))
+    width = closest_width(_a_shape_distances(whole, side), dense, density) if density < 1 else layout.tokens
+    return (_a_shape_distances(layout, side) < width).to(device)
+
+
+def _a_shape_distances(layout: VideoLayout, side: int) -> Tensor:
+    """Distances of blocks, tokens, 0 where they are forced; int64 [rows, columns]."""
     order = torch.arange(layout.tokens)
-    nearest = nearest_pairs(order, order, side)
     forced = forced_blocks(layout, side, torch.device("cpu"))
-    width = closest_width(nearest, forced, BlockMask.dense(layout.tokens, BlockSize(side, side)), density)
-    return (forced | (nearest < width)).to(device)
+    return nearest_pairs(order, order, side).masked_fill(forced, 0)
 
 
 def sampled_mass(call: AttentionCall, side: int, rows: int, seed: int) -> tuple[Tensor, Tensor]:

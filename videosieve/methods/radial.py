@@ -83,9 +83,10 @@ def radial_selection(
     Returns:
         The selection.
     """
-    cpu = tile_frames(layout, side, torch.device("cpu"))
+    whole = layout.in_whole_blocks(side)  # one mask for both branches of guidance
+    cpu = tile_frames(whole, side, torch.device("cpu"))
     decays = [method.decay] if method.density is None else _candidates(layout.grid.frames)
-    tables = (band_table(layout, cpu, side, decay, method.widths) for decay in decays)
+    tables = (band_table(whole, cpu, side, decay, method.widths) for decay in decays)
     masks = (cpu.mask(_by_frames(table, method.first_frame_sink)) for table in tables)
     best: BlockMask | RaggedBlockMask = min(masks, key=lambda mask: abs(mask.density - (method.density or 1)))
     tiling = tile_frames(layout, side, device)

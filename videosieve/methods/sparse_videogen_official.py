@@ -19,9 +19,8 @@ from videosieve.methods.band import (
     KINDS,
     BandPattern,
     HeadKind,
-    always_kept,
     build_pattern,
-    nearest_pairs,
+    distances,
     token_orders,
 )
 
@@ -156,7 +155,7 @@ def official_patterns(
     patterns = []
     for kind in KINDS:
         orders = token_orders(layout, kind, first_frame_sink=False)
-        keep = always_kept(layout, block, family.sink) | (nearest_pairs(*orders, block) < width)
+        keep = distances(layout, orders, block, family.sink) < width
         patterns.append(build_pattern(keep, orders, block, width, device))
     return patterns[0], patterns[1]
 

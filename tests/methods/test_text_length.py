@@ -20,7 +20,7 @@ METHODS = {
 
 @pytest.mark.parametrize("density", [0.1, 0.25, 0.3, 0.45, 0.65])
 @pytest.mark.parametrize("method", list(METHODS))
-def test_a_few_text_tokens_do_not_change_what_the_video_sees(method, density):
+def test_a_few_text_tokens_do_not_change_what_the_video_sees(method: str, density: float):
     """Nearest to 0.25 of all pairs, a band of 64-blocks is one wide beside 12 text tokens and two beside 2."""
     seen = []
     for text in (2, 12, 15):

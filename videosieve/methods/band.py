@@ -95,7 +95,7 @@ def band_patterns(
     """The bands whose density is the closest achievable one.
 
     It is chosen with text rounded to whole blocks (`VideoLayout.in_whole_blocks`), so that both branches of guidance
-    get one width; the executed density differs from it by at most block / tokens.
+    get one width; the executed density differs from it by less than 2 × block / tokens.
 
     Args:
         layout: Which token is which.

@@ -2,10 +2,11 @@
 
 Every row times, by turns in one run, `scaled_dot_product_attention`, the native kernel and the implementation from
 PyTorch operations; the output is checked against fp64 on sampled rows first. "of 1/density" is speed-up × density: 1
-means that skipping is free, more that the kernel is also faster per pair. Rates are held against the multiply–add rate
-that the same threads reach in registers. `--all` takes every size, `--minutes` stops before a row that would not end in
-time, and `--resume` goes on with the rows that the file does not have. `--cpu-time` counts the processor time of one
-thread, for machines that others use. `--linear FILE` draws cost against density × tokens² × heads and stops.
+means that skipping is free, more that the kernel is also faster per pair. Rates are held against the multiply–add
+rate that the same threads reach in registers. After all rows comes a summary by shape, as Markdown. `--all` takes
+every size, `--minutes` stops before a row that would not end in time, and `--resume` goes on with the rows that the
+file does not have. `--cpu-time` counts the processor time of one thread, for machines that others use. `--linear
+FILE` draws cost against density × tokens² × heads and stops.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.cases import Shape
 from benchmarks.native_rows import Job, Row, jobs, time_flex_of, time_linear, time_row
+from benchmarks.native_summary import summary
 from benchmarks.timing import describe_machine
 from videosieve.kernels.native_library import load
 from videosieve.kernels.native_threads import describe_threads
@@ -60,7 +62,10 @@ def main() -> None:
     if options.estimate:
         return
     rows = run(work, machine, options, clock)
+    machine["peak_gflops"] = max(peak, measure_peak(clock))  # once more: the first may have met another job
+    write(options.output, machine, rows)
     print_rows(console, machine, rows)
+    console.print(summary(rows, machine), soft_wrap=True)
 
 
 def parse() -> argparse.Namespace:
@@ -166,6 +171,7 @@ def draw_linear(path: Path, lines: dict[str, list[tuple[float, float]]]) -> None
 
 def print_rows(console: Console, machine: dict[str, object], rows: list[Row]) -> None:
     """The machine and the table; a dense time in brackets was taken in another row of the run."""
+    peak = float(str(machine["peak_gflops"]))
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     names = [
         "tokens × heads × head_dim",
@@ -189,7 +195,7 @@ def print_rows(console: Console, machine: dict[str, object], rows: list[Row]) ->
             *optional,
             f"{row['speedup']:.2f}",
             f"{row['of_ideal']:.2f}",
-            f"{row['of_peak']:.2f}",
+            f"{row['gflops'] / peak:.2f}",
         )
     console.print(table)
 

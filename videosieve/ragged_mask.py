@@ -2,21 +2,20 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import CompactBlocks, compact_blocks
 from videosieve.errors import ShapeError
+from videosieve.kept_blocks import KeptBlocks
 
 
 @dataclass(frozen=True)
-class RaggedBlockMask:
+class RaggedBlockMask(KeptBlocks):
     """Kept blocks of a queries × keys attention whose blocks differ in size and between heads.
 
     Block r of an axis holds tokens offsets[r] … offsets[r + 1] − 1; it may be empty. Size-1 batch and head axes are
-    shared by all. Offers what `BlockMask` offers, except one block size.
+    shared by all.
 
     Attributes:
         keep: bool [batch|1, heads|1, rows, columns].
@@ -56,36 +55,7 @@ class RaggedBlockMask:
         """int64 [batch|1, heads|1, columns]; tokens in every key block."""
         return self.key_offsets.diff()
 
-    @cached_property
-    def head_density(self) -> Tensor:
-        """float64 [batch|1, heads|1]; kept query–key pairs ÷ all pairs."""
-        kept_keys = (self.keep.double() @ self.key_sizes.double().unsqueeze(-1)).squeeze(-1)
-        return (kept_keys * self.query_sizes.double()).sum(-1) / (self.queries * self.keys)
-
-    @cached_property
-    def density(self) -> float:
-        """Kept pairs ÷ all pairs over all heads, in [0, 1]."""
-        return float(self.head_density.mean())
-
-    @cached_property
-    def compact(self) -> CompactBlocks:
-        """Kept key blocks as padded index lists, the form that kernels read."""
-        return compact_blocks(self.keep)
-
-    @cached_property
-    def plans(self) -> dict[object, Any]:
-        """What kernels derived from this mask and want to find again, by their own names; a mask never changes."""
-        return {}
-
     def rows(self, tokens: Tensor) -> Tensor:
-        """The mask of single query tokens over all keys.
-
-        Args:
-            tokens: int64 [rows]; query positions.
-
-        Returns:
-            bool [batch|1, heads|1, rows, keys].
-        """
         query_block = blocks_of(tokens, self.query_offsets)
         key_block = blocks_of(torch.arange(self.keys, device=self.keep.device), self.key_offsets)
         lead = torch.broadcast_shapes(self.keep.shape[:2], query_block.shape[:2], key_block.shape[:2])
@@ -93,10 +63,6 @@ class RaggedBlockMask:
         rows = query_block.expand(*lead, -1).unsqueeze(-1).expand(-1, -1, -1, keep.shape[3])
         columns = key_block.expand(*lead, -1).unsqueeze(-2).expand(-1, -1, len(tokens), -1)
         return keep.gather(2, rows).gather(3, columns)
-
-    def to_dense(self) -> Tensor:
-        """bool [batch|1, heads|1, queries, keys]; for tests and pictures of small sequences only."""
-        return self.rows(torch.arange(self.queries, device=self.keep.device))
 
 
 def blocks_of(tokens: Tensor, offsets: Tensor) -> Tensor:

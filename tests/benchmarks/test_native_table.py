@@ -8,6 +8,7 @@ import pytest
 from benchmarks import native, native_rows
 from benchmarks.cases import Shape
 from benchmarks.native_rows import jobs
+from benchmarks.native_summary import summary
 from videosieve.kernels.native_library import refuse_library
 from videosieve.layout import VideoLayout
 
@@ -54,7 +55,6 @@ def test_every_row_is_written_when_it_is_there_and_a_stopped_run_goes_on(tmp_pat
     assert resumed[:3] == rows
     for row in resumed:
         assert row["of_ideal"] == pytest.approx(row["dense_ms"] / row["native_ms"] * row["density"])
-        assert row["of_peak"] == pytest.approx(row["gflops"] / 100)
 
 
 def test_a_row_that_would_not_end_in_time_is_left_out(tmp_path):
@@ -77,3 +77,22 @@ def test_a_wrong_kernel_is_not_timed(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match="is off by"):
         run(jobs([SHORT], [0.25], flex=False), tmp_path / "x.json")
     assert not (tmp_path / "x.json").exists()
+
+
+def test_the_summary_has_the_extremes_of_every_shape():
+    def row(mask, of_ideal, native_ms=2.0, **other):
+        return {
+            "shape": "a", "mask": mask, "of_ideal": of_ideal, "native_ms": native_ms, "dense_ms": 3.0, "speedup": 1.5,
+            "gflops": 50.0, "operations_ms": None, "flex_ms": None, **other,
+        }  # fmt: skip
+
+    rows = [
+        row("dense", 1.5),
+        row("band, 128", 1.2, operations_ms=3.0, flex_ms=5.0),
+        row("random per head, 128", 1.0, operations_ms=4.0),
+        row("random per head, 64", 0.9, gflops=40.0),
+        {**row("dense", 1.0), "shape": "b"},
+    ]
+    lines = summary(rows, {"peak_gflops": 100.0}).splitlines()
+    assert lines[2] == "| a | 0.00 | 0.00 | 1.50 | 1.00–1.20 | 0.90 |  | 1.50–2.00 | 2.50 | 0.40–0.50 |"
+    assert lines[3].startswith("| b |")

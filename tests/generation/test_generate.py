@@ -74,7 +74,7 @@ def test_what_the_pipeline_refuses_is_one_model_error():
             raise ValueError("height has to be\ndivisible by 16")
 
     with pytest.raises(ModelError, match="Strict refuses this request: height has to be divisible by 16"):
-        module._call_pipeline(Strict(), pipeline_arguments(Strict(), Request(PROMPT)))
+        module.call_pipeline(Strict(), pipeline_arguments(Strict(), Request(PROMPT)))
 
 
 @pytest.mark.parametrize(

@@ -166,3 +166,13 @@ def test_a_measurement_moves_the_prediction_nearby_and_not_far_away(screen: Scre
     near = replace(base, dense_layers=2)
     assert 3 < moved.predict(screen, near)[0] - line.predict(screen, near)[0] < 6
     assert abs(moved.predict(screen, far)[0] - line.predict(screen, far)[0]) < 0.5
+
+
+def test_plans_and_reuse_of_other_outputs_are_measured_side_by_side(screen: Screen, goal: Goal):
+    """A plan says nothing of the feed-forward layers; what it does there is to compute them."""
+    both = ({**table, "mlp": table["attention"]} for table in (screen.share, screen.drift))
+    screen = replace(screen, **dict(zip(("share", "drift"), both, strict=True)))
+    plan = Candidate("good", 0.3, plan=(("F" * LAYERS, "A" * LAYERS) * STEPS)[:STEPS])
+    points = [World(screen).measure(c) for c in (plan, Candidate(reuse=2, mlp=2, start=1, stop=STEPS))]
+    assert len(fit(screen, points, goal).anchors.places) == 2
+    assert propose(screen, points, goal) is not None

@@ -72,6 +72,7 @@ def generate(
     *,
     warm_up: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    recall_rows: int = 0,
 ) -> Clip:
     """Generate one video with one recipe; the pipeline is as before when this returns or raises.
 
@@ -81,6 +82,7 @@ def generate(
         recipe: Which attention is computed.
         warm_up: Run two untimed steps first, so that kernels are built and caches are warm.
         progress: Called after every denoising step, where the pipeline allows it.
+        recall_rows: As `sparsify` takes it; recall is measured inside the timed call.
 
     Returns:
         The clip.
@@ -91,7 +93,7 @@ def generate(
     """
     if warm_up:
         rehearse(pipe, request, recipe)
-    return _run(pipe, request, recipe, progress)
+    return _run(pipe, request, recipe, progress, recall_rows)
 
 
 def rehearse(pipe: "DiffusionPipeline", request: Request, recipe: Recipe) -> Clip:
@@ -109,18 +111,23 @@ def rehearse(pipe: "DiffusionPipeline", request: Request, recipe: Recipe) -> Cli
         ModelError: The pipeline refuses the request or cannot honour a part of it.
         IntegrationError: The pipeline cannot be made sparse.
     """
-    return _run(
-        pipe, replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS)), recipe, None
-    )
+    short = replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS))
+    return _run(pipe, short, recipe, None, 0)
 
 
-def _run(pipe: Any, request: Request, recipe: Recipe, progress: Callable[[Progress], None] | None) -> Clip:
+def _run(
+    pipe: Any,
+    request: Request,
+    recipe: Recipe,
+    progress: Callable[[Progress], None] | None,
+    recall_rows: int,
+) -> Clip:
     from videosieve.integrations.diffusers import sparsify
 
     arguments = pipeline_arguments(pipe, request)
     memory = PeakMemory(execution_device(pipe))
     with (
-        sparsify(pipe, recipe) as run,
+        sparsify(pipe, recipe, recall_rows=recall_rows) as run,
         _StepClock(pipe, run.trace, progress) as clock,
         PartClock(pipe) as parts,
     ):
@@ -129,7 +136,7 @@ def _run(pipe: Any, request: Request, recipe: Recipe, progress: Callable[[Progre
         with memory:
             synchronize(pipe)
             start = time.perf_counter()
-            output = _call_pipeline(pipe, arguments)
+            output = call_pipeline(pipe, arguments)
             synchronize(pipe)
             seconds = time.perf_counter() - start
     return Clip(
@@ -145,7 +152,8 @@ def _run(pipe: Any, request: Request, recipe: Recipe, progress: Callable[[Progre
     )
 
 
-def _call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
+def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
+    """Call a pipeline; what it refuses becomes a ModelError of one line."""
     try:
         return pipe(**arguments)
     except VideosieveError:

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError, ModelError
+from videosieve.generation.generate import call_pipeline
 from videosieve.generation.request import Request, default_steps, pipeline_arguments
-from videosieve.generation.tune_trials import call_pipeline
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.sparsify import Target, attach, describe
 from videosieve.recipe import Recipe

@@ -4,17 +4,15 @@ The dense video that ends one candidate's turn begins the next one's. Recall is 
 because measuring it takes time.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from videosieve.errors import ModelError, VideosieveError
-from videosieve.generation.request import Request, call_parameters, pipeline_arguments
+from videosieve.generation.generate import generate
+from videosieve.generation.request import Request
 from videosieve.metrics import psnr
 from videosieve.recipe import Recipe
 from videosieve.tuning.candidates import Candidate
@@ -58,25 +56,10 @@ def shoot(
     Returns:
         The shot.
     """
-    from videosieve.integrations.diffusers import sparsify
-
-    arguments = pipeline_arguments(pipe, request)
-    if watch is not None and "callback_on_step_end" in call_parameters(pipe):
-
-        def on_step_end(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            del pipe, timestep
-            watch(step + 1)
-            return tensors
-
-        arguments["callback_on_step_end"] = on_step_end
-    with sparsify(pipe, recipe, recall_rows=recall_rows) as run:
-        _wait(pipe)
-        start = time.perf_counter()
-        output = call_pipeline(pipe, arguments)
-        _wait(pipe)
-        seconds = time.perf_counter() - start
-    summary = run.summary()
-    return Shot(_frames(output.frames), seconds, summary.run_density, summary.recall)
+    told = None if watch is None else lambda progress: watch(progress.step)
+    clip = generate(pipe, request, recipe, progress=told, recall_rows=recall_rows)
+    summary = clip.trace.summary()
+    return Shot(clip.frames, clip.seconds, summary.run_density, summary.recall)
 
 
 @dataclass
@@ -169,26 +152,3 @@ class Bench:
         return shoot(
             self.pipe, self.requests[index], recipe, rows, lambda step: self.watch(name, step, self.steps)
         )
-
-
-def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
-    """Call a pipeline; what it refuses becomes a ModelError of one line."""
-    try:
-        return pipe(**arguments)
-    except VideosieveError:
-        raise
-    except (ValueError, TypeError, torch.OutOfMemoryError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
-
-
-def _frames(frames: Any) -> Tensor:
-    first = frames[0]
-    if not isinstance(first, Tensor):
-        first = torch.from_numpy(first).permute(0, 3, 1, 2)
-    return first.detach().float().cpu().clamp(0, 1).contiguous()
-
-
-def _wait(pipe: Any) -> None:
-    if torch.device(pipe.device).type == "cuda":
-        torch.cuda.synchronize(pipe.device)

@@ -19,11 +19,7 @@ from videosieve.shapes.reading import Reader, reading_loss, word_labels
 from videosieve.shapes.render import render
 from videosieve.shapes.seeds import Stream, generator_for, uniforms
 
-CAPTION_DROPOUT = 0.1
 FRAGMENTS = 0.1  # of the captions name only a part of the clip
-# Means of the two normals behind sigma = sigmoid(normal + mean). Where objects are and where they go is decided above
-# sigma 0.93 (below, the noisy input shows it), so half of the samples are drawn there.
-_NOISE_LEAN = (1.1, 3.0)
 
 
 class _SubsetRope(nn.Module):
@@ -107,12 +103,12 @@ def _foreground(masks: torch.Tensor, emphasis: float) -> torch.Tensor:
     return 1 + (emphasis - 1) * (near > 0.05)
 
 
-def _choose_texts(named: list[Factors], seeds: torch.Tensor) -> list[str]:
+def _choose_texts(named: list[Factors], seeds: torch.Tensor, dropout: float) -> list[str]:
     """Captions; some are dropped for guidance, some say only a part."""
     luck = uniforms(seeds, 2, Stream.NOISE)[:, 1].tolist()
     captions, fragments = write_captions(named, seeds), write_fragments(named, seeds)
     return [
-        "" if u < CAPTION_DROPOUT else fragment if u < CAPTION_DROPOUT + FRAGMENTS else caption
+        "" if u < dropout else fragment if u < dropout + FRAGMENTS else caption
         for u, caption, fragment in zip(luck, captions, fragments, strict=True)
     ]
 
@@ -132,7 +128,8 @@ def draw_batch(
         seeds: int64 seeds on the CPU [batch].
         num_frames: Frames out of 16.
         pixels: Height and width.
-        phase: Says how many clips have two objects or orbit, and the loss weight of objects and their rims.
+        phase: Says what clips show, how many captions are dropped, the noise levels, and the loss weight of objects
+            and their rims.
         tokenizer: Of the model.
         codec: Of the model.
         device: Where the batch goes.
@@ -142,10 +139,10 @@ def draw_batch(
     """
     generator = generator_for(int(seeds[0]), Stream.NOISE)
     frames = choose_frames(num_frames, generator)
-    lean = torch.tensor(_NOISE_LEAN)[torch.randint(2, (len(seeds),), generator=generator)]
-    sigma = torch.sigmoid(lean + torch.randn(len(seeds), generator=generator))
+    levels = torch.tensor(phase.levels)[torch.randint(len(phase.levels), (len(seeds),), generator=generator)]
+    sigma = torch.sigmoid(levels + torch.randn(len(seeds), generator=generator))
     factors = sample_factors(seeds, phase.two_objects, orbits=phase.orbits)
-    texts = _choose_texts([factors.named(i) for i in range(len(seeds))], seeds)
+    texts = _choose_texts([factors.named(i) for i in range(len(seeds))], seeds, phase.dropout)
     tokens = tokenizer(texts, padding="max_length", return_tensors="pt")
     clip = render(factors, seeds, frames / (FRAMES - 1), pixels, pixels)
     latents = codec.pack(clip.video) * codec.scaling_factor
@@ -156,10 +153,34 @@ def draw_batch(
     return Batch(*(part.to(device) for part in parts))
 
 
+def predict_velocity(networks: Networks, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The velocity eps - x0 that a model sees in a noisy batch.
+
+    Args:
+        networks: Transformer and text encoder, on the batch's device.
+        batch: Clips, captions and noise.
+
+    Returns:
+        Like `batch.latents`, and the text encoder's states [batch, tokens, width].
+    """
+    sigma = batch.sigma[:, None, None, None, None]
+    text = networks.text_encoder(batch.input_ids, batch.attention_mask)
+    with frame_subset(networks.transformer, batch.frames):
+        velocity = networks.transformer(
+            hidden_states=(1 - sigma) * batch.latents + sigma * batch.noise,
+            timestep=batch.sigma * 1000,
+            encoder_hidden_states=text.last_hidden_state,
+            encoder_attention_mask=batch.attention_mask,
+            pooled_projections=text.pooler_output,
+            return_dict=False,
+        )[0]
+    return velocity, text.last_hidden_state
+
+
 def flow_loss(
     networks: Networks, batch: Batch, reader: Reader | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted mean squared error of the predicted velocity eps - x0, and how well the captions are read.
+    """Weighted mean squared error of the predicted velocity, and how well the captions are read.
 
     Args:
         networks: Transformer and text encoder, on the batch's device.
@@ -169,19 +190,8 @@ def flow_loss(
     Returns:
         Scalar loss of the video, and of `videosieve.shapes.reading.reading_loss`.
     """
-    sigma = batch.sigma[:, None, None, None, None]
-    noisy = (1 - sigma) * batch.latents + sigma * batch.noise
-    text = networks.text_encoder(batch.input_ids, batch.attention_mask)
-    with frame_subset(networks.transformer, batch.frames):
-        velocity = networks.transformer(
-            hidden_states=noisy,
-            timestep=batch.sigma * 1000,
-            encoder_hidden_states=text.last_hidden_state,
-            encoder_attention_mask=batch.attention_mask,
-            pooled_projections=text.pooler_output,
-            return_dict=False,
-        )[0]
+    velocity, text = predict_velocity(networks, batch)
     error = (velocity.float() - (batch.noise - batch.latents)).square()
     video = (error * batch.weight).mean() / batch.weight.mean()
-    words = reading_loss(reader, text.last_hidden_state, batch.labels) if reader else video.new_zeros(())
+    words = reading_loss(reader, text, batch.labels) if reader else video.new_zeros(())
     return video, words

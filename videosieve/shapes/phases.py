@@ -34,6 +34,10 @@ class Phase:
         emphasis: Loss weight of objects; 1 is plain MSE.
         orbits: Share of clips in which every object orbits: the one motion whose sense is in no single direction, and
             the last to be learned.
+        dropout: Share of captions that are left empty, for guidance.
+        levels: Means of the normals behind sigma = sigmoid(normal + mean), drawn equally often. Where objects are and
+            where they go is decided above sigma 0.93 (below, the noisy input shows it), so half of the samples are
+            drawn about 0.95.
     """
 
     until: float
@@ -41,6 +45,8 @@ class Phase:
     two_objects: float = 0.5
     emphasis: float = 3.0
     orbits: float = 0.0
+    dropout: float = 0.1
+    levels: tuple[float, ...] = (1.1, 3.0)
 
     def draw(self, seed: int, step: int) -> Draw:
         """Chooses the kind of batch of a step; the same for the same seed and step."""

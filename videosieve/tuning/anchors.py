@@ -51,10 +51,9 @@ def _places(screen: Screen, candidate: Candidate, names: tuple[str, ...]) -> Ten
     sites = screen.sites(candidate)
     code = names.index(candidate.family) + 1 if candidate.family in names else 0
     attention = sites.sparse * code
-    kinds = [kind for kind in KINDS if kind in screen.share]
     rows = [
         attention * (kind == "attention") - (sites.gaps[kind] > 0).long()
-        for kind in kinds
-        if kind in sites.gaps
+        for kind in KINDS
+        if kind in screen.share
     ]
     return torch.stack(rows)

@@ -147,7 +147,8 @@ class Screen:
             letters = [list(row) for row in candidate.plan]
             computed = torch.tensor([[letter != "A" for letter in row] for row in letters])
             sparse = torch.tensor([[letter == "W" for letter in row] for row in letters])
-            return Sites(sparse & computed, {"attention": _gaps(computed)})
+            fresh = torch.zeros(steps, layers, dtype=torch.int64)  # a plan reuses attention alone
+            return Sites(sparse & computed, dict.fromkeys(KINDS, fresh) | {"attention": _gaps(computed)})
         step = torch.arange(steps)[:, None].expand(steps, layers)
         layer = torch.arange(layers).expand(steps, layers)
         warm = (step < candidate.dense_steps) | (layer < candidate.dense_layers)

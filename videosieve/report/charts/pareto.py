@@ -4,12 +4,10 @@ from dataclasses import dataclass, replace
 
 from videosieve.report.charts.axes import Scale, Tick
 
-LETTER, LABEL_HEIGHT, DOT = (
-    2.8,
-    7.0,
-    2.5,
-)  # percent of the plot: width of a letter, height of a label, radius of a dot
+# percent of the plot: width of a letter, height of a label, radius of a dot
+LETTER, LABEL_HEIGHT, DOT = 2.8, 7.0, 2.5
 LABEL_SHIFTS = (0.0, -7.0, 7.0, -14.0, 14.0, -21.0, 21.0)  # where a label may go, the nearest first
+LEAST_SPEEDUPS = 0.2  # width of the speed-up axis, so that differences of a percent do not fill the plot
 FAR_LIMIT = 1.6  # a limit beyond this multiple of all points is only named
 
 
@@ -107,7 +105,7 @@ def pareto_chart(
     reach = [1.0, *(c.speedup for c in contenders), *(c.bound for c in contenders if c.bound)]
     reach += [end for c in contenders for end in c.speedup_interval or ()]
     shown_limit = limit is not None and limit <= FAR_LIMIT * max(reach)
-    x = Scale(0.0, Scale.around([0.0, *reach, *([limit] if limit and shown_limit else [])], 1.0).high)
+    x = Scale.around([*reach, *([limit] if limit and shown_limit else [])], LEAST_SPEEDUPS, 0.0)
     values = [c.value for c in contenders]
     values += [end for c in contenders for end in c.value_interval or ()]
     near = floor is not None and floor <= max(values) + max(max(values) - min(values), 5.0)

@@ -3,7 +3,7 @@
 Rendered clips that training never saw are encoded, brought to several noise levels and shown to the bundled model once
 per level. The concepts are the objects ("red circle") and the background; a pixel belongs to the concept that wins
 there. Scored per layer and noise level, for ConceptAttention, its ablations (what concepts attend to) and
-cross-attention maps. Every clip is written down at once, by the weights' fingerprint, so an interrupted run goes on
+cross-attention maps. Every clip is written down at once, by a fingerprint of the weights, so an interrupted run goes on
 where it stopped and other weights start anew. Prints Markdown tables; writes them and all figures to the output.
 """
 
@@ -161,13 +161,13 @@ def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dic
             pipe, clip.video, clip.caption, questions, num_inference_steps=STEPS, generator=generator
         )
 
-    usual = look(make_question(concepts))[0]
-    steps, layers = sorted({*levels, *usual.steps}), range(describe(pipe)[0].layers)
+    usual = look(*(make_question(concepts, method) for method in VARIANTS.values()))
+    steps, layers = sorted({*levels, *usual[0].steps}), range(describe(pipe)[0].layers)
     kept = [replace(method, keep="sites") for method in VARIANTS.values()]
     found = look(*(make_question(concepts, method, layers, steps) for method in kept))
     return {
-        name: {site: score_maps(maps, clip.truth) for site, maps in sites_of(maps_of_variant, usual).items()}
-        for name, maps_of_variant in zip(VARIANTS, found, strict=True)
+        name: {site: score_maps(maps, clip.truth) for site, maps in sites_of(everywhere, default).items()}
+        for name, everywhere, default in zip(VARIANTS, found, usual, strict=True)
     }
 
 
@@ -221,8 +221,8 @@ def _restore(plain: Scores) -> dict[str, dict[str, Score]]:
 
 
 def fingerprint(pipe: Any) -> str:
-    """Eight digits of the weights that maps depend on, so that no clip of other weights is taken for finished."""
-    digest = hashlib.sha256()
+    """Eight digits of the weights and default layers, so that no clip of others is taken for finished."""
+    digest = hashlib.sha256(repr(pipe.config.get("saliency_layers")).encode())
     for part in (pipe.transformer, pipe.text_encoder):
         for name, tensor in sorted(part.state_dict().items()):
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d, normalize
 
-from videosieve.integrations.diffusers import concept_probes
+from videosieve.integrations.diffusers import concept_probes, describe
 from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
 
 Heads = tuple[Tensor, Tensor, Tensor]  # weights on the video, outputs, values of the concepts
@@ -37,7 +37,7 @@ def measure_aim(pipe: Any, clips: Sequence[Any], steps: int = 10) -> list[dict[s
     rows: list[list[list[float]]] = []
     for clip in clips:
         with _recorded() as layers:
-            question = make_question(name_concepts(clip.factors))
+            question = make_question(name_concepts(clip.factors), layers=range(describe(pipe)[0].layers))
             generator = torch.Generator().manual_seed(0)
             (found,) = saliency_of_video(
                 pipe, clip.video, clip.caption, [question], num_inference_steps=steps, generator=generator

@@ -120,6 +120,8 @@ def test_other_weights_have_another_fingerprint():
     assert benchmark.fingerprint(one) == benchmark.fingerprint(same)
     other = ShapesPipeline.from_networks(build_networks("shapes-nano", seed=1))
     assert benchmark.fingerprint(one) != benchmark.fingerprint(other)
+    same.register_to_config(saliency_layers={"concept": [0]})
+    assert benchmark.fingerprint(one) != benchmark.fingerprint(same)
 
 
 def test_pictures_are_drawn(tmp_path):

@@ -23,6 +23,7 @@ from videosieve.integrations.diffusers.saliency import make_question
 from videosieve.integrations.diffusers.watch import watch
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
+from videosieve.shapes.weights import load_shapes
 from videosieve.testing.pipelines import (
     cogvideox_call,
     hunyuanvideo_call,
@@ -327,6 +328,21 @@ def test_parts_are_kept_on_request():
     assert sorted(found.parts) == [(0, 0), (0, 2), (1, 0), (1, 2)]
     assert (found.layers, found.steps) == ((0, 1), (0, 2))
     torch.testing.assert_close(torch.stack(list(found.parts.values())).mean(0), found.maps)
+
+
+def test_layers_that_the_pipeline_names_are_the_default(tmp_path):
+    family = Family("shapes")
+    assert family.look(steps=[1]).layers == (0, 1)
+    family.pipe.register_to_config(saliency_layers={"concept": [1]})
+    named = family.look(steps=[1])
+    assert named.layers == (1,)
+    assert torch.equal(named.maps, family.look(layers=[1], steps=[1]).maps)
+    assert family.look(layers=[0], steps=[1]).layers == (0,)
+    assert family.look(steps=[1], method="cross_attention").layers == (0, 1)
+    family.pipe.save_pretrained(tmp_path)
+    assert load_shapes(tmp_path).config["saliency_layers"] == {"concept": [1]}
+    with pytest.raises(IntegrationError, match="at least one"):
+        family.look(layers=[], steps=[1])
 
 
 def test_a_concept_of_several_words_is_pooled_over_its_own_tokens():

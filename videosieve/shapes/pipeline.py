@@ -29,6 +29,7 @@ class ShapesPipeline(HunyuanVideoPipeline):
         transformer: diffusers' own class.
         vae: The lossless codec.
         scheduler: Flow matching, Euler.
+        saliency_layers: Layers where concepts show best, by saliency method; it is kept in the config.
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
@@ -40,6 +41,7 @@ class ShapesPipeline(HunyuanVideoPipeline):
         transformer: HunyuanVideoTransformer3DModel,
         vae: ShapesCodec,
         scheduler: FlowMatchEulerDiscreteScheduler,
+        saliency_layers: dict[str, list[int]] | None = None,
     ) -> None:
         # the parent's __init__ registers two text encoders; this model has one
         super(HunyuanVideoPipeline, self).__init__()
@@ -50,6 +52,7 @@ class ShapesPipeline(HunyuanVideoPipeline):
             transformer=transformer,
             scheduler=scheduler,
         )
+        self.register_to_config(saliency_layers=saliency_layers or {})
         self.vae_scale_factor_temporal = vae.temporal_compression_ratio
         self.vae_scale_factor_spatial = vae.spatial_compression_ratio
         self.video_processor = VideoProcessor(vae_scale_factor=self.vae_scale_factor_spatial)

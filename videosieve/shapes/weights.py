@@ -57,9 +57,9 @@ def load_shapes(
 
 def _load_parts(folder: Path) -> ShapesPipeline:
     # part by part, because DiffusionPipeline.from_pretrained draws a progress bar that only a global switch silences
-    kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
-    if kind != ShapesPipeline.__name__:
-        raise ModelError(f"it holds a {kind}, not a {ShapesPipeline.__name__}")
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    if index["_class_name"] != ShapesPipeline.__name__:
+        raise ModelError(f"it holds a {index['_class_name']}, not a {ShapesPipeline.__name__}")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     if not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         raise ModelError(f"its scheduler is a {type(scheduler).__name__}")
@@ -71,6 +71,7 @@ def _load_parts(folder: Path) -> ShapesPipeline:
         ),
         vae=ShapesCodec.from_pretrained(folder / "vae", local_files_only=True),
         scheduler=scheduler,
+        saliency_layers=index.get("saliency_layers"),
     )
 
 

@@ -1,6 +1,6 @@
 """The recorder: watches a running pipeline and averages concept maps; what the pipeline computes stays the same."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +31,8 @@ class Question:
     Attributes:
         concepts: Words or phrases, each once.
         method: How saliency is computed.
-        layers: Self-attentions to average, in call order; None takes all: averaged together they beat every
-            single layer of the paper's models.
+        layers: Self-attentions to average, in call order; None takes those that the pipeline's config names for the
+            method in `saliency_layers`, or all: averaged together they beat every single layer of the paper's models.
         steps: Denoising steps to average; None takes those at a noise level in `NOISE`, or the middle third.
     """
 
@@ -70,7 +70,8 @@ class ConceptRecorder:
         targets = describe(pipe)
         if question.method.name == "concept":
             find_family(targets[0].row.name)
-        self.layers = choose_layers(question.layers, targets[0])
+        named = (getattr(pipe, "config", {}).get("saliency_layers") or {}).get(question.method.name)
+        self.layers = choose_layers(named if question.layers is None else question.layers, targets[0])
         text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
         self._targets = {target.component: target for target in targets}
         self._probes: dict[str, StreamProbe | CrossProbe] = {
@@ -183,7 +184,7 @@ class ConceptRecorder:
         return site.step if site.step in self._chosen[site.steps] else None
 
 
-def choose_layers(wanted: tuple[int, ...] | None, target: Target) -> tuple[int, ...]:
+def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ...]:
     """The layers to average, ascending.
 
     Args:

@@ -150,7 +150,7 @@ def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dic
         levels: Steps of `STEPS` whose noise level is looked at.
 
     Returns:
-        Scores by variant and site: "layer L, step S", "default" and "all".
+        Scores by variant and site: "layer L, step S", "default", "every layer" and "all".
     """
     clip = render_clip(seed, pipe.vae.sample_size)
     concepts = name_concepts(clip.factors)
@@ -172,9 +172,12 @@ def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dic
 
 
 def sites_of(found: SaliencyMaps, usual: SaliencyMaps) -> dict[str, Tensor]:
-    """Maps as large as the video: of the library's default layers and step, of everything, and of every site."""
-    default = [found.parts[layer, step] for layer in usual.layers for step in usual.steps]
-    chosen = {"default": torch.stack(default).mean(0), "all": found.maps}
+    """Maps as large as the video: of the default layers, of every layer, of all steps too, and of every site."""
+
+    def mean(layers: tuple[int, ...]) -> Tensor:
+        return torch.stack([found.parts[layer, step] for layer in layers for step in usual.steps]).mean(0)
+
+    chosen = {"default": mean(usual.layers), "every layer": mean(found.layers), "all": found.maps}
     chosen |= {f"layer {layer}, step {step}": maps for (layer, step), maps in found.parts.items()}
     return {site: replace(found, maps=maps).upsample() for site, maps in chosen.items()}
 
@@ -222,7 +225,7 @@ def _restore(plain: Scores) -> dict[str, dict[str, Score]]:
 
 def fingerprint(pipe: Any) -> str:
     """Eight digits of the weights and default layers, so that no clip of others is taken for finished."""
-    digest = hashlib.sha256(repr(pipe.config.get("saliency_layers")).encode())
+    digest = hashlib.sha256(f"2 {pipe.config.get('saliency_layers')}".encode())
     for part in (pipe.transformer, pipe.text_encoder):
         for name, tensor in sorted(part.state_dict().items()):
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

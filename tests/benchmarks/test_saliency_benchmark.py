@@ -49,11 +49,13 @@ def test_a_run_scores_every_site_and_resumes(tmp_path, monkeypatch):
     pipe.set_progress_bar_config(disable=True)
     total = benchmark.evaluate(pipe, 1, tmp_path, levels=(3, 5))
     # Step 8 of 10 is nearest to half noise, so the library takes it where nobody says otherwise.
-    sites = {"default", "all"} | {f"layer {layer}, step {step}" for layer in (0, 1) for step in (3, 5, 8)}
+    sites = {"default", "every layer", "all"} | {
+        f"layer {layer}, step {step}" for layer in (0, 1) for step in (3, 5, 8)
+    }
     assert set(total) == set(benchmark.VARIANTS)
     assert all(set(scores) == sites for scores in total.values())
     assert total["concept"]["layer 1, step 5"].pixels == 16 * 16 * 16
-    assert total["concept"]["default"] != total["concept"]["all"]
+    assert total["concept"]["default"] == total["concept"]["every layer"] != total["concept"]["all"]
     precisions = {scores["all"].precisions for scores in total.values()}
     assert len(precisions) == len(total)  # no variant is another one by mistake
     monkeypatch.setattr(benchmark, "evaluate_clip", lambda *_: pytest.fail("computed again"))
@@ -69,7 +71,10 @@ def fake_scores():
 
     levels = {"concept": 0.8, "concept, sees the video only": 0.7, "concept, sees concepts only": 0.3}
     levels |= {"concept, sees nothing": 0.4, "cross_attention": 0.5}
-    sites = {name: {"default": figures(value), "all": figures(0.1)} for name, value in levels.items()}
+    sites = {
+        name: {"default": figures(value), "every layer": figures(value), "all": figures(0.1)}
+        for name, value in levels.items()
+    }
     for scores in sites.values():
         scores |= {
             f"layer {layer}, step {step}": figures(layer / 10 + step / 100)
@@ -92,6 +97,8 @@ def test_the_tables_name_the_best_site_and_judge_the_paper_and_the_goal():
     assert all("no" not in line.split(": ")[-1] for line in verdicts[:5])
     assert "reached with 0.800 and 0.500" in verdicts[-1]
     scores["cross_attention"]["default"]["miou"] = 0.75
+    assert "own default layers: 0.750" in tables.verdicts(scores)[-1]
+    scores["cross_attention"]["every layer"]["miou"] = 0.75
     assert "missed" in tables.verdicts(scores)[-1]
 
 
@@ -122,6 +129,16 @@ def test_other_weights_have_another_fingerprint():
     assert benchmark.fingerprint(one) != benchmark.fingerprint(other)
     same.register_to_config(saliency_layers={"concept": [0]})
     assert benchmark.fingerprint(one) != benchmark.fingerprint(same)
+
+
+def test_default_layers_differ_by_method():
+    pipe = ShapesPipeline.from_networks(build_networks("shapes-nano"))
+    pipe.set_progress_bar_config(disable=True)
+    pipe.register_to_config(saliency_layers={"cross_attention": [1]})
+    scores = benchmark.evaluate_clip(pipe, 0, levels=(8,))
+    assert scores["cross_attention"]["default"] == scores["cross_attention"]["layer 1, step 8"]
+    assert scores["cross_attention"]["default"] != scores["cross_attention"]["every layer"]
+    assert scores["concept"]["default"] == scores["concept"]["every layer"]
 
 
 def test_pictures_are_drawn(tmp_path):

@@ -226,7 +226,7 @@ def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> 
     return middle if middle and len(times) == steps else tuple(third)
 
 
-def require_indices(wanted: tuple[int, ...], count: int, name: str, what: str) -> None:
+def require_indices(wanted: Sequence[int], count: int, name: str, what: str) -> None:
     """Raise an IntegrationError unless `wanted` holds at least one index, all of them from 0 to count - 1."""
     if not wanted or any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < count for i in wanted):
         raise IntegrationError(

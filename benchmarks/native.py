@@ -30,6 +30,7 @@ from benchmarks.timing import describe_machine
 from videosieve.kernels.native_library import load
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.layout import VideoLayout
+from videosieve.report.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "native.json"
 ALL = {"tokens": [4096, 8192, 32768], "heads": [4, 24], "flex": True}
@@ -128,9 +129,7 @@ def run(
 def write(path: Path, machine: dict[str, object], rows: list[Row]) -> None:
     """Replace the file, so that it is whole at every moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 
 
 def measure_peak(clock: Callable[[], float], rounds: int = 3_000_000, repeats: int = 5) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import describe_machine
+from videosieve.report.files import write_text
 
 
 def read_rows(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -18,5 +19,5 @@ def read_rows(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_rows(path: Path, results: dict[str, Any]) -> None:
-    """Whole after every row."""
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    """Replace the file at once, so that a stop at any moment leaves whole rows."""
+    write_text(path, json.dumps(results, indent=1) + "\n")

@@ -48,6 +48,7 @@ VARIANTS: dict[str, SaliencyMethod] = {
     "concept, sees nothing": SaliencyMethod(sight="none"),
     "cross_attention": SaliencyMethod("cross_attention"),
 }
+SITES = 2  # raised when a clip's file gets other sites, so that older files are not taken for finished
 Scores = dict[str, dict[str, Any]]
 
 
@@ -225,7 +226,7 @@ def _restore(plain: Scores) -> dict[str, dict[str, Score]]:
 
 def fingerprint(pipe: Any) -> str:
     """Eight digits of the weights and default layers, so that no clip of others is taken for finished."""
-    digest = hashlib.sha256(f"2 {pipe.config.get('saliency_layers')}".encode())
+    digest = hashlib.sha256(f"{SITES} {pipe.config.get('saliency_layers')}".encode())
     for part in (pipe.transformer, pipe.text_encoder):
         for name, tensor in sorted(part.state_dict().items()):
             digest.update(name.encode() + tensor.contiguous().numpy().tobytes())

@@ -74,8 +74,8 @@ class SlidingTile(Method):
             check_table("head_windows", self.head_windows, call.site.layers, call.heads)
             windows = self.head_windows[call.site.layer]
         else:
-            whole = call.layout.in_whole_blocks(math.prod(tile))
-            windows = (self.window or window_for(self.density, whole, tile),)
+            volume = math.prod(tile)
+            windows = (self.window or window_for(self.density, call.layout.in_whole_blocks(volume), tile),)
         return tiling.selection(windows_mask(tiling, windows)), state
 
 

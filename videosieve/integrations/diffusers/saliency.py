@@ -42,7 +42,8 @@ def saliency(
         prompt: What the video shows.
         concepts: Words or phrases to look for; they need not be in the prompt. Maps are relative to one another, so
             give a background concept as well.
-        layers: Self-attentions to average, in call order; None takes all.
+        layers: Self-attentions to average, in call order; None takes those that `pipe.config["saliency_layers"]` names
+            for the method, or all.
         steps: Denoising steps to average, from 0; None takes those at a middle noise level.
         method: "concept", "cross_attention", or a `SaliencyMethod` with its parameters.
         recipe: None leaves attention to the pipeline; a recipe computes it as `sparsify` would; the run of a pipeline

@@ -32,7 +32,9 @@ def saliency(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     layers: Annotated[
         str | None,
-        typer.Option(help=f"{options.INDICES} of self-attentions; default: the model's, or all.", show_default=False),
+        typer.Option(
+            help=f"{options.INDICES} of self-attentions; default: the model's, or all.", show_default=False
+        ),
     ] = None,
     look_at: Annotated[
         str | None,

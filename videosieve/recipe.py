@@ -2,6 +2,7 @@
 
 name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
+shared_selection = true          # guidance branches compute the same blocks; false where left out
 
 [method]
 name = "svg"                     # the other keys are fields of the method's class
@@ -35,6 +36,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
+_OWN_KEYS = ("min_tokens", "shared_selection")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -46,6 +49,8 @@ class Recipe:
         name: What people call it.
         min_tokens: Sequences shorter than this stay dense, tokens.
         provenance: Where the numbers come from; free text by topic.
+        shared_selection: Whether the guidance branches of a step compute the same blocks: the first chooses, the others
+            take its selection over. Costs one choice instead of two; does nothing without guidance.
     """
 
     method: Method = field(default_factory=Dense)
@@ -53,10 +58,12 @@ class Recipe:
     name: str = ""
     min_tokens: int = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
+    shared_selection: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
             raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
+        _require_shareable(self.method, self.shared_selection)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
 
@@ -66,7 +73,8 @@ class Recipe:
 
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
-            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …) or `min_tokens`.
+            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens` or
+                `shared_selection`.
 
         Returns:
             The recipe.
@@ -98,7 +106,7 @@ class Recipe:
     def override(self, **values: Any) -> "Recipe":
         """The same recipe with some values changed; keys as in `Recipe.of`."""
         method_keys = [item.name for item in fields(self.method)]  # type: ignore[arg-type]
-        known = [*method_keys, *SCHEDULE_KEYS, "min_tokens"]
+        known = [*method_keys, *SCHEDULE_KEYS, *_OWN_KEYS]
         for key in values:
             if key not in known:
                 raise RecipeError(
@@ -107,9 +115,8 @@ class Recipe:
         method = replace(self.method, **{key: values[key] for key in method_keys if key in values})  # type: ignore[type-var]
         timing = {key: values[key] for key in SCHEDULE_KEYS if key in values}
         schedule = override_schedule(self.schedule, timing) if timing else self.schedule
-        return replace(
-            self, method=method, schedule=schedule, min_tokens=values.get("min_tokens", self.min_tokens)
-        )
+        own = {key: values[key] for key in _OWN_KEYS if key in values}
+        return replace(self, method=method, schedule=schedule, **own)
 
     @classmethod
     def load(cls, path: str | Path) -> "Recipe":
@@ -131,7 +138,7 @@ class Recipe:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"recipe {name!r} is not valid TOML: {error}") from None
-        _require_known(table, ("name", "min_tokens", "method", "schedule", "provenance"), "a recipe")
+        _require_known(table, ("name", *_OWN_KEYS, "method", "schedule", "provenance"), "a recipe")
         method, schedule = (_section(table, key) for key in ("method", "schedule"))
         _require_known(schedule, SCHEDULE_KEYS, "[schedule]")
         if "name" not in method:
@@ -142,6 +149,7 @@ class Recipe:
             table.get("name", name),
             table.get("min_tokens", 512),
             {key: str(value) for key, value in _section(table, "provenance").items()},
+            table.get("shared_selection", False),
         )
 
     def to_toml(self) -> str:
@@ -149,6 +157,7 @@ class Recipe:
         method = {"name": self.method.name, **asdict(self.method)}  # type: ignore[call-overload]
         schedule = keys_of(self.schedule)
         lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
+        lines += ["shared_selection = true"] if self.shared_selection else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
             lines += ["", f"[{section}]", *written] if written else []
@@ -175,6 +184,16 @@ def bundled_recipes() -> list[str]:
     return sorted(
         entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
     )
+
+
+def _require_shareable(method: Method, shared: bool) -> None:
+    if not isinstance(shared, bool):
+        raise RecipeError(f"shared_selection must be true or false, got {shared!r}")
+    if shared and (isinstance(method, Dense) or type(method).correct is not Method.correct):
+        raise RecipeError(
+            f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "
+            f"{method.name!r} is none. Leave shared_selection out"
+        )
 
 
 def _section(table: dict[str, Any], key: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from videosieve.call import AttentionCall, AttentionResult, Site
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
+from videosieve.lending import Lent
 from videosieve.methods import Dense, Selection, attend_selected
 from videosieve.methods.base import State
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
@@ -78,6 +79,7 @@ class Run:
         self._recall_rows = recall_rows
         self._backend = backend
         self._states: dict[tuple[str, int, str], State] = {}
+        self._lent: dict[tuple[str, int], Lent] = {}
         self._cleanup = ExitStack()
 
     def attend(self, call: AttentionCall, owner: str = "") -> Tensor:
@@ -94,13 +96,13 @@ class Run:
             call.check_finite()
         timer = start_timer(call.q.device)
         reason = self._dense_reason(call)
-        selection = None if reason else self._select(call, owner)
+        selection, source = (None, ()) if reason else self._choose(call, owner)
         if selection is None:
             output = self.attend_dense(call, reason or "the method asked for it", timer, owner)
             self._show(call, None, owner)
             return output
         result = attend_selected(call, selection, self._backend)
-        output = self._observe(call, result, owner)
+        output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
             call.site,
@@ -112,6 +114,7 @@ class Run:
                 recall=self._recall(call, selection, result),
                 patterns=selection.patterns,
                 pattern=selection.pattern,
+                source=source,
             ),
             milliseconds,
         )
@@ -144,6 +147,7 @@ class Run:
     def begin(self) -> None:
         """Forget the method states and stored outputs: a new generation starts. The trace goes on."""
         self._states.clear()
+        self._lent.clear()
         self.outputs.clear()
 
     def reuse(self, site: Site, kept: Kept) -> None:
@@ -158,8 +162,8 @@ class Run:
             self._states[(owner, site.layer, site.branch)] = source
 
     def memory(self) -> Memory:
-        """Bytes held now by method states and stored outputs."""
-        states = storage_bytes(list(self._states.values()))
+        """Bytes held now by method states, selections that branches share, and stored outputs."""
+        states = storage_bytes([*self._states.values(), *self._lent.values()])
         return Memory(states, self.outputs.bytes, self.outputs.peak)
 
     def states(self) -> dict[tuple[str, int, str], State]:
@@ -167,11 +171,11 @@ class Run:
         return dict(self._states)
 
     def snapshot(self) -> Callable[[], None]:
-        """Remember method states and stored outputs; the result puts them back, any number of times."""
-        states, restore = dict(self._states), self.outputs.snapshot()
+        """Remember states, shared selections and stored outputs; the result puts them back, any number of times."""
+        states, lent, restore = dict(self._states), dict(self._lent), self.outputs.snapshot()
 
         def put_back() -> None:
-            self._states = dict(states)
+            self._states, self._lent = dict(states), dict(lent)
             restore()
 
         return put_back
@@ -217,10 +221,19 @@ class Run:
         later = (schedule.action(replace(site, step=step)) for step in range(site.step + 1, site.steps))
         return next((action for action in later if action is not Action.REUSE), None) is Action.SPARSE
 
-    def _select(self, call: AttentionCall, owner: str) -> Selection | None:
+    def _choose(
+        self, call: AttentionCall, owner: str
+    ) -> tuple[Selection | None, tuple[int, str] | tuple[()]]:
+        """The selection, and the step and branch that made it where it was another branch."""
+        lent = self._lent.get((owner, call.site.layer))
+        borrowed = None if lent is None else lent.to(call)
+        if lent is not None and borrowed is not None:
+            return borrowed, (lent.site.step, lent.site.branch)
         key = self._key(owner, call.site)
         selection, self._states[key] = self.recipe.method.select(call, self._states.get(key))
-        return selection
+        if selection is not None and self.recipe.shared_selection:
+            self._lent[owner, call.site.layer] = Lent.of(call, selection)
+        return selection, ()
 
     def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
         key, method = self._key(owner, call.site), self.recipe.method

@@ -32,7 +32,8 @@ class Record:
         recall: True softmax mass inside the kept blocks, per head, averaged over the batch; empty if not measured.
         pattern: Pattern name per head of the first batch element; empty where the method has one pattern.
         milliseconds: Wall time of the call, selection included.
-        source: Step and branch whose output was returned again; empty for computed calls.
+        source: Step and branch whose output was returned again, or, of a sparse call, whose selection was taken over;
+            empty where this call made everything.
     """
 
     layer: int
@@ -139,6 +140,7 @@ class Summary:
         pattern_shares: Share of heads that got each pattern, over the sparse calls.
         dense_reasons: Calls that stayed dense, by reason.
         reused_calls: Calls that computed nothing and returned an earlier output.
+        borrowed_calls: Sparse calls that took over the selection of another guidance branch.
     """
 
     calls: int
@@ -150,6 +152,7 @@ class Summary:
     pattern_shares: dict[str, float]
     dense_reasons: dict[str, int]
     reused_calls: int = 0
+    borrowed_calls: int = 0
 
     @classmethod
     def of(cls, records: list[Record]) -> "Summary":
@@ -168,6 +171,7 @@ class Summary:
             pattern_shares={name: names.count(name) / len(names) for name in sorted(set(names))},
             dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
             reused_calls=sum(record.action == "reuse" for record in records),
+            borrowed_calls=sum(bool(record.source) for record in sparse),
         )
 
     def __str__(self) -> str:
@@ -178,6 +182,8 @@ class Summary:
         if self.sparse_density is not None:
             recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
             parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
+        if self.borrowed_calls:
+            parts.append(f"{self.borrowed_calls} took over the selection of another guidance branch")
         if self.reused_calls:
             parts.append(f"{self.reused_calls} returned an earlier output")
         parts.append(f"{self.attention_seconds:.2f} s in attention")

@@ -78,7 +78,7 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Any parameter of the method, or dense_steps, dense_layers (fraction in [0.0, 1.0] or count), min_tokens "
-        "(count). Repeatable; default: none.",
+        "(count), shared_selection (true or false). Repeatable; default: none.",
         show_default=False,
     ),
 ]

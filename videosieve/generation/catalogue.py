@@ -51,7 +51,8 @@ def common_settings() -> str:
     """The settings that every method takes, with their defaults."""
     recipe = Recipe()
     timing = [f"{key}={value}" for key, value in keys_of(recipe.schedule).items()]
-    return "  ".join([*timing, f"min_tokens={recipe.min_tokens}"])
+    shared = str(recipe.shared_selection).lower()
+    return "  ".join([*timing, f"min_tokens={recipe.min_tokens}", f"shared_selection={shared}"])
 
 
 def _paper(cls: type) -> str:

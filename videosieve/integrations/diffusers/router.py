@@ -138,7 +138,11 @@ class Layer:
             picked = tuple(x[list(group.members)] for x in (q, k, v))
         q, k, v = (x[:, :, :tokens] for x in picked)
         call = AttentionCall(q, k, v, group.layout, self._site(), -1.0 if scale is None else scale)
-        return self._stage.run.attend(call, owner)
+        run, moment = self._stage.run, self._stage.moment
+        if run.recipe.shared_selection and moment.guided and call.site.branch == "cond_uncond":
+            cond, uncond = (run.attend(half, owner) for half in _branches(call))
+            return torch.cat([uncond, cond])
+        return run.attend(call, owner)
 
     def _misfit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> str:
         moment = self._stage.moment
@@ -159,6 +163,16 @@ class Layer:
         moment = self._stage.moment
         branch = "cond" if self.slot is not None and self.slot.halves else moment.branch
         return Site(self.index, self._stage.layers, moment.step, moment.steps, branch)
+
+
+def _branches(call: AttentionCall) -> tuple[AttentionCall, AttentionCall]:
+    """The conditional and the unconditional half of a batch with both; the unconditional one comes first in it."""
+    half = call.batch // 2
+    cond, uncond = (
+        replace(call, q=call.q[some], k=call.k[some], v=call.v[some], site=replace(call.site, branch=name))
+        for name, some in (("cond", slice(half, None)), ("uncond", slice(half)))
+    )
+    return cond, uncond
 
 
 # Spelled out: torch 2.6 cannot read `X | None`.

@@ -100,7 +100,8 @@ def sparsify(
         fused: Whether QK-norm and rotary positions are computed in one pass by processors of our own, which differ from
             diffusers' by rounding. None does so where the transformer is on a CUDA device that runs the Triton kernel
             and its processors are diffusers' own; True insists on it, on CPU too; False keeps the model's code.
-        **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`: `density=0.3`.
+        **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`, `shared_selection`:
+            `density=0.3`.
 
     Returns:
         The run: a context manager with `summary()`, `trace` and `remove()`.
@@ -116,6 +117,7 @@ def sparsify(
     _require_steps(steps, pipeline, recipe)
     _require_options(recall_rows, backend)
     _require_reuse(recipe, targets, pipeline)
+    _require_shared(recipe, targets, pipeline)
     for found in targets:
         if any(is_rebound(module) for module in found.attentions.values()):
             raise IntegrationError(
@@ -162,6 +164,16 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
             raise IntegrationError(
                 f"a bare {found.row.name} does not say whether its batch holds both guidance branches; "
                 f"hand the pipeline to sparsify"
+            )
+
+
+def _require_shared(recipe: Recipe, targets: list[Target], pipeline: object) -> None:
+    """Refuse a shared selection where nobody says whether a batch holds both branches."""
+    for found in targets:
+        if recipe.shared_selection and "cond_uncond" in found.row.branches and pipeline is None:
+            raise IntegrationError(
+                f"a bare {found.row.name} does not say whether its batch holds both guidance branches, which "
+                f"shared_selection needs to know; hand the pipeline to sparsify"
             )
 
 

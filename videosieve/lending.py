@@ -71,8 +71,8 @@ def _fit(selection: Selection, old: VideoLayout, new: VideoLayout) -> Selection 
         return None
     mask = selection.mask
     if isinstance(mask, RaggedBlockMask):
-        offsets = (_end_at(x, new.tokens) for x in (mask.query_offsets, mask.key_offsets))
-        mask = RaggedBlockMask(mask.keep, *offsets, new.tokens)
+        rows, columns = (_end_at(x, new.tokens) for x in (mask.query_offsets, mask.key_offsets))
+        mask = RaggedBlockMask(mask.keep, rows, columns, new.tokens)
     else:
         rows, columns = -(-new.tokens // mask.block.query), -(-new.tokens // mask.block.key)
         known = mask.keep[..., :rows, :columns]

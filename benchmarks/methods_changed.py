@@ -34,10 +34,10 @@ SHARED = "one selection for both branches"
 SEARCHED = "windows searched head by head"
 ON_TOP = "its first search not counted: the density of `svg`"
 CHANGES = (
-    *((name, SHARED) for name in ("xattention", "adaspa", "sparge", "svg2", "svg", "minference")),
-    *((name, SHARED) for name in ("draft", "vsa_coarse", "oracle_top_k")),
+    *((name, SHARED) for name in ("xattention", "adaspa", "sparge", "svg2", "svg")),
     ("adaspa", ON_TOP),
     ("sliding_tile", SEARCHED),
+    *((name, SHARED) for name in ("minference", "draft", "vsa_coarse", "oracle_top_k")),
 )
 WINDOWS = ((2, 2, 2), (4, 2, 1), (4, 1, 2), (8, 1, 1))
 """A quarter of the 8 × 2 × 2 tiles each."""

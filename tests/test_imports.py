@@ -18,7 +18,7 @@ FLOORS = [
     ["kernels"],
     ["methods"],
     ["schedule", "concepts", "inspection"],
-    ["trace", "outputs", "append_log"],
+    ["trace", "outputs", "lending", "append_log"],
     ["recipe", "metrics"],
     ["run", "tuning"],
     ["functional"],

@@ -117,12 +117,12 @@ def _work(given: tuple[Any, ...], knobs: Knobs, task: tuple[str, str]) -> Row:
 def table(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
     """What every change gained, as Markdown."""
     plain = {row["method"]: row for row in before}
-    lines = ["| method | changed | run density | PSNR, dB | captions right |", "| --- " * 5 + "|"]
+    lines = ["| changed | method | run density | PSNR, dB | captions right |", "| --- " * 5 + "|"]
     for row in sorted(rows, key=lambda row: (row["change"], row["method"])):
         old = plain[row["method"]]
         pairs = ((old[key], row[key]) for key in ("run_density", "psnr", "accuracy"))
         cells = [f"{a:.{digits}f} → {b:.{digits}f}" for (a, b), digits in zip(pairs, (3, 2, 2), strict=True)]
-        lines.append(f"| `{row['method']}` | {row['change']} | {' | '.join(cells)} |")
+        lines.append(f"| {row['change']} | `{row['method']}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -43,4 +43,4 @@ def test_a_row_is_measured_and_stands_beside_the_old_one(bench: Bench, tmp_path:
     assert torch.isfinite(torch.tensor(row.psnr))
     old = {"method": "xattention", "run_density": 0.3, "psnr": 17.25, "accuracy": 0.5}
     new = {"method": "xattention", "change": SHARED, "run_density": 0.31, "psnr": 19.5, "accuracy": 0.75}
-    assert f"| `xattention` | {SHARED} | 0.300 → 0.310 | 17.25 → 19.50 | 0.50 → 0.75 |" in table([old], [new])
+    assert f"| {SHARED} | `xattention` | 0.300 → 0.310 | 17.25 → 19.50 | 0.50 → 0.75 |" in table([old], [new])

@@ -2,7 +2,7 @@
 
 Guidance multiplies the difference between the branches. Where every branch chooses its own blocks, the errors of two
 choices differ, and their difference is multiplied too; where both leave out the same blocks, much of it cancels. And
-one choice costs half of two. None of the papers does it: their models have guidance distilled into them, or every
+one choice is made instead of two. None of the papers does it: their models have guidance distilled into them, or every
 branch chooses. docs/methods/shared_selection.md has what it changes.
 """
 

@@ -11,7 +11,7 @@ density = 0.3
 [schedule]
 dense_steps = 0.2                # float: fraction of all steps; int: a count
 dense_layers = 1
-reuse_range = 2                  # PAB; also reuse_start, _stop, _cross, _mlp, _mlp_layers
+reuse_range = 2                  # PAB; also reuse_start, _stop, _cross, _mlp, _mlp_layers, _offset
 # plan = ["FF", "FA"]            # or a letter per layer and step, and nothing else
 
 [provenance]                     # free text, kept as it is

@@ -68,7 +68,17 @@ def test_a_range_of_one_reuses_nothing():
 
 def test_the_first_step_is_computed_whatever_the_window():
     for every in range(1, 6):
-        assert 0 not in reused(Broadcast(every, 0.0, 1.0, cross=every, mlp=every), 9)
+        for offset in range(every):
+            schedule = Broadcast(every, 0.0, 1.0, cross=every, mlp=every, offset=offset)
+            assert all(0 not in reused(schedule, 9, kind) for kind in ("attention", "cross", "mlp"))
+
+
+def test_an_offset_moves_the_computed_steps_of_every_kind():
+    schedule = Broadcast(2, 0.3, 1.0, mlp=3, offset=1)
+    assert reused(schedule, 10) == [4, 6, 8]
+    assert reused(schedule, 10, "mlp") == [3, 5, 6, 8, 9]
+    moved = Broadcast(4, 0.2, 1.0, offset=3)
+    assert reused(moved, 12) == [4, 5, 6, 8, 9, 10]
 
 
 def test_each_kind_of_module_has_its_own_range_and_the_mlp_its_layers():
@@ -121,6 +131,10 @@ def test_a_plan_says_what_every_layer_does_at_every_step():
         (lambda: Broadcast(stop="0.9"), "self.stop='0.9'"),
         (lambda: Broadcast(mlp_layers=1.5), "mlp_layers must be"),
         (lambda: Broadcast(mlp_layers="a"), "mlp_layers must be"),
+        (lambda: Broadcast(2, offset=2), r"offset shifts .* in \[0, 2\).*self.range=2.*offset=2"),
+        (lambda: Broadcast(1, offset=1), r"in \[0, 1\)"),
+        (lambda: Broadcast(2, offset=-1), "offset=-1"),
+        (lambda: Broadcast(2, offset=True), "offset=True"),
         (lambda: window_of_timesteps([900, 100], 200, 300), "no timestep lies between low=200"),
         (lambda: FirstMatch((DenseFirst(),)), "joins two or more schedules"),
         (lambda: FirstMatch((DenseFirst(), 3)), "joins schedules"),

@@ -19,6 +19,7 @@ CANDIDATES = [
     Candidate("good", 0.4, 1, 2, reuse=2, start=3, stop=10),
     Candidate("caching", reuse=3, start=1, stop=12, dense_steps=4),
     Candidate("poor", 0.1, 0, 0, reuse=4, start=5, stop=12),
+    Candidate("good", 0.3, 0, 1, reuse=3, start=0, stop=11, offset=2),
     Candidate("good", 0.3, plan=tuple("FWAWAA" if step else "FWFWFW" for step in range(STEPS))),
 ]
 

@@ -132,6 +132,16 @@ def test_neighbours_stay_inside_the_space(screen: Screen):
         near.schedule(STEPS)  # refuses values outside their range
 
 
+def test_a_window_is_moved_as_a_whole(screen: Screen):
+    start = Candidate(reuse=3, start=3, stop=STEPS - 2, offset=2)
+    near = list(neighbours(start, screen))
+    assert replace(start, start=4, stop=STEPS - 1, offset=0) in near
+    assert replace(start, start=2, stop=STEPS - 3, offset=1) in near
+    assert replace(start, offset=1) in near
+    for candidate in near:
+        candidate.schedule(STEPS)  # none has an offset that its ranges do not allow
+
+
 def test_short_videos_get_small_blocks_too():
     names = [family.name for family in families(["svg", "draft", "caching"], 1024)]
     assert names == ["svg", "svg-32", "draft"]

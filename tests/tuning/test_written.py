@@ -36,6 +36,14 @@ def test_windows_and_warm_ups_become_counts():
     assert (candidate.reuse, candidate.start, candidate.stop) == (3, 4, 18)  # 16 and 90 %
 
 
+def test_an_offset_is_taken_over():
+    recipe = Recipe.of("pab", reuse_offset=1)
+    candidate = written_candidate(recipe, STEPS, LAYERS)
+    assert (candidate.offset, candidate.opaque) == (1, False)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    assert candidate.plain.recipe({}, STEPS, 512).schedule.parts[1].offset == 1
+
+
 def test_what_candidates_cannot_say_is_measured_only():
     plan = Recipe(METHODS["window_residual"](), Table(("F" * LAYERS, "W" * LAYERS)))
     some_layers = Recipe.of("pab", reuse_mlp=2, reuse_mlp_layers=3)

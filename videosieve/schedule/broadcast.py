@@ -5,7 +5,8 @@ the outputs of neighbouring steps are small in the middle of a generation, and s
 self-attention, hence one range per kind of module.
 
 Deviation: the window is given in fractions of the steps and not in timesteps, because a flow shift moves most steps to
-high timesteps; `window_of_timesteps` converts. docs/methods/pab.md has the rest.
+high timesteps; `window_of_timesteps` converts. Addition: `offset` moves the computed steps, which the paper has at the
+multiples of the range. docs/methods/pab.md has the rest.
 """
 
 from collections.abc import Sequence
@@ -21,13 +22,17 @@ class Broadcast(Schedule):
     """Within a window of steps every module of a kind is computed at one step of `range`, and repeats it at the others.
 
     Attributes:
-        range: Self-attention is computed at steps that are multiples of this; 1 computes all. The paper's
-            spatial range.
+        range: Self-attention is computed at every so many steps; 1 computes all. The paper's spatial range.
         start: Fraction of all steps before the window, in [0, 1].
         stop: Fraction of all steps at which the window ends, in [0, 1], above `start`.
         cross: The same as `range` for cross-attention to text, where the model has it.
         mlp: The same for feed-forward modules.
         mlp_layers: First layers to which `mlp` applies: a fraction as a float in [0, 1], or a count as an int.
+        offset: Computed are the steps offset, offset + range, offset + 2 · range, …, for every kind of module; at
+            least 0 and below the longest range. 0 is the paper.
+
+    Raises:
+        RecipeError: A value is outside its range.
     """
 
     range: int = 2
@@ -36,6 +41,7 @@ class Broadcast(Schedule):
     cross: int = 1
     mlp: int = 1
     mlp_layers: float | int = 1.0
+    offset: int = 0
 
     def __post_init__(self) -> None:
         for name in ("range", "cross", "mlp"):
@@ -61,6 +67,12 @@ class Broadcast(Schedule):
             or (isinstance(layers, float) and layers > 1)
         ):
             raise RecipeError(f"mlp_layers must be a fraction in [0.0, 1.0] or a count >= 0, got {layers!r}")
+        longest = max(self.range, self.cross, self.mlp)
+        if isinstance(self.offset, bool) or not isinstance(self.offset, int) or not 0 <= self.offset < longest:
+            raise RecipeError(
+                f"offset shifts the computed steps and must be an int in [0, {longest}), below the longest of "
+                f"{self.range=}, {self.cross=} and {self.mlp=}; got offset={self.offset!r}"
+            )
 
     def action(self, site: Site) -> Action:
         return Action.REUSE if self.reuses("attention", site) else Action.SPARSE
@@ -70,12 +82,12 @@ class Broadcast(Schedule):
         return tuple(kind for kind in KINDS if self._range(kind) > 1)
 
     def reuses(self, kind: Kind, site: Site) -> bool:
-        """True at the steps of the window that are no multiples of the range. Step 0 is always computed."""
+        """True at the steps of the window that are no whole ranges from the offset. Step 0 is always computed."""
         if kind == "mlp" and not site.layer < _count(self.mlp_layers, site.layers):
             return False
         # The small term keeps products such as 0.29 * 100 = 28.999999999999996 on their integer.
         inside = self.start * site.steps - 1e-9 <= site.step < self.stop * site.steps - 1e-9
-        return inside and site.step % self._range(kind) != 0
+        return inside and site.step > 0 and (site.step - self.offset) % self._range(kind) != 0
 
     def _range(self, kind: Kind) -> int:
         return {"attention": self.range, "cross": self.cross, "mlp": self.mlp}[kind]

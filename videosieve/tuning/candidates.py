@@ -115,6 +115,7 @@ class Candidate:
         stop: First step after the window.
         mlp: The same as `reuse` for feed-forward modules.
         cross: The same for cross-attention.
+        offset: First computed step of every range; below the longest range.
         plan: One string of letters per step, as in `Table`, in place of warm-up and window; empty for none.
         given: A recipe as TOML that is run as it is; empty for none. What stands above describes it where it can.
         label: What a given recipe is called.
@@ -129,6 +130,7 @@ class Candidate:
     stop: int = 0
     mlp: int = 1
     cross: int = 1
+    offset: int = 0
     plan: tuple[str, ...] = ()
     given: str = ""
     label: str = ""
@@ -155,7 +157,9 @@ class Candidate:
         warm = DenseFirst(self.dense_steps, self.dense_layers)
         if not self.reuses:
             return warm
-        window = Broadcast(self.reuse, self.start / steps, self.stop / steps, self.cross, self.mlp)
+        window = Broadcast(
+            self.reuse, self.start / steps, self.stop / steps, self.cross, self.mlp, offset=self.offset
+        )
         return FirstMatch((warm, window))
 
     def recipe(self, known: dict[str, Family], steps: int, min_tokens: int) -> Recipe:
@@ -191,7 +195,8 @@ class Candidate:
         if self.dense_steps or self.dense_layers:
             parts.append(f"dense {self.dense_steps} steps {self.dense_layers} layers")
         if self.reuses:
-            parts.append(f"reuse {self.reuse} in {self.start}–{self.stop}")
+            shifted = f" from {self.offset}" if self.offset else ""
+            parts.append(f"reuse {self.reuse}{shifted} in {self.start}–{self.stop}")
             parts += [
                 f"{kind} {every}" for kind, every in (("mlp", self.mlp), ("cross", self.cross)) if every > 1
             ]

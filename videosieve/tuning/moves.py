@@ -13,6 +13,7 @@ from videosieve.tuning.screen import Screen
 
 RANGES = (2, 3, 4)
 FACTORS = (0.8, 0.9, 0.95, 1.05, 1.1, 1.25)  # of a knob
+WINDOW = ("reuse", "start", "stop", "mlp", "cross", "offset")
 TAKEN = 4  # methods that a broadcast without one is joined to
 
 
@@ -66,9 +67,9 @@ def neighbours(candidate: Candidate, screen: Screen) -> Iterator[Candidate]:
         for change in (-2, -1, 1, 2):
             yield replace(candidate, **{key: min(max(getattr(candidate, key) + change, 0), top)})
     if candidate.reuses:
-        yield from _other_windows(candidate, screen)
+        yield from map(_with_fitting_offset, _other_windows(candidate, screen))
         yield replace(candidate, family=CACHING, knob=1.0)
-        yield replace(candidate, reuse=1, start=0, stop=0, mlp=1, cross=1)
+        yield replace(candidate, reuse=1, start=0, stop=0, mlp=1, cross=1, offset=0)
 
 
 def _other_windows(candidate: Candidate, screen: Screen) -> Iterator[Candidate]:
@@ -76,12 +77,25 @@ def _other_windows(candidate: Candidate, screen: Screen) -> Iterator[Candidate]:
         start = min(max(candidate.start + change, 1), candidate.stop - 1)
         yield replace(candidate, start=start)
         yield replace(candidate, stop=min(max(candidate.stop + change, candidate.start + 1), screen.steps))
+        if candidate.start + change >= 1 and candidate.stop + change <= screen.steps:
+            moved = {key: getattr(candidate, key) + change for key in ("start", "stop", "offset")}
+            yield replace(candidate, **moved)
     for every in sorted({*RANGES, candidate.reuse + 1}):
         yield replace(candidate, reuse=every)
     for kind in ("mlp", "cross"):
         if kind in screen.share:
             for every in (1, *RANGES):
                 yield replace(candidate, **{kind: every})
+    for offset in range(_longest(candidate)):
+        yield replace(candidate, offset=offset)
+
+
+def _with_fitting_offset(candidate: Candidate) -> Candidate:
+    return replace(candidate, offset=candidate.offset % _longest(candidate))
+
+
+def _longest(candidate: Candidate) -> int:
+    return max(candidate.reuse, candidate.mlp, candidate.cross)
 
 
 def with_methods(candidate: Candidate, screen: Screen, names: Sequence[str]) -> Iterator[Candidate]:
@@ -96,8 +110,7 @@ def crosses(candidate: Candidate, broadcasts: Sequence[Candidate]) -> Iterator[C
     if candidate.family == CACHING or candidate.plan:
         return
     for other in broadcasts:
-        window = {key: getattr(other, key) for key in ("reuse", "start", "stop", "mlp", "cross")}
-        yield replace(candidate, **window)
+        yield replace(candidate, **{key: getattr(other, key) for key in WINDOW})
 
 
 def _plain_broadcasts(screen: Screen) -> list[Candidate]:

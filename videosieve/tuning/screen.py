@@ -155,7 +155,7 @@ class Screen:
         window = (step >= candidate.start) & (step < candidate.stop) & ~warm
         gaps = {}
         for kind, every in zip(KINDS, (candidate.reuse, candidate.mlp, candidate.cross), strict=True):
-            gaps[kind] = _gaps(~(window & (step % every != 0)))
+            gaps[kind] = _gaps(~(window & ((step - candidate.offset) % every != 0)))
         sparse = ~warm & (gaps["attention"] == 0) & (candidate.family != CACHING)
         return Sites(sparse, gaps)
 

@@ -147,7 +147,8 @@ def random_candidate(screen: Screen, names: list[str], draw: Random, *, caching:
     every = draw.choice([2, 2, 3, 4])
     mlp = draw.choice([1, every]) if "mlp" in screen.share else 1
     cross = draw.choice([1, every]) if "cross" in screen.share else 1
-    return replace(candidate, reuse=every, start=start, stop=min(stop, steps), mlp=mlp, cross=cross)
+    window = {"start": start, "stop": min(stop, steps), "offset": draw.randrange(every)}
+    return replace(candidate, reuse=every, mlp=mlp, cross=cross, **window)
 
 
 def nearly_equal(one: Candidate, other: Candidate) -> bool:

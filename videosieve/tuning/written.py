@@ -50,7 +50,7 @@ def written_candidate(recipe: Recipe, steps: int, layers: int) -> Candidate:
             values |= {"dense_steps": _floor(part.steps, steps), "dense_layers": _floor(part.layers, layers)}
         elif isinstance(part, Broadcast):
             window = (ceil(part.start * steps - _TINY), ceil(part.stop * steps - _TINY))
-            values |= {"reuse": part.range, "mlp": part.mlp, "cross": part.cross}
+            values |= {"reuse": part.range, "mlp": part.mlp, "cross": part.cross, "offset": part.offset}
             values |= dict(zip(("start", "stop"), window, strict=True))
     described = replace(described, given=text, label=recipe.name, **values)
     same = _actions(described.schedule(steps), steps, layers) == _actions(schedule, steps, layers)

@@ -20,6 +20,7 @@ from rich.progress import track
 from torch import Tensor
 
 from benchmarks.saliency_aim import measure_aim
+from benchmarks.saliency_clips import STEPS, name_concepts, render_clip
 from benchmarks.saliency_pictures import draw_pictures
 from benchmarks.saliency_tables import report
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
@@ -30,15 +31,11 @@ from videosieve.integrations.diffusers.concepts import Question
 from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
 from videosieve.metrics import Counts, average_precision
 from videosieve.report.files import write_text
-from videosieve.shapes.captions import plain_caption
 from videosieve.shapes.evaluate import UNSEEN
-from videosieve.shapes.factors import Factors, sample_factors
-from videosieve.shapes.render import frame_times, render
 
 RESULTS = Path(__file__).parent / "results" / "saliency.json"
 WORK = Path("runs") / "saliency"
 FIRST_SEED = UNSEEN + 5 * 10**6  # apart from the seeds of the judge's evaluation
-STEPS = 10
 AIM_CLIPS = 20
 LEVELS = (1, 3, 5, 7, 8, 9)  # of the 10 steps: from almost noise to almost the video
 VARIANTS: dict[str, SaliencyMethod] = {
@@ -50,34 +47,6 @@ VARIANTS: dict[str, SaliencyMethod] = {
 }
 SITES = 2  # raised when a clip's file gets other sites, so that older files are not taken for finished
 Scores = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A clip that training never saw.
-
-    Attributes:
-        factors: What it shows.
-        caption: In the model's words.
-        video: fp32 [frames, 3, height, width] in [0, 1].
-        truth: bool [objects + 1, frames, height, width]; the background comes last, one is true at every pixel.
-    """
-
-    factors: Factors
-    caption: str
-    video: Tensor
-    truth: Tensor
-
-
-def render_clip(seed: int, pixels: int) -> Rendered:
-    """Render the clip of a seed."""
-    seeds = torch.tensor([seed])
-    clip = render(sample_factors(seeds), seeds, frame_times(16), pixels, pixels)
-    factors = clip.factors.named(0)
-    objects = clip.masks[0, : len(factors.objects)] > 0.5
-    truth = torch.cat([objects, ~objects.any(0, keepdim=True)])
-    truth[1:-1] &= ~truth[0]  # where both cover half of a pixel, the first has it
-    return Rendered(factors, plain_caption(factors), clip.video[0].transpose(0, 1) / 2 + 0.5, truth)
 
 
 @dataclass(frozen=True)
@@ -132,14 +101,6 @@ def score_maps(maps: Tensor, truth: Tensor) -> Score:
     counts = sum((Counts.of(predicted[i], truth[i]) for i in objects), Counts())
     precisions = tuple(average_precision(maps[i], truth[i]) for i in objects if truth[i].any())
     return Score(counts, int((predicted & truth).sum()), winners.numel(), precisions)
-
-
-def name_concepts(factors: Factors) -> list[str]:
-    """The objects of a clip by colour and shape, then its background."""
-    return [
-        *(f"{thing.colour} {thing.shape}" for thing in factors.objects),
-        f"{factors.background} background",
-    ]
 
 
 def evaluate_clip(pipe: Any, seed: int, levels: tuple[int, ...] = LEVELS) -> dict[str, dict[str, Score]]:

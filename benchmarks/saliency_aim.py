@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d, normalize
 
+from benchmarks.saliency_clips import name_concepts
 from videosieve.integrations.diffusers import concept_probes, describe
 from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
 
@@ -32,8 +33,6 @@ def measure_aim(pipe: Any, clips: Sequence[Any], steps: int = 10) -> list[dict[s
         cosine between what object and background gather (`output_likeness`) and between their values
         (`value_likeness`).
     """
-    from benchmarks.saliency import name_concepts
-
     rows: list[list[list[float]]] = []
     for clip in clips:
         with _recorded() as layers:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import videosieve
+from benchmarks.saliency_clips import STEPS, name_concepts, render_clip
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.concepts.maps import COLOURS
 from videosieve.inspection import MEASURES, Inspection, Spot
@@ -80,8 +81,6 @@ def draw_given(pipe: Any, first_seed: int, path: Path) -> None:
     rows: dict[str, list[Tensor]] = {"given": [], "true masks": [], "concept": [], "cross_attention": []}
     titles = []
     for number in range(GIVEN):
-        from benchmarks.saliency import STEPS, name_concepts, render_clip
-
         clip = render_clip(first_seed + number, pipe.vae.sample_size)
         concepts = name_concepts(clip.factors)
         questions = [make_question(concepts, SaliencyMethod(name)) for name in ("concept", "cross_attention")]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks import sampling
-from benchmarks.saliency import render_clip
+from benchmarks.saliency_clips import render_clip
 from benchmarks.sampling import Sampler, vary
 from videosieve.shapes.evaluate import Evaluation
 from videosieve.shapes.judge import judge_video

@@ -68,7 +68,11 @@ class Broadcast(Schedule):
         ):
             raise RecipeError(f"mlp_layers must be a fraction in [0.0, 1.0] or a count >= 0, got {layers!r}")
         longest = max(self.range, self.cross, self.mlp)
-        if isinstance(self.offset, bool) or not isinstance(self.offset, int) or not 0 <= self.offset < longest:
+        if (
+            isinstance(self.offset, bool)
+            or not isinstance(self.offset, int)
+            or not 0 <= self.offset < longest
+        ):
             raise RecipeError(
                 f"offset shifts the computed steps and must be an int in [0, {longest}), below the longest of "
                 f"{self.range=}, {self.cross=} and {self.mlp=}; got offset={self.offset!r}"

@@ -70,8 +70,8 @@ PHASES_ON = (
     Phase(1.00, (Draw(8, 8, 0.4), Draw(16, 8, 0.6)), 0.6, 1.5, 0.25),
 )
 
-# For shapes-m, started from shapes-s: what captions mean is known, so few frames teach the new size and head. Four times
-# the pixels show through twice the noise, so levels are higher by about log 2 (Hoogeboom 2023).
+# For shapes-m, started from shapes-s: what captions mean is known, so few frames teach the new size and head. Four
+# times the pixels show through twice the noise, so the means are higher by about log 2 (Hoogeboom 2023).
 PHASES_M = (
     Phase(0.60, (Draw(2, 8, 0.5), Draw(4, 4, 0.5)), 0.50, levels=(1.6, 3.6)),
     Phase(1.00, (Draw(4, 4, 0.4), Draw(16, 2, 0.6)), 0.60, 1.5, levels=(1.6, 3.6)),

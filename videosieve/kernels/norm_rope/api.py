@@ -1,4 +1,4 @@
-"""QK-norm, rotary positions and token order in one pass: documentation, checks, dispatch."""
+"""QK-norm, rotary positions and token order in one pass: documentation and checks."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,9 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.kernels.dispatch import Implementation, anything, choose
-from videosieve.kernels.norm_rope import launch, reference
+from videosieve.kernels.norm_rope.implementations import run
 from videosieve.kernels.norm_rope.operator import compiled
 from videosieve.kernels.norm_rope.streams import NormRope, Stream
-from videosieve.kernels.triton_support import lazily
-
-_HERE = "videosieve.kernels.norm_rope"
-
-IMPLEMENTATIONS = (
-    Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "norm_rope")),
-    Implementation("reference", anything, reference.norm_rope),
-)
 
 
 def norm_rope(
@@ -53,8 +44,7 @@ def norm_rope(
     _check(streams, order, heads)
     if torch.compiler.is_compiling():
         return compiled(streams, order, heads, fp8, backend)
-    chosen = choose("norm_rope", IMPLEMENTATIONS, backend, streams, order, heads, fp8)
-    return chosen.run(streams, order, heads, fp8)
+    return run(streams, order, heads, fp8, backend)
 
 
 def _check(streams: Sequence[Stream], order: Tensor | None, heads: Tensor | None) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from videosieve.kernels.norm_rope import reference
+from videosieve.kernels.norm_rope.implementations import run
 from videosieve.kernels.norm_rope.streams import HeadNorm, NormRope, Rotation, Stream
 
 _KINDS = ("rms", "layer")
@@ -51,8 +52,6 @@ def _operator(  # noqa: PLR0913 - an operator's schema holds tensors and numbers
     fp8: bool,
     backend: str | None,
 ) -> list[Tensor]:
-    from videosieve.kernels.norm_rope.api import norm_rope
-
     def norm(i: int) -> HeadNorm | None:
         if kinds[i] < 0:
             return None
@@ -64,9 +63,7 @@ def _operator(  # noqa: PLR0913 - an operator's schema holds tensors and numbers
         cos, sin = tables[2 * i], tables[2 * i + 1]
         rotation = None if cos is None or sin is None else Rotation(cos, sin, halves[i])
         streams.append(Stream(x, y, norm(2 * i), norm(2 * i + 1), rotation))
-    return [
-        x for x in norm_rope(streams, order=order, heads=heads, fp8=fp8, backend=backend) if x is not None
-    ]
+    return [x for x in run(streams, order, heads, fp8, backend) if x is not None]
 
 
 @_operator.register_fake

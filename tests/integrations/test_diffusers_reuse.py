@@ -107,6 +107,49 @@ def test_modules_return_what_they_returned_at_the_step_before(name, kind):
     assert torch.equal(generate(), dense)
 
 
+def count_calls(modules):
+    calls = dict.fromkeys(modules, 0)
+
+    def count(name, *_):
+        calls[name] += 1
+
+    for name, module in modules.items():
+        module.register_forward_hook(partial(count, name))
+    return calls
+
+
+def test_a_projection_that_attention_and_feed_forward_share_is_reused_where_both_are():
+    name = "hunyuanvideo, true CFG"
+    pipe, generate = make(name)
+    row = describe(pipe)[0].row
+    kinds = ("attention", "mlp", "joint")
+    Replay(pipe, {module for kind in kinds for module in row.reusable(pipe.transformer, kind)})
+    expected = generate()
+    pipe, generate = make(name)
+    dense = generate()
+    with sparsify(pipe, "pab", **EVERY_OTHER, reuse_mlp=2) as run:
+        feeders = row.idle(pipe.transformer)
+        calls = count_calls(feeders)
+        output = generate()
+        assert {n.rpartition(".")[2] for n in feeders} == {"proj_mlp", "act_mlp"}
+        assert set(calls.values()) == {2 * 2}  # two of four steps, two branches
+    assert near(output, expected)
+    assert not near(output, dense)
+    assert set(run.outputs.returned) == set(kinds)
+    assert torch.equal(generate(), dense)
+
+
+@pytest.mark.parametrize(("options", "steps"), [({"reuse_mlp": 3}, [1, 5]), ({"reuse_mlp_layers": 0}, [])])
+def test_a_shared_projection_is_computed_where_attention_or_feed_forward_is(options, steps):
+    pipe, generate = make("hunyuanvideo")
+    with sparsify(pipe, "pab", **{**EVERY_OTHER, "reuse_mlp": 2, **options}) as run:
+        calls = count_calls(describe(pipe)[0].row.reusable(pipe.transformer, "joint"))
+        output = generate(steps=6)
+    assert torch.isfinite(output).all()
+    assert set(calls.values()) == {6 - len(steps)}
+    assert run.outputs.returned["joint"] == len(steps) * len(calls)
+
+
 def test_calls_are_traced_with_their_source_and_counted_as_nothing_computed(pipeline):
     pipe, generate = pipeline
     with sparsify(pipe, "pab", **EVERY_OTHER) as run:
@@ -193,7 +236,7 @@ def test_memory_is_told_before_the_run(name, layout, batch, branches):
     pipe, generate = make(name)
     recipe = Recipe.of("pab", **EVERY_OTHER, reuse_mlp=2)
     told = reuse_memory(pipe, recipe, layout, steps=4, batch=batch, branches=branches)
-    assert set(told) == {"attention", "mlp"}
+    assert set(told) == {"attention", "mlp", *(["joint"] if "hunyuan" in name else [])}
     with sparsify(pipe, recipe) as run:
         generate()
         assert run.memory().peak_outputs == sum(told.values())
@@ -239,15 +282,23 @@ def test_gradients_turn_reuse_off():
     assert transformer.blocks[0].attn1.to_q.weight.grad.abs().sum() > 0
 
 
-def test_a_removed_run_leaves_no_class_attribute_or_tensor_behind():
-    pipe, generate = make("wan")
+@pytest.mark.parametrize(
+    ("name", "options", "place"),
+    [
+        ("wan", {"reuse_cross": 2}, "blocks.0.ffn"),
+        ("hunyuanvideo", {}, "single_transformer_blocks.0.act_mlp"),
+        ("hunyuanvideo", {}, "single_transformer_blocks.0.proj_out"),
+    ],
+)
+def test_a_removed_run_leaves_no_class_attribute_or_tensor_behind(name, options, place):
+    pipe, generate = make(name)
     generate()  # diffusers leaves its hook registry behind
     modules = dict(pipe.transformer.named_modules())
     before = {name: (type(module), set(module.__dict__)) for name, module in modules.items()}
     keys = set(pipe.transformer.state_dict())
-    run = sparsify(pipe, "pab", **EVERY_OTHER, reuse_cross=2, reuse_mlp=2)
-    assert type(modules["blocks.0.ffn"]) is not before["blocks.0.ffn"][0]
-    assert isinstance(modules["blocks.0.ffn"], before["blocks.0.ffn"][0])
+    run = sparsify(pipe, "pab", **EVERY_OTHER, reuse_mlp=2, **options)
+    assert type(modules[place]) is not before[place][0]
+    assert isinstance(modules[place], before[place][0])
     assert set(pipe.transformer.state_dict()) == keys
     copied = copy.deepcopy(pipe.transformer)
     generate()
@@ -368,6 +419,7 @@ def test_reuse_compiles_with_fullgraph(name):
         generate()
     assert counter.frame_count == frames  # later generations compile nothing
     assert run.outputs.returned["mlp"] > 0
+    assert (run.outputs.returned["joint"] > 0) == (name == "hunyuanvideo")
 
 
 def test_a_plan_shares_the_conditional_output_between_separate_branches():

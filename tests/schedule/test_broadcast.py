@@ -83,12 +83,21 @@ def test_an_offset_moves_the_computed_steps_of_every_kind():
 
 def test_each_kind_of_module_has_its_own_range_and_the_mlp_its_layers():
     schedule = Broadcast(2, 0.0, 1.0, cross=4, mlp=3, mlp_layers=2)
-    assert schedule.reused_kinds == ("attention", "cross", "mlp")
+    assert schedule.reused_kinds == ("attention", "cross", "mlp", "joint")
     assert reused(schedule, 8) == [1, 3, 5, 7]
     assert reused(schedule, 8, "cross") == [1, 2, 3, 5, 6, 7]
     assert reused(schedule, 8, "mlp", layer=1) == [1, 2, 4, 5, 7]
     assert reused(schedule, 8, "mlp", layer=2) == []
     assert Broadcast(2, 0.0, 1.0).reused_kinds == ("attention",)
+
+
+def test_a_shared_projection_is_reused_where_both_are():
+    schedule = Broadcast(2, 0.0, 1.0, mlp=3, mlp_layers=2)
+    assert reused(schedule, 8, "joint", layer=1) == [1, 5, 7]
+    assert reused(schedule, 8, "joint", layer=2) == []
+    assert Broadcast(1, 0.0, 1.0, mlp=2).reused_kinds == ("mlp",)
+    both = FirstMatch((DenseFirst(3), schedule))
+    assert reused(both, 8, "joint", layer=1) == [5, 7]
 
 
 def test_dense_steps_and_layers_come_before_the_broadcast():
@@ -98,7 +107,7 @@ def test_dense_steps_and_layers_come_before_the_broadcast():
     assert actions(schedule, 7, layer=0) == [D] * 7
     assert reused(schedule, 7, "mlp", layer=1) == [3, 5]
     assert reused(schedule, 7, "mlp", layer=0) == []
-    assert schedule.reused_kinds == ("attention", "mlp")
+    assert schedule.reused_kinds == ("attention", "mlp", "joint")
 
 
 def test_the_order_of_the_parts_matters():

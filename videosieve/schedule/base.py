@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 
 from videosieve.call import Site
 
-Kind = Literal["attention", "cross", "mlp"]
-KINDS: tuple[Kind, ...] = ("attention", "cross", "mlp")
-"""Modules whose outputs can be stored: video self-attention, text cross-attention, feed-forward."""
+Kind = Literal["attention", "cross", "mlp", "joint"]
+KINDS: tuple[Kind, ...] = ("attention", "cross", "mlp", "joint")
+"""Modules whose outputs can be stored: video self-attention, text cross-attention, feed-forward, and the output
+projection that attention and feed-forward share in single-stream blocks, which is reused where both are."""
 
 
 class Action(Enum):

@@ -83,10 +83,14 @@ class Broadcast(Schedule):
 
     @property
     def reused_kinds(self) -> tuple[Kind, ...]:
-        return tuple(kind for kind in KINDS if self._range(kind) > 1)
+        found = {kind for kind in KINDS if self._range(kind) > 1}
+        joint = {"joint"} if {"attention", "mlp"} <= found else set()
+        return tuple(kind for kind in KINDS if kind in found | joint)
 
     def reuses(self, kind: Kind, site: Site) -> bool:
         """True at the steps of the window that are no whole ranges from the offset. Step 0 is always computed."""
+        if kind == "joint":
+            return self.reuses("attention", site) and self.reuses("mlp", site)
         if kind == "mlp" and not site.layer < _count(self.mlp_layers, site.layers):
             return False
         # The small term keeps products such as 0.29 * 100 = 28.999999999999996 on their integer.
@@ -94,7 +98,7 @@ class Broadcast(Schedule):
         return inside and site.step > 0 and (site.step - self.offset) % self._range(kind) != 0
 
     def _range(self, kind: Kind) -> int:
-        return {"attention": self.range, "cross": self.cross, "mlp": self.mlp}[kind]
+        return {"attention": self.range, "cross": self.cross, "mlp": self.mlp, "joint": 1}[kind]
 
 
 def window_of_timesteps(timesteps: Sequence[float], low: float, high: float) -> tuple[float, float]:

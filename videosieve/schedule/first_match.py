@@ -43,6 +43,8 @@ class FirstMatch(Schedule):
         """For self-attention as `action` says; for other modules no earlier part may keep the layer and step dense."""
         if kind == "attention":
             return self.action(site) is Action.REUSE
+        if kind == "joint":
+            return self.reuses("attention", site) and self.reuses("mlp", site)
         for part in self.parts:
             if part.reuses(kind, site):
                 return True

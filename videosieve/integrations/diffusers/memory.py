@@ -47,6 +47,7 @@ def _of_target(found: Target, recipe: Recipe, layout: VideoLayout, steps: int, c
     parts = {
         kind: layout.tokens * token * _most_layers(found, recipe.schedule, kind, steps)
         for kind in recipe.schedule.reused_kinds
+        if found.row.reusable(transformer, kind)
     }
     if isinstance(recipe.method, WindowResidual) and recipe.method.residual:
         sites = (

@@ -34,6 +34,8 @@ class ModelRow:
         notes: Variants this row covers, for people.
         feed_forwards: Regular expression of the feed-forward modules, whose outputs can be reused.
         cross_attentions: The same for the cross-attentions to text; empty where text is in the sequence.
+        joint_projections: The same for output projections that attention and feed-forward share.
+        joint_inputs: The modules whose outputs only such a projection reads: idle where it returns a stored output.
     """
 
     name: str
@@ -47,6 +49,8 @@ class ModelRow:
     notes: str
     feed_forwards: str = ""
     cross_attentions: str = ""
+    joint_projections: str = ""
+    joint_inputs: str = ""
 
     def self_attentions(self, transformer: Module) -> dict[str, Module]:
         """The video self-attention modules by name, in call order."""
@@ -58,8 +62,13 @@ class ModelRow:
             "attention": self.attentions,
             "cross": self.cross_attentions,
             "mlp": self.feed_forwards,
+            "joint": self.joint_projections,
         }
         return _matching(transformer, patterns[kind])
+
+    def idle(self, transformer: Module) -> dict[str, Module]:
+        """The modules that have nothing to do where a joint projection returns a stored output, by name."""
+        return _matching(transformer, self.joint_inputs)
 
     def grid(self, shape: tuple[int, ...], config: Mapping[str, Any]) -> Grid:
         """The token grid of latents with this shape; frames are rounded up as the model pads them."""
@@ -93,8 +102,9 @@ _ROWS = (
         text_mask="encoder_attention_mask",
         branches=("cond", "uncond"),
         notes="text to video; image to video (latent_concat, token_replace); SkyReels-V1; the bundled shapes models",
-        # The single-stream blocks' MLP is four times as wide before the projection that it shares with attention.
         feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
+        joint_projections=r"single_transformer_blocks\.\d+\.proj_out",
+        joint_inputs=r"single_transformer_blocks\.\d+\.(proj|act)_mlp",
     ),
     ModelRow(
         name="CogVideoXTransformer3DModel",

@@ -1,7 +1,8 @@
 """Slots: modules that may return a stored output instead of computing, and halve a batch whose guidance branches share.
 
-A self-attention's slot sits in its re-bound processor. Cross-attention and feed-forward modules get theirs by a dynamic
-subclass with another `__call__`: it wraps whatever diffusers' own hooks put into `forward`, and goes with the class.
+A self-attention's slot sits in its re-bound processor. Other modules get theirs by a dynamic subclass with another
+`__call__`: it wraps whatever diffusers' own hooks put into `forward`, and goes with the class. Modules that only feed
+one that returns a stored output are idle: they hand on what they were given, and nobody reads it.
 What a slot does is settled before every forward, as plain booleans, so that torch.compile traces one graph per case and
 never looks at the schedule; tensors come and go through two custom ops.
 """
@@ -47,9 +48,19 @@ class Slot:
         kind: What the module is.
         layer: Index of the self-attention in whose block the module is.
         layers: Self-attentions in the transformer.
+        channels: Of the output where the input has more; None where both have as many.
     """
 
-    def __init__(self, run: Run, component: str, module: str, kind: Kind, layer: int, layers: int) -> None:
+    def __init__(
+        self,
+        run: Run,
+        component: str,
+        module: str,
+        kind: Kind,
+        layer: int,
+        layers: int,
+        channels: int | None = None,
+    ) -> None:
         number = next(_IDS)
         self.reuses = self.keeps = self.halves = False
         self.single = True
@@ -60,7 +71,7 @@ class Slot:
         self._run, self._component = run, component
         self._kind: Kind = kind
         self._name = f"{component}.{module}"
-        self._layer, self._layers = layer, layers
+        self._layer, self._layers, self._channels = layer, layers, channels
         self._site = Site()
         self._kept: Kept | None = None
         _SLOTS[number] = self
@@ -102,12 +113,12 @@ class Slot:
             What the module returns.
         """
         inputs = _inputs(args, kwargs)
-        if torch.compiler.is_compiling():
-            if self.reuses:
-                values = tuple(recall(like, self.handle, part) for part, like in enumerate(inputs))
-                return values[0] if self.single else values
-        elif self.reuses and self._fits(inputs[0]):
-            return self._return()
+        if self.skips(inputs[0]):
+            if not torch.compiler.is_compiling():
+                return self._return()
+            likes = [x[..., : self._channels] for x in inputs] if self._channels else inputs
+            values = tuple(recall(like, self.handle, part) for part, like in enumerate(likes))
+            return values[0] if self.single else values
         if self.halves:
             args, kwargs = _second_half(args, kwargs, inputs[0].shape[0])
         output = compute(*args, **kwargs)
@@ -116,6 +127,10 @@ class Slot:
         if self.keeps:
             self._store(output)
         return output
+
+    def skips(self, hidden: Tensor) -> bool:
+        """Whether the module returns its stored output instead of computing from these hidden states."""
+        return self.reuses and (torch.compiler.is_compiling() or self._fits(hidden))
 
     def keep(self, value: Any) -> None:
         """Store an output of the running forward."""
@@ -188,17 +203,24 @@ def _(values: Sequence[Tensor], token: Tensor, handle: Tensor, single: bool) -> 
 
 
 class ReuseHooks:
-    """Puts slots on cross-attention and feed-forward modules of one transformer."""
+    """Puts slots on modules of one transformer that are no self-attentions."""
 
     def __init__(self) -> None:
-        self._classes: dict[type, type] = {}
+        self._classes: dict[tuple[type, Callable[[type], type]], type] = {}
 
     def hook(self, module: Module, slot: Slot) -> Callable[[], None]:
         """Let `module` go through `slot`; the result undoes it."""
+        return self._rebase(module, slot, _subclass)
+
+    def idle(self, module: Module, slot: Slot) -> Callable[[], None]:
+        """Let `module` hand on its input while the module of `slot` returns its stored output; the result undoes it."""
+        return self._rebase(module, slot, _idle_subclass)
+
+    def _rebase(self, module: Module, slot: Slot, make: Callable[[type], type]) -> Callable[[], None]:
         cls = type(module)
-        if cls not in self._classes:
-            self._classes[cls] = _subclass(cls)
-        ours = self._classes[cls]
+        if (cls, make) not in self._classes:
+            self._classes[cls, make] = make(cls)
+        ours = self._classes[cls, make]
         module.__dict__["videosieve_slot"] = slot
         module.__class__ = ours
 
@@ -214,6 +236,13 @@ class ReuseHooks:
 def _subclass(cls: type) -> type:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return self.videosieve_slot.run(partial(cls.__call__, self), args, kwargs)
+
+    return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
+
+
+def _idle_subclass(cls: type) -> type:
+    def call(self: Any, hidden: Tensor) -> Tensor:
+        return hidden if self.videosieve_slot.skips(hidden) else cls.__call__(self, hidden)
 
     return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
 

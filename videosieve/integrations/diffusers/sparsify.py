@@ -150,7 +150,7 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
     """Refuse output reuse and sharing that a model does not allow."""
     for found in targets:
         for kind in recipe.schedule.reused_kinds:
-            if not found.row.reusable(found.transformer, kind):
+            if kind != "joint" and not found.row.reusable(found.transformer, kind):
                 raise IntegrationError(
                     f"{found.component} ({found.row.name}) has no {kind!r} modules whose outputs can be "
                     f"reused; leave reuse_{kind} out of recipe {recipe.name!r}"
@@ -220,12 +220,16 @@ def _attach_slots(found: Target, run: Run, layers: list[Layer], undo: ExitStack)
             slots.append(layer.slot)
             undo.callback(layer.slot.forget)
     blocks = {layer.name.rpartition(".")[0]: layer.index for layer in layers}
-    for kind in schedule.reused_kinds:
-        modules = {} if kind == "attention" else found.row.reusable(found.transformer, kind)
-        for name, module in modules.items():
-            index = blocks[name.rpartition(".")[0]]
-            slots.append(Slot(run, found.component, name, kind, index, found.layers))
-            undo.callback(hooks.hook(module, slots[-1]))
+    for kind in (kind for kind in schedule.reused_kinds if kind != "attention"):
+        idle = found.row.idle(found.transformer) if kind == "joint" else {}
+        channels = found.heads * found.head_dim if kind == "joint" else None
+        for name, module in found.row.reusable(found.transformer, kind).items():
+            block = name.rpartition(".")[0]
+            slot = Slot(run, found.component, name, kind, blocks[block], found.layers, channels)
+            slots.append(slot)
+            undo.callback(hooks.hook(module, slot))
+            for feeder in (feeder for place, feeder in idle.items() if place.rpartition(".")[0] == block):
+                undo.callback(hooks.idle(feeder, slot))
     return slots
 
 

@@ -198,6 +198,9 @@ def test_a_screening_sees_that_dense_is_right_and_less_density_is_worse(nano: An
     assert seen.tokens == 256
     assert float(seen.drift["attention"][:, 0].abs().max()) == 0
     assert 0 < float(seen.share["core"].sum()) < float(seen.share["attention"].sum()) < 1
+    dual, single = seen.target.transformer.config.num_layers, seen.target.layers - 1
+    assert float(seen.share["mlp"][0]) > 0 == float(seen.share["mlp"][single])
+    assert float(seen.share["joint"][single]) > 0 == float(seen.share["joint"][dual - 1])
     tables = screen(seen, families(["svg"], seen.tokens))
     for rows in tables.by_family.values():
         errors = [float(row.error.mean()) for row in rows]

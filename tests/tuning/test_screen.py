@@ -1,5 +1,6 @@
 """What a screening predicts, against loops; and plans against all plans."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -8,7 +9,7 @@ from tuning_world import LAYERS, STEPS, make_screen
 
 from videosieve.call import Site
 from videosieve.errors import RecipeError
-from videosieve.schedule import Action
+from videosieve.schedule import KINDS, Action
 from videosieve.tuning import Candidate, Choice, Screen
 from videosieve.tuning.calibration import predictor
 from videosieve.tuning.plans import best_plan, prices
@@ -57,6 +58,36 @@ def test_harm_and_time_are_sums_over_sites(screen: Screen, candidate: Candidate)
                 held = float(sparse[step, layer] * error[step, layer] ** 2)
                 saved += float(screen.share["core"][layer]) * (1 - choice.cost) / STEPS
             harm += held
+    assert float(harm_table(screen, candidate).sum()) == pytest.approx(harm, rel=1e-9)
+    assert saved_share(screen, candidate) == pytest.approx(saved, rel=1e-9)
+
+
+def test_a_joint_output_stands_for_attention_where_both_are_reused(screen: Screen):
+    single = torch.arange(LAYERS) >= 2  # the others have a feed-forward of their own
+    tables = screen.drift["attention"]
+    drift = screen.drift | {"mlp": 0.5 * tables * ~single, "joint": 0.3 * tables * single}
+    share = screen.share | {"mlp": 0.02 * (~single).double(), "joint": 0.03 * single.double()}
+    screen = replace(screen, drift=drift, share=share)
+    candidate = Candidate(reuse=2, start=2, stop=STEPS, mlp=3, offset=1)
+    schedule, reuse = candidate.schedule(STEPS), screen.over_steps(screen.reuse_harm)
+    harm = saved = 0.0
+    for layer in range(LAYERS):
+        sources = dict.fromkeys(KINDS, 0)
+        for step in range(STEPS):
+            gaps = {}
+            for kind in KINDS:
+                reused = schedule.reuses(kind, Site(layer, LAYERS, step, STEPS))
+                sources[kind] = sources[kind] if reused else step
+                gaps[kind] = step - sources[kind]
+                if reused and kind in share:
+                    saved += float(share[kind][layer]) / STEPS
+            if gaps["joint"] and single[layer]:
+                del gaps["attention"]
+            harm += sum(
+                float(reuse[step, layer] * drift[kind][gap - 1, step, layer] ** 2)
+                for kind, gap in gaps.items()
+                if gap and kind in drift
+            )
     assert float(harm_table(screen, candidate).sum()) == pytest.approx(harm, rel=1e-9)
     assert saved_share(screen, candidate) == pytest.approx(saved, rel=1e-9)
 

@@ -166,6 +166,8 @@ class _Watcher:
                 self._hook_kind(
                     kind, {modules[name]: places[name.rpartition(".")[0]] for name in modules}, clock, undo
                 )
+        for name, module in self.target.row.idle(transformer).items():  # idle where a joint output is reused
+            self._time(module, "joint", places[name.rpartition(".")[0]], undo)
 
     def _hook_kind(self, kind: str, modules: dict[Module, int], clock: Clock, undo: ExitStack) -> None:
         layers = self.target.layers
@@ -174,30 +176,38 @@ class _Watcher:
         together = [list(modules.values()).count(layer) for layer in range(layers)]
         for module, layer in modules.items():
             memory: deque[Tensor] = deque(maxlen=OLDEST)
-            started: list[float] = []
 
-            def before(module: Module, args: tuple[Any, ...], started: list[float] = started) -> None:
-                del module
-                _wait(args)
-                started.append(time.perf_counter())
-
-            def after(
-                module: Module,
-                args: tuple[Any, ...],
-                output: Any,
-                layer: int = layer,
-                memory: deque[Tensor] = memory,
-                started: list[float] = started,
-            ) -> None:
-                del module, args
-                first = output if isinstance(output, Tensor) else output[0]
-                _wait((first,))
-                self.seconds[kind][layer] += time.perf_counter() - started.pop()
+            def note(output: Tensor, layer: int = layer, memory: deque[Tensor] = memory) -> None:
                 if clock.branch == self.branch:
-                    self._note(kind, (clock.step, layer), _rows(first), memory, together[layer])
+                    self._note(kind, (clock.step, layer), _rows(output), memory, together[layer])
 
-            undo.callback(module.register_forward_pre_hook(before).remove)
-            undo.callback(module.register_forward_hook(after).remove)
+            self._time(module, kind, layer, undo, note)
+
+    def _time(
+        self,
+        module: Module,
+        kind: str,
+        layer: int,
+        undo: ExitStack,
+        then: Callable[[Tensor], None] = lambda _: None,
+    ) -> None:
+        """Add the seconds of a module to those of its kind and layer, then show its output."""
+        started: list[float] = []
+
+        def before(module: Module, args: tuple[Any, ...]) -> None:
+            del module
+            _wait(args)
+            started.append(time.perf_counter())
+
+        def after(module: Module, args: tuple[Any, ...], output: Any) -> None:
+            del module, args
+            first = output if isinstance(output, Tensor) else output[0]
+            _wait((first,))
+            self.seconds[kind][layer] += time.perf_counter() - started.pop()
+            then(first)
+
+        undo.callback(module.register_forward_pre_hook(before).remove)
+        undo.callback(module.register_forward_hook(after).remove)
 
     def _note(
         self, kind: str, place: tuple[int, int], rows: Tensor, memory: "deque[Tensor]", parts: int

@@ -119,4 +119,5 @@ def _plain_broadcasts(screen: Screen) -> list[Candidate]:
     starts = sorted({max(1, steps // 8), max(1, steps // 4), max(1, steps // 2)})
     stops = sorted({steps, max(2, round(0.9 * steps))})
     windows = [(start, stop) for start in starts for stop in stops if start < stop]
-    return [Candidate(reuse=every, start=start, stop=stop) for every in RANGES for start, stop in windows]
+    found = [Candidate(reuse=every, start=start, stop=stop) for every in RANGES for start, stop in windows]
+    return [*found, *(replace(one, mlp=one.reuse) for one in found if "mlp" in screen.share)]

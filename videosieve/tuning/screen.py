@@ -15,7 +15,7 @@ from torch import Tensor
 from videosieve.errors import RecipeError
 from videosieve.tuning.candidates import CACHING, Candidate
 
-KINDS = ("attention", "mlp", "cross")
+KINDS = ("attention", "mlp", "cross", "joint")
 FLOOR = 1e-9  # harm of a candidate that changes nothing; keeps its logarithm finite
 
 
@@ -100,6 +100,11 @@ class Screen:
         """`reuse_harm` of every step [steps, layers]."""
         return self.over_steps(self.reuse_harm)
 
+    @cached_property
+    def is_joint(self) -> Tensor:
+        """bool [layers]; where attention and feed-forward share their output projection."""
+        return self.share.get("joint", torch.zeros(self.layers)) > 0
+
     def harm_of(self, family: str, knob: float) -> Tensor:
         """Harm of every step and layer, were it sparse [steps, layers]."""
         if (family, knob) not in self._harms:
@@ -153,9 +158,10 @@ class Screen:
         layer = torch.arange(layers).expand(steps, layers)
         warm = (step < candidate.dense_steps) | (layer < candidate.dense_layers)
         window = (step >= candidate.start) & (step < candidate.stop) & ~warm
-        gaps = {}
-        for kind, every in zip(KINDS, (candidate.reuse, candidate.mlp, candidate.cross), strict=True):
-            gaps[kind] = _gaps(~(window & ((step - candidate.offset) % every != 0)))
+        ranges = {"attention": candidate.reuse, "mlp": candidate.mlp, "cross": candidate.cross}
+        reused = {kind: window & ((step - candidate.offset) % every != 0) for kind, every in ranges.items()}
+        reused["joint"] = reused["attention"] & reused["mlp"]
+        gaps = {kind: _gaps(~where) for kind, where in reused.items()}
         sparse = ~warm & (gaps["attention"] == 0) & (candidate.family != CACHING)
         return Sites(sparse, gaps)
 
@@ -204,9 +210,13 @@ def harm_table(screen: Screen, candidate: Candidate) -> Tensor:
         sparse = screen.harm_of(candidate.family, candidate.knob) * sites.sparse
         source = torch.arange(screen.steps)[:, None] - sites.gaps["attention"]
         total += sparse.gather(0, source)  # an output that is returned again brings its error along
+    joint = (sites.gaps["joint"] > 0) & screen.is_joint
     for kind, gaps in sites.gaps.items():
-        if gaps.any():
-            total += screen.reuse_everywhere * drift_of(screen, kind, gaps).square()
+        seen = (
+            gaps * ~joint if kind == "attention" else gaps
+        )  # its output has no reader where the joint one is reused
+        if seen.any():
+            total += screen.reuse_everywhere * drift_of(screen, kind, seen).square()
     return total
 
 

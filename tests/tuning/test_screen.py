@@ -41,7 +41,7 @@ def test_harm_and_time_are_sums_over_sites(screen: Screen, candidate: Candidate)
     schedule = candidate.schedule(STEPS)
     choice = None if candidate.family == "caching" else screen.look_up(candidate.family, candidate.knob)
     error = None if choice is None else screen.over_steps(choice.error)
-    sparse, reuse = screen.over_steps(screen.sparse_harm), screen.over_steps(screen.reuse_harm)
+    sparse, reuse = screen.over_steps(screen.sparse_harm), screen.over_steps(screen.reuse_harm["attention"])
     harm, saved = 0.0, 0.0
     for layer in range(LAYERS):
         source, held = 0, 0.0
@@ -67,9 +67,12 @@ def test_a_joint_output_stands_for_attention_where_both_are_reused(screen: Scree
     tables = screen.drift["attention"]
     drift = screen.drift | {"mlp": 0.5 * tables * ~single, "joint": 0.3 * tables * single}
     share = screen.share | {"mlp": 0.02 * (~single).double(), "joint": 0.03 * single.double()}
-    screen = replace(screen, drift=drift, share=share)
+    weights = screen.reuse_harm["attention"]
+    harms = {"attention": weights, "mlp": 0.7 * weights, "joint": 0.4 * weights}
+    screen = replace(screen, drift=drift, share=share, reuse_harm=harms)
     candidate = Candidate(reuse=2, start=2, stop=STEPS, mlp=3, offset=1)
-    schedule, reuse = candidate.schedule(STEPS), screen.over_steps(screen.reuse_harm)
+    schedule = candidate.schedule(STEPS)
+    reuse = {kind: screen.over_steps(table) for kind, table in harms.items()}
     harm = saved = 0.0
     for layer in range(LAYERS):
         sources = dict.fromkeys(KINDS, 0)
@@ -84,7 +87,7 @@ def test_a_joint_output_stands_for_attention_where_both_are_reused(screen: Scree
             if gaps["joint"] and single[layer]:
                 del gaps["attention"]
             harm += sum(
-                float(reuse[step, layer] * drift[kind][gap - 1, step, layer] ** 2)
+                float(reuse[kind][step, layer] * drift[kind][gap - 1, step, layer] ** 2)
                 for kind, gap in gaps.items()
                 if gap and kind in drift
             )
@@ -134,7 +137,7 @@ def test_a_plan_is_the_best_of_all_plans(price: float):
         looked,
         (Choice("good", 0.3, error, recall, 0.4, 0.3),),
         full.sparse_harm[:2, :1],
-        full.reuse_harm[:2, :1],
+        {"attention": full.reuse_harm["attention"][:2, :1]},
         {"attention": full.drift["attention"][:, :steps, :1]},
         {key: share[:1] for key, share in full.share.items()},
         torch.tensor([0.5, 0.8, 1.0, 1.2, 1.5]).double(),

@@ -180,8 +180,9 @@ def test_a_measurement_moves_the_prediction_nearby_and_not_far_away(screen: Scre
 
 def test_plans_and_reuse_of_other_outputs_are_measured_side_by_side(screen: Screen, goal: Goal):
     """A plan says nothing of the feed-forward layers; what it does there is to compute them."""
-    both = ({**table, "mlp": table["attention"]} for table in (screen.share, screen.drift))
-    screen = replace(screen, **dict(zip(("share", "drift"), both, strict=True)))
+    names = ("share", "drift", "reuse_harm")
+    tables = {name: getattr(screen, name) for name in names}
+    screen = replace(screen, **{name: {**table, "mlp": table["attention"]} for name, table in tables.items()})
     plan = Candidate("good", 0.3, plan=(("F" * LAYERS, "A" * LAYERS) * STEPS)[:STEPS])
     points = [World(screen).measure(c) for c in (plan, Candidate(reuse=2, mlp=2, start=1, stop=STEPS))]
     assert len(fit(screen, points, goal).anchors.places) == 2

@@ -28,7 +28,7 @@ def make_screen(seed: int = 0) -> Screen:
             choices.append(Choice(family, density, error, recall, density + extra, density))
     drift = 0.1 * torch.arange(1, GAPS + 1)[:, None, None] * table(GAPS, STEPS, LAYERS)
     share = {"core": 0.05 * table(LAYERS), "attention": 0.09 * table(LAYERS)}
-    harms = (0.01 * table(*shape), 0.01 * table(*shape))
+    harms = (0.01 * table(*shape), {"attention": 0.01 * table(*shape)})
     return Screen(
         LOOKED, tuple(choices), *harms, {"attention": drift}, share, torch.ones(STEPS).double(), 10.0
     )
@@ -44,7 +44,9 @@ class World:
             return x * (0.7 + 0.6 * torch.rand(x.shape, generator=draw, dtype=torch.float64))
 
         self.truth = replace(
-            screen, sparse_harm=shaken(screen.sparse_harm), reuse_harm=shaken(screen.reuse_harm)
+            screen,
+            sparse_harm=shaken(screen.sparse_harm),
+            reuse_harm={kind: shaken(table) for kind, table in screen.reuse_harm.items()},
         )
         self.prompts = prompts
         self.measured = 0

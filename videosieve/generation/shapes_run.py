@@ -44,7 +44,7 @@ def make_config(model: str, minutes: float, samples: int, **changes: object) -> 
     """
     config = replace(TrainConfig(model=model, minutes=minutes, samples=samples), **changes)
     if model == "shapes-m":
-        config = replace(config, phases=PHASES_M)
+        config = replace(config, phases=PHASES_M, lr=8e-4, muon_lr=2e-3)  # its batches are a quarter as large
     elif config.start:  # what it knows should survive the first steps; it can read
         config = replace(config, phases=PHASES_ON, lr=1e-3, muon_lr=2.5e-3, decay_from=0.5, reading_steps=0)
     return replace(config, warmup=min(config.warmup, samples // 10)) if samples else config

@@ -227,9 +227,12 @@ class _Work:
         return sorted(left, key=lambda c: -math.inf if c.opaque else saved_share(screen, c), reverse=True)
 
     def _stale(self) -> bool:
-        """Whether the last PATIENCE measurements brought nothing better."""
+        """Whether the last PATIENCE measurements brought nothing better; given recipes are not among them."""
         best = self.order.goal.best(self.points)
-        return best is not None and len(self.points) - self.points.index(best) > PATIENCE
+        if best is None:
+            return False
+        given = sum(bool(point.candidate.given) for point in self.points)
+        return len(self.points) - max(self.points.index(best) + 1, given) >= PATIENCE
 
     def _decide(self) -> tuple[Point, Point, tuple[Point, ...]]:
         """The best on other videos too, its check, and the checks of all finalists."""

@@ -1,16 +1,44 @@
 """Runs captured transformer calls again under a recipe, without the pipeline."""
 
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from videosieve.call import Site
 from videosieve.generation.tune_capture import Capture
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.sparsify import attach
 from videosieve.recipe import Recipe
 from videosieve.run import Run
+from videosieve.schedule import Action, Kind, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseOnce(Schedule):
+    """One layer returns what it returned at the step before, everything else is dense.
+
+    Attributes:
+        step: Where.
+        layer: Which.
+        kind: Of the module; "joint" reuses attention and feed-forward with their projection.
+    """
+
+    step: int
+    layer: int
+    kind: Kind
+
+    @property
+    def reused_kinds(self) -> tuple[Kind, ...]:
+        return ("attention", "mlp", "joint") if self.kind == "joint" else (self.kind,)
+
+    def action(self, site: Site) -> Action:
+        return Action.REUSE if self.reuses("attention", site) else Action.DENSE
+
+    def reuses(self, kind: Kind, site: Site) -> bool:
+        return (site.step, site.layer) == (self.step, self.layer) and kind in self.reused_kinds
 
 
 class Replay:

@@ -18,7 +18,7 @@ from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import ModelError, VideosieveError
 from videosieve.generation.tune_capture import Capture
-from videosieve.generation.tune_replay import Replay
+from videosieve.generation.tune_replay import Replay, ReuseOnce
 from videosieve.kernels import dense_attention
 from videosieve.methods import Method, Selection, attend_selected
 from videosieve.methods.base import State
@@ -153,14 +153,16 @@ def screen(
     tables = tuple(_choice(c, looked, layers, count) for c in contenders if c.cost)
     if choices and not tables:
         raise ModelError("no method of the search can work on this video; name others with --methods")
-    harms = []
+    sparse, reuse = [], {kind: [] for kind in captured.drift}
     for done, step in enumerate(looked, start=len(looked)):
         report(done, 2 * len(looked))
-        pair = measure_harm(captured, yardstick, step, layers)
-        harms.append([_spread(values, layers, count) for values in pair])
-    sparse, reuse = (torch.stack(column) for column in zip(*harms, strict=True))
+        own, others = measure_harm(captured, yardstick, step, layers)
+        sparse.append(_spread(own, layers, count))
+        for kind, values in others.items():
+            reuse[kind].append(_spread(_nearest(values), layers, count))
+    harms = (torch.stack(sparse), {kind: torch.stack(rows) for kind, rows in reuse.items()})
     seen = (captured.drift, captured.share, captured.pace, captured.seconds)
-    return Screen(looked, tables, sparse, reuse, *seen)
+    return Screen(looked, tables, *harms, *seen)
 
 
 def _spread_out(count: int) -> tuple[int, ...]:
@@ -185,8 +187,8 @@ def drop_beaten(contenders: list[Contender], keep: Collection[str] = ()) -> list
 
 def measure_harm(
     captured: Capture, yardstick: Contender, step: int, layers: tuple[int, ...]
-) -> tuple[list[float], list[float]]:
-    """Velocity error of one layer made sparse, and of one layer reused, each divided by its own attention error.
+) -> tuple[list[float], dict[str, list[float | None]]]:
+    """Velocity error of one layer made sparse, and of one layer reused, each divided by its own error.
 
     Args:
         captured: A dense generation.
@@ -195,21 +197,30 @@ def measure_harm(
         layers: Layers to try.
 
     Returns:
-        Squared relative L2 of the transformer's output ÷ squared relative L1 of the attention output, and ÷ squared
-        drift over one step; one number a layer.
+        Squared relative L2 of the transformer's output ÷ squared relative L1 of the attention output; and by kind ÷
+        squared drift of that kind over one step. One number a layer, None where the layer has no such module.
     """
-    sparse, reuse = [], []
+    sparse: list[float] = []
+    reuse: dict[str, list[float | None]] = {kind: [] for kind in captured.drift}
     for layer in layers:
-        for letter, found in (("W", sparse), ("A", reuse)):
-            recipe = Recipe(yardstick.method, _one_letter(captured, step, layer, letter), min_tokens=0)
-            with Replay(captured, recipe) as replay:
-                if letter == "A":
-                    replay(step - 1)
-                moved = relative_l2(replay(step).float(), captured.outputs[step].float())
-            drift = float(captured.drift["attention"][0, step, layer])
-            own = yardstick.error[step, layer] if letter == "W" else drift
-            found.append(moved**2 / max(own, 1e-3) ** 2)
+        recipe = Recipe(yardstick.method, _sparse_once(captured, step, layer), min_tokens=0)
+        sparse.append(_harm(captured, recipe, (step,), yardstick.error[step, layer]))
+        for kind, found in reuse.items():
+            if not captured.share[kind][layer]:
+                found.append(None)
+                continue
+            recipe = Recipe(yardstick.method, ReuseOnce(step, layer, kind), min_tokens=0)
+            drift = float(captured.drift[kind][0, step, layer])
+            found.append(_harm(captured, recipe, (step - 1, step), drift))
     return sparse, reuse
+
+
+def _harm(captured: Capture, recipe: Recipe, steps: tuple[int, ...], error: float) -> float:
+    """Squared change of the transformer's output at the last of the steps ÷ squared error."""
+    with Replay(captured, recipe) as replay:
+        for step in steps:
+            output = replay(step)
+        return relative_l2(output.float(), captured.outputs[step].float()) ** 2 / max(error, 1e-3) ** 2
 
 
 def _yardstick(tokens: int) -> Contender:
@@ -219,10 +230,10 @@ def _yardstick(tokens: int) -> Contender:
     return Contender(family, 0.3, family.make(0.3))
 
 
-def _one_letter(captured: Capture, step: int, layer: int, letter: str) -> Table:
+def _sparse_once(captured: Capture, step: int, layer: int) -> Table:
     layers = captured.target.layers
     rows = ["F" * layers for _ in range(len(captured.pace))]
-    rows[step] = "F" * layer + letter + "F" * (layers - layer - 1)
+    rows[step] = "F" * layer + "W" + "F" * (layers - layer - 1)
     return Table(tuple(rows))
 
 
@@ -251,6 +262,13 @@ def _filled(
     """The values of a step; where a contender was not judged, those of the nearest step at which it was."""
     near = min(looked, key=lambda other: ((other, layers[0]) not in table, abs(other - step)))
     return [table.get((near, layer), math.nan) for layer in layers]
+
+
+def _nearest(values: list[float | None]) -> list[float]:
+    """The values of a kind of module; where a layer has none, that of the nearest layer that has one."""
+    given = [index for index, value in enumerate(values) if value is not None]
+    nearest = (min(given, key=lambda other: abs(other - index)) for index in range(len(values)))
+    return [value for index in nearest if (value := values[index]) is not None]
 
 
 def _spread(values: list[float], layers: tuple[int, ...], count: int) -> Tensor:

@@ -38,7 +38,7 @@ def best_plan(screen: Screen, family: str, knob: float, price: float, decay: flo
         saved = core * (1 - choice.cost)
     ages = [torch.full(shape, age) for age in range(1, OLDEST + 1)]
     drifts = torch.stack(
-        [screen.reuse_everywhere * drift_of(screen, "attention", age).square() for age in ages]
+        [screen.reuse_everywhere["attention"] * drift_of(screen, "attention", age).square() for age in ages]
     )
     columns = [
         _column(
@@ -89,7 +89,7 @@ def prices(screen: Screen, count: int = 10, shift: float = 0.0) -> list[float]:
     Returns:
         Ascending prices.
     """
-    harms = screen.reuse_everywhere * screen.drift["attention"][0].square()
+    harms = screen.reuse_everywhere["attention"] * screen.drift["attention"][0].square()
     typical = float(harms.mean() * screen.layers / screen.share["attention"].sum().clamp(min=1e-9))
     low, high = max(typical, 1e-9) * 1e-2, max(typical, 1e-9) * 1e2
     ratio: Tensor = (torch.arange(count, dtype=torch.float64) + shift) / (count - 1)

@@ -48,7 +48,7 @@ class Screen:
         looked: Steps that were looked at, ascending [looked].
         choices: What was screened.
         sparse_harm: Squared relative velocity error of one sparse layer ÷ squared error of its output [looked, layers].
-        reuse_harm: The same of one reused layer ÷ squared drift over one step [looked, layers].
+        reuse_harm: The same of one reused layer ÷ squared drift over one step, by kind [looked, layers].
         drift: Relative L2 change of a module's output by kind, over 1, 2, … steps [gaps, steps, layers].
         share: Share of a dense generation by "core" (attention itself) and kind, of all steps [layers].
         pace: How far each step moves the latents, mean 1 [steps].
@@ -58,7 +58,7 @@ class Screen:
     looked: tuple[int, ...]
     choices: tuple[Choice, ...]
     sparse_harm: Tensor
-    reuse_harm: Tensor
+    reuse_harm: dict[str, Tensor]
     drift: dict[str, Tensor]
     share: dict[str, Tensor]
     pace: Tensor
@@ -96,9 +96,9 @@ class Screen:
         return self.over_steps(self.sparse_harm)
 
     @cached_property
-    def reuse_everywhere(self) -> Tensor:
-        """`reuse_harm` of every step [steps, layers]."""
-        return self.over_steps(self.reuse_harm)
+    def reuse_everywhere(self) -> dict[str, Tensor]:
+        """`reuse_harm` of every step, by kind [steps, layers]."""
+        return {kind: self.over_steps(table) for kind, table in self.reuse_harm.items()}
 
     @cached_property
     def is_joint(self) -> Tensor:
@@ -179,8 +179,10 @@ class Screen:
             Choice(**{**c, "error": _tensor(c["error"]), "recall": _tensor(c["recall"])})
             for c in values["choices"]
         )
-        drift, share = ({name: _tensor(x) for name, x in values[key].items()} for key in ("drift", "share"))
-        sparse, reuse, pace = (_tensor(values[key]) for key in ("sparse_harm", "reuse_harm", "pace"))
+        reuse, drift, share = (
+            {name: _tensor(x) for name, x in values[key].items()} for key in ("reuse_harm", "drift", "share")
+        )
+        sparse, pace = (_tensor(values[key]) for key in ("sparse_harm", "pace"))
         return cls(tuple(values["looked"]), choices, sparse, reuse, drift, share, pace, values["seconds"])
 
 
@@ -212,18 +214,15 @@ def harm_table(screen: Screen, candidate: Candidate) -> Tensor:
         total += sparse.gather(0, source)  # an output that is returned again brings its error along
     joint = (sites.gaps["joint"] > 0) & screen.is_joint
     for kind, gaps in sites.gaps.items():
-        seen = (
-            gaps * ~joint if kind == "attention" else gaps
-        )  # its output has no reader where the joint one is reused
-        if seen.any():
-            total += screen.reuse_everywhere * drift_of(screen, kind, seen).square()
+        # attention's own output has no reader where the joint one is reused
+        seen = gaps * ~joint if kind == "attention" else gaps
+        if kind in screen.drift and seen.any():
+            total += screen.reuse_everywhere[kind] * drift_of(screen, kind, seen).square()
     return total
 
 
 def drift_of(screen: Screen, kind: str, gaps: Tensor) -> Tensor:
     """Drift of outputs that are so many steps old; beyond the longest that was seen it grows in proportion."""
-    if kind not in screen.drift:
-        return torch.zeros(gaps.shape, dtype=torch.float64)
     table = screen.drift[kind]
     at = gaps.clamp(1, len(table)) - 1
     seen = table.gather(0, at[None])[0]

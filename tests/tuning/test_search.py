@@ -11,7 +11,7 @@ from videosieve.tuning.anchors import Anchors
 from videosieve.tuning.candidates import CACHING
 from videosieve.tuning.moves import neighbours
 from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.search import nearly_equal, random_candidate, ranked_families
+from videosieve.tuning.search import make_pool, nearly_equal, random_candidate, ranked_families
 
 
 def run(screen: Screen, world: World, goal: Goal, count: int) -> list[Point]:
@@ -140,6 +140,13 @@ def test_a_window_is_moved_as_a_whole(screen: Screen):
     assert replace(start, offset=1) in near
     for candidate in near:
         candidate.schedule(STEPS)  # none has an offset that its ranges do not allow
+
+
+def test_narrow_windows_of_reuse_are_in_the_pool_whatever_was_measured(screen: Screen, world: World):
+    points = [world.measure(Candidate("good", 0.5, 2, 0))]
+    for goal, offered in ((Goal(psnr=40), True), (Goal(speedup=1.2), True), (Goal(recall=0.9), False)):
+        pool = list(make_pool(screen, points, goal, fit(screen, points, goal), Random(0)))
+        assert (Candidate(reuse=2, start=7, stop=11) in pool) == offered
 
 
 def test_short_videos_get_small_blocks_too():

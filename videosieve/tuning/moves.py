@@ -14,6 +14,7 @@ from videosieve.tuning.screen import Screen
 RANGES = (2, 3, 4)
 FACTORS = (0.8, 0.9, 0.95, 1.05, 1.1, 1.25)  # of a knob
 WINDOW = ("reuse", "start", "stop", "mlp", "cross", "offset")
+STARTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)  # of windows to begin with, shares of the steps
 TAKEN = 4  # methods that a broadcast without one is joined to
 
 
@@ -45,7 +46,7 @@ def neighbourhood(
         point.candidate.plain for point in known if point.candidate.reuses and not point.candidate.plan
     ]
     for candidate in front:
-        found |= dict.fromkeys(crosses(candidate, [*broadcasts, *_plain_broadcasts(screen)]))
+        found |= dict.fromkeys(crosses(candidate, [*broadcasts, *plain_broadcasts(screen)]))
     return list(found)
 
 
@@ -113,10 +114,10 @@ def crosses(candidate: Candidate, broadcasts: Sequence[Candidate]) -> Iterator[C
         yield replace(candidate, **{key: getattr(other, key) for key in WINDOW})
 
 
-def _plain_broadcasts(screen: Screen) -> list[Candidate]:
-    """Windows to begin with where nothing that reuses was measured: from every fourth to all but the first step."""
+def plain_broadcasts(screen: Screen) -> list[Candidate]:
+    """Windows to begin with, wide and narrow ones, without a method."""
     steps = screen.steps
-    starts = sorted({max(1, steps // 8), max(1, steps // 4), max(1, steps // 2)})
+    starts = sorted({max(1, round(share * steps)) for share in STARTS})
     stops = sorted({steps, max(2, round(0.9 * steps))})
     windows = [(start, stop) for start in starts for stop in stops if start < stop]
     found = [Candidate(reuse=every, start=start, stop=stop) for every in RANGES for start, stop in windows]

@@ -15,7 +15,7 @@ from random import Random
 from videosieve.tuning.calibration import Calibration, fit
 from videosieve.tuning.candidates import CACHING, Candidate
 from videosieve.tuning.goal import Goal
-from videosieve.tuning.moves import TAKEN, neighbourhood, with_methods
+from videosieve.tuning.moves import TAKEN, neighbourhood, plain_broadcasts, with_methods
 from videosieve.tuning.plans import best_plan, prices
 from videosieve.tuning.points import Point
 from videosieve.tuning.screen import Screen
@@ -103,6 +103,7 @@ def make_pool(
     """Candidates to choose from, some of them twice."""
     names = ranked_families(screen)
     if goal.quality == "psnr":
+        yield from plain_broadcasts(screen)
         asked = prices(screen, shift=draw.random())  # elsewhere every time: a grid that grows finer
         for name in (CACHING, *names[:PLANNED]):
             for knob in _knobs(screen, name, draw):

@@ -25,7 +25,7 @@ from videosieve.methods.base import State
 from videosieve.metrics import recall, relative_l1, relative_l2
 from videosieve.recipe import Recipe
 from videosieve.run import start_timer
-from videosieve.schedule import DenseFirst, Table
+from videosieve.schedule import KINDS, DenseFirst, Kind, Table
 from videosieve.tuning.candidates import SHORT, Family
 from videosieve.tuning.screen import Choice, Screen
 
@@ -187,7 +187,7 @@ def drop_beaten(contenders: list[Contender], keep: Collection[str] = ()) -> list
 
 def measure_harm(
     captured: Capture, yardstick: Contender, step: int, layers: tuple[int, ...]
-) -> tuple[list[float], dict[str, list[float | None]]]:
+) -> tuple[list[float], dict[Kind, list[float | None]]]:
     """Velocity error of one layer made sparse, and of one layer reused, each divided by its own error.
 
     Args:
@@ -201,7 +201,7 @@ def measure_harm(
         squared drift of that kind over one step. One number a layer, None where the layer has no such module.
     """
     sparse: list[float] = []
-    reuse: dict[str, list[float | None]] = {kind: [] for kind in captured.drift}
+    reuse: dict[Kind, list[float | None]] = {kind: [] for kind in KINDS if kind in captured.drift}
     for layer in layers:
         recipe = Recipe(yardstick.method, _sparse_once(captured, step, layer), min_tokens=0)
         sparse.append(_harm(captured, recipe, (step,), yardstick.error[step, layer]))
@@ -218,9 +218,9 @@ def measure_harm(
 def _harm(captured: Capture, recipe: Recipe, steps: tuple[int, ...], error: float) -> float:
     """Squared change of the transformer's output at the last of the steps ÷ squared error."""
     with Replay(captured, recipe) as replay:
-        for step in steps:
-            output = replay(step)
-        return relative_l2(output.float(), captured.outputs[step].float()) ** 2 / max(error, 1e-3) ** 2
+        outputs = [replay(step) for step in steps]
+    moved = relative_l2(outputs[-1].float(), captured.outputs[steps[-1]].float())
+    return moved**2 / max(error, 1e-3) ** 2
 
 
 def _yardstick(tokens: int) -> Contender:

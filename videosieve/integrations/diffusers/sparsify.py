@@ -220,7 +220,9 @@ def _attach_slots(found: Target, run: Run, layers: list[Layer], undo: ExitStack)
             slots.append(layer.slot)
             undo.callback(layer.slot.forget)
     blocks = {layer.name.rpartition(".")[0]: layer.index for layer in layers}
-    for kind in (kind for kind in schedule.reused_kinds if kind != "attention"):
+    for kind in schedule.reused_kinds:
+        if kind == "attention":
+            continue
         idle = found.row.idle(found.transformer) if kind == "joint" else {}
         channels = found.heads * found.head_dim if kind == "joint" else None
         for name, module in found.row.reusable(found.transformer, kind).items():

@@ -196,6 +196,32 @@ def test_crashes_are_tried_again_as_often_as_asked(order: Order, monkeypatch: py
     assert run_batch(order, jobs(2)).done == 2  # the next run tries again what has no video
 
 
+def test_what_a_killed_writer_left_goes_and_nothing_else(order: Order, monkeypatch: pytest.MonkeyPatch):
+    wanted, folder = jobs(2), Path(order.folder)
+    folder.mkdir()
+    torn = [folder / f".{job.stem}.{number}.gif" for job, number in zip(wanted, (71, 72), strict=True)]
+    kept = [
+        folder / name for name in (".000007-another-job-7.71.gif", f".{wanted[0].stem}.note.gif", ".hidden")
+    ]
+    for path in (torn[0], *kept):
+        path.write_bytes(b"half")
+
+    def killed_once(_order: Order, waiting: Jobs, _devices: list[str]) -> Iterator[tuple[Job, Outcome]]:
+        assert not torn[0].exists()  # of an earlier run
+        job = waiting.popleft()
+        torn[0].write_bytes(b"half")
+        torn[1].write_bytes(b"being written")
+        yield job, Outcome(job.number, "failed", reason="the worker process died")
+        assert (torn[0].exists(), torn[1].exists()) == (False, True)
+        torn[1].unlink()
+        for job in waiting:
+            yield job, Outcome(job.number, "done")
+
+    monkeypatch.setitem(EXECUTORS, "serial", killed_once)
+    assert run_batch(order, wanted).done == 2
+    assert sorted(folder.glob(".*")) == sorted(kept)
+
+
 def test_a_full_disk_stops_the_batch_and_says_what_is_finished(order: Order, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(EXECUTORS, "serial", _scripted("done", "stopped"))
     with pytest.raises(OutputError, match="1 videos are finished"):

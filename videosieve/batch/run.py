@@ -11,6 +11,7 @@ from videosieve.batch.jobs import Job, Order, Outcome
 from videosieve.batch.manifest import Manifest
 from videosieve.errors import BackendError, OutputError
 from videosieve.methods.registry import nearest
+from videosieve.report.files import remove_torn
 
 MANIFEST = "manifest.jsonl"
 
@@ -69,6 +70,7 @@ def run_batch(
         )
     with Manifest(Path(order.folder) / manifest, order, jobs) as book:
         waiting = deque(job for job in jobs if not (Path(order.folder) / (job.stem + order.suffix)).is_file())
+        remove_torn(Path(order.folder), {job.stem + order.suffix for job in waiting})
         left, found = len(waiting), len(jobs) - len(waiting)
         attempts = dict.fromkeys((job.number for job in jobs), 0)
         failures: dict[int, tuple[Job, str]] = {}
@@ -77,6 +79,8 @@ def run_batch(
         with closing(EXECUTORS[executor](order, waiting, list(devices))) as results:  # type: ignore[type-var]
             for job, outcome in results:
                 attempts[job.number] += 1
+                if outcome.status == "failed":  # perhaps killed while it wrote
+                    remove_torn(Path(order.folder), {job.stem + order.suffix})
                 if outcome.status == "failed" and attempts[job.number] <= retries:
                     waiting.append(job)
                     continue

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_torn(folder: Path, names: Collection[str]) -> None:
+    """Delete the temporaries that `whole_file` left behind where its process was killed.
+
+    Args:
+        folder: Where the files are.
+        names: Names of files that nobody is writing; temporaries of others stay.
+    """
+    for path in folder.glob(".*"):
+        stem, _, process = path.stem[1:].rpartition(".")
+        if process.isdigit() and stem + path.suffix in names:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

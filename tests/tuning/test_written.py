@@ -4,6 +4,7 @@ from statistics import fmean
 
 import pytest
 
+from videosieve.generation.tune import PATIENCE, is_stale
 from videosieve.generation.tune_final import next_finalists
 from videosieve.methods import METHODS
 from videosieve.recipe import Recipe, bundled_recipes
@@ -79,6 +80,17 @@ def test_a_search_aims_as_high_as_the_check_will_ask():
     assert Goal(recall=0.9).raised(0.5).target == 1.0
     assert margin_for([], "psnr", 7) == 0
     assert fmean(points[0].psnrs) == 30
+
+
+def test_given_recipes_do_not_use_up_the_patience():
+    goal = Goal(psnr=30)
+    given = [point(33, 1.5, given=True), *(point(20, 1 + i / 100, given=True) for i in range(PATIENCE))]
+    ours = [point(20, 1.2 + i / 1000) for i in range(PATIENCE)]
+    assert not is_stale(given, goal)
+    assert not is_stale([*given, *ours[1:]], goal)
+    assert is_stale([*given, *ours], goal)
+    assert not is_stale([*given, *ours, point(33, 1.6)], goal)
+    assert not is_stale([], goal)
 
 
 def test_the_fastest_with_a_margin_are_asked_with_the_fastest_hand_written_one():

@@ -79,11 +79,13 @@ def run_batch(
         with closing(EXECUTORS[executor](order, waiting, list(devices))) as results:  # type: ignore[type-var]
             for job, outcome in results:
                 attempts[job.number] += 1
-                if outcome.status == "failed":  # perhaps killed while it wrote
-                    remove_torn(Path(order.folder), {job.stem + order.suffix})
-                if outcome.status == "failed" and attempts[job.number] <= retries:
-                    waiting.append(job)
-                    continue
+                if outcome.status == "failed":
+                    remove_torn(
+                        Path(order.folder), {job.stem + order.suffix}
+                    )  # perhaps killed while it wrote
+                    if attempts[job.number] <= retries:
+                        waiting.append(job)
+                        continue
                 book.add(outcome)
                 if outcome.status == "stopped":
                     made = len(jobs) - left

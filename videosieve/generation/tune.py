@@ -112,6 +112,15 @@ def run_tune(
             raise KeyboardInterrupt(kept) from None
 
 
+def is_stale(points: list[Point], goal: Goal) -> bool:
+    """Whether the last PATIENCE measurements brought nothing better; given recipes, measured first, do not count."""
+    best = goal.best(points)
+    if best is None:
+        return False
+    given = sum(bool(point.candidate.given) for point in points)
+    return len(points) - max(points.index(best) + 1, given) >= PATIENCE
+
+
 @dataclass
 class _Work:
     pipe: Any
@@ -185,7 +194,7 @@ class _Work:
         while True:
             if self.points and not self._has_time(screen):
                 return
-            if not waiting and self._stale():
+            if not waiting and is_stale(self.points, goal):
                 return
             self._begin("searching")
             candidate = waiting.pop(0) if waiting else self._proposal(screen)
@@ -225,14 +234,6 @@ class _Work:
         given = [c if screen.knows(c) else Candidate(given=c.given, label=c.label) for c in given]
         left = [candidate for candidate in given if candidate not in tried]
         return sorted(left, key=lambda c: -math.inf if c.opaque else saved_share(screen, c), reverse=True)
-
-    def _stale(self) -> bool:
-        """Whether the last PATIENCE measurements brought nothing better; given recipes are not among them."""
-        best = self.order.goal.best(self.points)
-        if best is None:
-            return False
-        given = sum(bool(point.candidate.given) for point in self.points)
-        return len(self.points) - max(self.points.index(best) + 1, given) >= PATIENCE
 
     def _decide(self) -> tuple[Point, Point, tuple[Point, ...]]:
         """The best on other videos too, its check, and the checks of all finalists."""

@@ -22,8 +22,8 @@ from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.sparsify import Target, attach, describe
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
+from videosieve.schedule import KINDS
 from videosieve.tuning.plans import OLDEST
-from videosieve.tuning.screen import KINDS
 
 LOOKS = 5
 """Steps that are looked at."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import RecipeError
+from videosieve.schedule import KINDS
 from videosieve.tuning.candidates import CACHING, Candidate
 
-KINDS = ("attention", "mlp", "cross", "joint")
 FLOOR = 1e-9  # harm of a candidate that changes nothing; keeps its logarithm finite
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from videosieve.cli import comparing, console
 from videosieve.cli.comparing import gather_requests, print_results
-from videosieve.cli.console import command_line
+from videosieve.cli.console import command_line, scaled
 from videosieve.errors import ModelError, PromptError, RecipeError
 from videosieve.generation.generate import Clip
 from videosieve.generation.plan import Plan, name_recipes
@@ -145,3 +145,11 @@ def test_the_command_can_be_typed_again(monkeypatch: pytest.MonkeyPatch):
         assert command_line() == "videosieve compare --prompt 'a red circle' --density 0.3"
     monkeypatch.setattr(sys, "argv", ["pytest", "tests"])
     assert command_line() == ""
+
+
+def test_large_quantities_get_the_prefix_that_fits():
+    assert scaled(10.4503e15, "FLOPs") == "10.45 PFLOPs"
+    assert scaled(208.6e9, "FLOPs") == "208.6 GFLOPs"
+    assert scaled(3e6, "FLOPs") == "3 MFLOPs"
+    assert scaled(13.29 * 2**20, "B", 1024) == "13.29 MiB"
+    assert scaled(2.725 * 2**30, "B", 1024) == "2.725 GiB"

@@ -45,6 +45,13 @@ def test_the_bound_is_amdahls_with_the_warm_up_counted():
     assert make_budget("shapes-s", svg(density=0.25, min_tokens=5000)).run_density == 1
 
 
+def test_shapes_m_is_long_enough_that_attention_dominates():
+    budget = make_budget("shapes-m", svg())
+    assert budget.work.tokens == 4096 + 24
+    assert budget.work.head_dim == 64
+    assert budget.work.share > 0.7
+
+
 def test_the_bundled_model_is_its_own_blueprint():
     folder = Path(__file__).parents[2] / "videosieve" / "shapes" / "weights" / "shapes-s"
     from_folder, known = make_budget(str(folder), svg()), make_budget("shapes-s", svg())

@@ -40,3 +40,10 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 def number(value: float | None, digits: int = 2) -> str:
     """A number for a table; a dash for none."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def scaled(value: float, unit: str, step: int = 1000) -> str:
+    """Four digits of a large quantity with the prefix that fits: "10.45 PFLOPs"; with a step of 1024, "74.9 MiB"."""
+    binary = "i" if step == 1024 else ""
+    power = next((power for power in (5, 4, 3) if value >= step**power), 2)
+    return f"{value / step**power:.4g} {'KMGTP'[power - 1]}{binary}{unit}"

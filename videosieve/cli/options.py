@@ -19,7 +19,8 @@ Prompts = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        help="shapes-s (bundled), a folder in diffusers' format, or a hub id owner/name.", show_default=True
+        help="shapes-s or shapes-m (bundled), a folder in diffusers' format, or a hub id owner/name.",
+        show_default=True,
     ),
 ]
 NegativePrompt = Annotated[

@@ -5,16 +5,15 @@ from typing import Annotated
 import typer
 
 from videosieve.cli import options
-from videosieve.cli.console import out, plain_table, say
-
-PETA = 1e15
+from videosieve.cli.console import out, plain_table, say, scaled
 
 
 def plan(
     model: Annotated[
         str,
         typer.Option(
-            help="hunyuanvideo, cogvideox-1.5-5b, wan2.1-14b, wan2.1-1.3b, shapes-s, or a folder in diffusers' format."
+            help="hunyuanvideo, cogvideox-1.5-5b, wan2.1-14b, wan2.1-1.3b, shapes-s, shapes-m, or a folder in "
+            "diffusers' format."
         ),
     ] = "hunyuanvideo",
     method: options.Method = "svg",
@@ -34,7 +33,7 @@ def plan(
 
     recipe = recipes.make_recipe(method, None, settings or ())
     budget = make_budget(model, recipe, frames, height, width, steps, density)
-    work, giga = budget.work, 2**30
+    work = budget.work
     table = plain_table("what", "how much", right=("how much",))
     count, rows, columns = budget.size
     lines = {
@@ -42,12 +41,12 @@ def plan(
         "tokens": f"{work.tokens:,} ({work.grid.frames} × {work.grid.height} × {work.grid.width} video, "
         f"{work.tokens - work.grid.tokens} text)",
         "self-attentions": f"{work.layers} layers of {work.heads} heads × {work.head_dim}",
-        "attention, one step": f"{budget.attention_per_step / PETA:.3f} PFLOPs",
-        "everything else, one step": f"{budget.rest_per_step / PETA:.3f} PFLOPs",
+        "attention, one step": scaled(budget.attention_per_step, "FLOPs"),
+        "everything else, one step": scaled(budget.rest_per_step, "FLOPs"),
         "attention's share": f"{work.share:.1%}",
-        f"whole video, {budget.steps} steps": f"{budget.total / PETA:.1f} PFLOPs",
-        "weights, bfloat16": f"{budget.weight_bytes / giga:.2f} GiB",
-        "q, k, v, output of one attention": f"{budget.attention_bytes / giga:.2f} GiB",
+        f"whole video, {budget.steps} steps": scaled(budget.total, "FLOPs"),
+        "weights, bfloat16": scaled(budget.weight_bytes, "B", 1024),
+        "q, k, v, output of one attention": scaled(budget.attention_bytes, "B", 1024),
         f"run density of {recipe.name} at density {budget.density:g}": f"{budget.run_density:.3f}",
         "speed-up at most (Amdahl, by work)": f"{budget.bound:.2f}×",
     }

@@ -75,6 +75,7 @@ _SHAPES = {
     "rope_axes_dim": (8, 12, 12),
     "guidance_embeds": False,
 }
+_SHAPES_M = {**_SHAPES, "num_attention_heads": 3, "attention_head_dim": 64, "rope_axes_dim": (16, 24, 24)}
 # Configs as published with the models on the hub; defaults of diffusers' classes are HunyuanVideo and Wan 14B.
 _HUNYUAN, _COGVIDEOX, _WANX = (f"{name}Transformer3DModel" for name in ("HunyuanVideo", "CogVideoX", "Wan"))
 _ALL = (
@@ -83,6 +84,7 @@ _ALL = (
     Blueprint("wan2.1-14b", _WANX, branches=2),
     Blueprint("wan2.1-1.3b", _WANX, _WAN_SMALL, branches=2, size=(81, 480, 832)),
     Blueprint("shapes-s", _HUNYUAN, _SHAPES, (1, 2, 2), 24, 2, 1, (16, 32, 32), 20),
+    Blueprint("shapes-m", _HUNYUAN, _SHAPES_M, (1, 2, 2), 24, 2, 1, (16, 64, 64), 20),
 )
 BLUEPRINTS = {blueprint.name: blueprint for blueprint in _ALL}
 
@@ -222,7 +224,9 @@ def read_blueprint(model: str) -> Blueprint:
             f"{path} is a {name or 'file without _class_name'}; costs are known for {', '.join(MODELS)}"
         )
     shapes = config.get("in_channels") == _SHAPES["in_channels"]
-    family = next(
-        b for b in BLUEPRINTS.values() if b.transformer == name and (b.name == "shapes-s") == shapes
-    )
+    known = [
+        b for b in BLUEPRINTS.values() if b.transformer == name and b.name.startswith("shapes") == shapes
+    ]
+    heads = config.get("attention_head_dim")
+    family = next((b for b in known if b.config.get("attention_head_dim") == heads), known[0])
     return replace(family, name=Path(model).name, config=config)

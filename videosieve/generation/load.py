@@ -1,4 +1,4 @@
-"""Finds a video pipeline: the bundled model, a folder in diffusers' format, or a model of the Hugging Face hub."""
+"""Finds a video pipeline: a bundled model, a folder in diffusers' format, or a model of the Hugging Face hub."""
 
 import inspect
 import json
@@ -24,7 +24,8 @@ def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) ->
     """Load a video pipeline, ready to call.
 
     Args:
-        model: "shapes" or "shapes-s" (bundled), a folder that `save_pretrained` wrote, or a hub id "owner/name".
+        model: "shapes-s" or "shapes-m" (bundled; "shapes" is the former), a folder that `save_pretrained` wrote, or a
+            hub id "owner/name".
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator there is.
         dtype: "float32", "bfloat16" or "float16"; None takes float32 on CPU and bfloat16 elsewhere.
 

@@ -1,6 +1,7 @@
 """Pictures of a training run: its loss, and what the model makes of captions."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +12,7 @@ _COLOURS = {1: "#7a7a7a", 2: "#c2703d", 4: "#0a7d74", 8: "#5b6cc4", 16: "#8c3b7a
 
 
 def plot_losses(rows: list[dict[str, float]], subject: str, path: Path) -> None:
-    """Loss against samples, one line for every number of frames, each point the mean of a hundredth of its steps.
+    """Loss against samples, one line for every number of frames, each point the mean of a hundredth of all samples.
 
     Args:
         rows: Rows of the log with samples, loss and frames.
@@ -27,8 +28,9 @@ def plot_losses(rows: list[dict[str, float]], subject: str, path: Path) -> None:
     figure = Figure(figsize=(6.8, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    width = max(row["samples"] for row in rows) / 100 if rows else 1.0
     for frames in sorted({int(row["frames"]) for row in rows}):
-        samples, losses = _smoothed([row for row in rows if row["frames"] == frames])
+        samples, losses = _smoothed([row for row in rows if row["frames"] == frames], width)
         axes.plot(samples, losses, color=_COLOURS.get(frames), linewidth=1.6, label=f"{frames} frames")
     axes.set_title(f"Training loss of {subject}", loc="left")
     axes.set_xlabel("samples")
@@ -42,9 +44,8 @@ def plot_losses(rows: list[dict[str, float]], subject: str, path: Path) -> None:
         figure.savefig(temporary, dpi=160)
 
 
-def _smoothed(rows: list[dict[str, float]]) -> tuple[list[float], list[float]]:
-    size = max(len(rows) // 100, 1)
-    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+def _smoothed(rows: list[dict[str, float]], width: float) -> tuple[list[float], list[float]]:
+    groups = [list(group) for _, group in groupby(rows, key=lambda row: (row["samples"] - 1) // width)]
     means = [sum(row["loss"] for row in group) / len(group) for group in groups]
     return [group[-1]["samples"] for group in groups], means
 

@@ -52,11 +52,13 @@ def test_shapes_m_is_long_enough_that_attention_dominates():
     assert budget.work.share > 0.7
 
 
-def test_the_bundled_model_is_its_own_blueprint():
-    folder = Path(__file__).parents[2] / "videosieve" / "shapes" / "weights" / "shapes-s"
-    from_folder, known = make_budget(str(folder), svg()), make_budget("shapes-s", svg())
+@pytest.mark.parametrize(("model", "tokens"), [("shapes-s", 1024), ("shapes-m", 4096)])
+def test_the_bundled_models_are_their_own_blueprints(model: str, tokens: int):
+    folder = Path(__file__).parents[2] / "videosieve" / "shapes" / "weights" / model
+    from_folder, known = make_budget(str(folder), svg()), make_budget(model, svg())
     assert from_folder.work == known.work
-    assert known.work.tokens == 1024 + 24
+    assert from_folder.size == known.size
+    assert known.work.tokens == tokens + 24
     weights = sum(file.stat().st_size for file in (folder / "transformer").glob("*.safetensors"))
     assert known.weight_bytes == pytest.approx(weights, rel=0.01)
 

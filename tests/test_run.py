@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+import videosieve.run as run_module
 from videosieve import (
     AttentionCall,
     BlockMask,
@@ -68,6 +69,19 @@ def test_dense_takes_the_kernel_that_its_recipe_names():
         run = Run(Recipe.from_toml(Recipe(Dense(kernel)).to_toml()))
         torch.testing.assert_close(run.attend(call), dense(call))
         assert run.trace.records[0].kernel == (kernel or "sdpa")
+
+
+def test_dense_steps_of_a_sparse_recipe_take_the_fastest_kernel(monkeypatch):
+    monkeypatch.setattr(run_module, "fastest", lambda *_, **__: "reference")
+    run = make_run(FirstHalf(), DenseFirst(steps=1, layers=0))
+    for step in range(2):
+        output = run.attend(make_call(Site(0, 1, step, 2)))
+        if not step:
+            torch.testing.assert_close(output, dense(make_call()))
+    assert run.trace.records[0].kernel == "reference"
+    plain = Run(Recipe(Dense(), min_tokens=0))
+    plain.attend(make_call())
+    assert plain.trace.records[0].kernel == "sdpa"
 
 
 def test_short_sequences_stay_dense_and_say_so():

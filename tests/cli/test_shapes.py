@@ -14,10 +14,24 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from videosieve.cli import app
+from videosieve.errors import OutputError
+from videosieve.generation.shapes_batches import FinishedBatches
 from videosieve.shapes.checkpoint import read_checkpoint
+from videosieve.shapes.pipeline import ShapesPipeline
 from videosieve.shapes.train import read_log
 
-TRAIN = ("shapes", "train", "--size", "nano", "--samples", "320", "--no-compile", "--no-muon")
+TRAIN = (
+    "shapes",
+    "train",
+    "--size",
+    "nano",
+    "--samples",
+    "320",
+    "--no-compile",
+    "--no-muon",
+    "--dtype",
+    "float32",
+)
 FAST = ("--checkpoint-minutes", "0", "--sheet-minutes", "0", "--threads", "1")
 
 
@@ -112,6 +126,43 @@ def test_evaluate_prints_scores_with_intervals_and_writes_them(whole: Path, tmp_
     assert (tmp_path / "scores" / "samples.png").stat().st_size > 1000
 
 
+def test_an_interrupted_evaluation_goes_on_to_the_scores_of_a_whole_one(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    words = ["shapes", "evaluate", "--run", str(whole), "--prompts", "4", "--held-out", "3", "--steps", "1"]
+    words += ["--batch", "2", "--kernel", "reference", "--output"]
+    made = []
+
+    def killed(self, *args, **kwargs):
+        made.append(len(args[0]))
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        return generate(self, *args, **kwargs)
+
+    generate = ShapesPipeline.__call__
+    monkeypatch.setattr(ShapesPipeline, "__call__", killed)
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "parts")]).exit_code == 130
+    kept = {path.name for path in (tmp_path / "parts" / "unfinished").iterdir()}
+    assert kept == {"unseen-0.safetensors", "unseen-2.safetensors", "held-out-0.safetensors"}
+    other = CliRunner().invoke(app, [*words, str(tmp_path / "parts"), "--guidance", "2"])
+    assert other.exit_code == 2
+    assert "guidance was 3.0 and is 2.0" in " ".join(other.output.split())
+    words[words.index("--prompts") + 1] = "3"  # its last batch is a smaller one
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "whole")]).exit_code == 0
+    made.clear()
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "parts")]).exit_code == 0
+    assert made == [1, 1]
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {"scores.json", "samples.png"}
+    for name in ("scores.json", "samples.png"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_damaged_batch_is_named(tmp_path: Path):
+    (tmp_path / "unseen-0.safetensors").write_bytes(b"torn")
+    with pytest.raises(OutputError, match=r"unseen-0.safetensors' is damaged .*; delete it"):
+        FinishedBatches(tmp_path, "unseen", {})
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -123,6 +174,8 @@ def test_evaluate_prints_scores_with_intervals_and_writes_them(whole: Path, tmp_
         (("evaluate", "--prompts", "0"), "prompts"),
         (("evaluate", "--seed", "1000"), "seed must lie"),
         (("evaluate", "--dtype", "int8"), "float32 or bfloat16"),
+        (("evaluate", "--kernel", "fast"), "dense attention has no kernel 'fast'"),
+        (("train", "--out", "x", "--dtype", "int8"), "dtype must be one of auto, bfloat16, float32"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

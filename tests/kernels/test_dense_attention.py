@@ -6,7 +6,8 @@ import torch
 
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import dense_attention
-from videosieve.kernels.dense_attention import IMPLEMENTATIONS, backends, native, reference, runner
+from videosieve.kernels.dense_attention import IMPLEMENTATIONS, backends, fastest, native, reference, runner
+from videosieve.kernels.native_library import NativeLibrary
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.oracles import attention_oracle
 from videosieve.testing.tolerances import assert_within, plain_attention
@@ -48,6 +49,16 @@ def test_on_a_cpu_torch_chooses_and_the_others_say_why_not():
         BackendError, match="flash cannot run this dense_attention: .* Backends that can: sdpa, .*reference"
     ):
         dense_attention(q, k, v, backend="flash")
+
+
+def test_the_fastest_on_a_cpu_is_native_where_vector_instructions_are_there(monkeypatch):
+    q, k, v = make_qkv(20, 20)
+    monkeypatch.setattr(native, "refuse", lambda *_: None)
+    for sets, name in ((("avx2", "portable"), "native"), (("portable",), "sdpa")):
+        monkeypatch.setattr(native, "load", lambda sets=sets: NativeLibrary(None, sets))
+        assert fastest(q, k, v) == name
+    monkeypatch.setattr(native, "refuse", lambda *_: "it was not built")
+    assert fastest(q, k, v) == "sdpa"
 
 
 class OnGpu(torch.Tensor):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from videosieve.errors import ModelError
+from videosieve.shapes import precision
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
 from videosieve.shapes.evaluate import bootstrap_intervals, evaluate, unseen_captions
 from videosieve.shapes.judge import Verdict
@@ -186,9 +187,9 @@ def test_an_exported_run_loads_and_is_judged(tmp_path: Path):
     key = "x_embedder.proj.weight"
     averaged = next(value for name, value in trainer.average.items() if name.endswith(key))
     torch.testing.assert_close(pipe.transformer.state_dict()[key], averaged.bfloat16().float())
-    result = evaluate(pipe, unseen_captions(3), steps=1, num_frames=3)
+    result = evaluate(pipe, unseen_captions(3), steps=1)
     assert len(result.verdicts) == 3
-    assert result.videos.shape == (3, 3, 3, 16, 16)
+    assert result.videos.shape == (3, 16, 3, 16, 16)
     assert 0 <= result.scores["all"] <= 1
 
 
@@ -293,3 +294,10 @@ def test_a_run_can_start_from_other_weights_and_refuses_what_does_not_fit(tmp_pa
         assert torch.equal(started.networks.transformer.state_dict()[key], value), key
     with pytest.raises(ModelError, match="same width"):
         Trainer(replace(TINY, model="shapes-s", start=str(tmp_path / "model")))
+
+
+@pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])
+def test_arithmetic_that_is_left_open_is_the_faster_one(monkeypatch, faster):
+    monkeypatch.setattr(precision, "_fastest", lambda _device, dtype: 1.0 if dtype == faster else 2.0)
+    trainer = Trainer(replace(TINY, bf16=None))
+    assert trainer.config.bf16 is (faster == torch.bfloat16)

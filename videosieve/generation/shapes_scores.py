@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from videosieve.errors import ModelError
-from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.media import make_folder
+from videosieve.generation.shapes_batches import FinishedBatches, clear_batches
+from videosieve.integrations.diffusers import sparsify
+from videosieve.methods import Dense
 from videosieve.report.files import write_text
 from videosieve.report.training import write_sheet
 from videosieve.shapes.evaluate import Evaluation, evaluate, unseen_captions
@@ -18,6 +21,7 @@ from videosieve.shapes.train import CHECKPOINT
 from videosieve.shapes.weights import load_shapes, load_training_run
 
 SHEET_VIDEOS = 16
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,11 @@ class Protocol:
         seed: Of captions and noise, 0 to 999.
         batch: Videos made at a time, >= 1.
         dtype: "float32", or "bfloat16" for autocast.
+        kernel: Of dense attention, as in `videosieve.Dense`; empty: torch's own, as in the untouched pipeline.
 
     Raises:
         ModelError: A value is outside its range.
+        RecipeError: There is no such kernel.
     """
 
     prompts: int = 200
@@ -44,6 +50,7 @@ class Protocol:
     seed: int = 0
     batch: int = 8
     dtype: str = "float32"
+    kernel: str = ""
 
     def __post_init__(self) -> None:
         if min(self.prompts, self.steps, self.batch) < 1 or self.held_out < 0 or self.guidance < 1:
@@ -55,6 +62,8 @@ class Protocol:
             raise ModelError(f"seed must lie in [0, 1000), got {self.seed}")
         if self.dtype not in ("float32", "bfloat16"):
             raise ModelError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
+        if self.kernel:
+            Dense(self.kernel)  # says which kernels there are
 
 
 @dataclass(frozen=True)
@@ -92,7 +101,10 @@ class Scores:
 
 
 def score_model(
-    model: str | Path, protocol: Protocol, watch: Callable[[int], None] = lambda _: None
+    model: str | Path,
+    protocol: Protocol,
+    watch: Callable[[int], None] = lambda _: None,
+    folder: Path | None = None,
 ) -> Scores:
     """Make videos for unseen captions and judge them.
 
@@ -100,40 +112,60 @@ def score_model(
         model: A bundled model, or a folder: an exported model, or a training run whose averaged weights are taken.
         protocol: How.
         watch: Called with the number of videos made so far.
+        folder: Where finished videos are kept until `write_scores`, so that the same call goes on after a kill, with
+            fewer or more captions too.
 
     Returns:
         The scores.
 
     Raises:
         ModelError: There is no such model.
+        OutputError: The folder holds unfinished work of other settings.
+        BackendError: The kernel cannot run here.
     """
     in_training = (Path(model) / CHECKPOINT).exists()
     pipe = load_training_run(Path(model)) if in_training else load_shapes(model)
+    settings = {
+        "model": str(model),
+        "weights": [weights_digest(part) for part in (pipe.transformer, pipe.text_encoder)],
+        **{key: value for key, value in asdict(protocol).items() if key not in ("prompts", "held_out")},
+        "versions": describe_versions(),
+    }
 
-    def judged(captions: list[str], before: int) -> Evaluation:
-        cast = torch.autocast("cpu", torch.bfloat16) if protocol.dtype == "bfloat16" else nullcontext()
-        with cast:
-            return evaluate(
-                pipe,
-                captions,
-                protocol.seed,
-                protocol.steps,
-                protocol.batch,
-                guidance=protocol.guidance,
-                watch=lambda made: watch(before + made),
-            )
+    def judged(name: str, captions: list[str], before: int) -> Evaluation:
+        return evaluate(
+            pipe,
+            captions,
+            protocol.seed,
+            protocol.steps,
+            protocol.batch,
+            guidance=protocol.guidance,
+            watch=lambda made: watch(before + made),
+            keeper=FinishedBatches(folder / UNFINISHED, name, settings) if folder else None,
+        )
 
-    main = judged(unseen_captions(protocol.prompts, protocol.seed), 0)
-    rows = {"all": _row(main)}
+    captions = unseen_captions(protocol.prompts, protocol.seed)
+    others = unseen_captions(protocol.held_out, protocol.seed, held_out=True) if protocol.held_out else []
+    with ExitStack() as stack:
+        if protocol.dtype == "bfloat16":
+            stack.enter_context(torch.autocast("cpu", torch.bfloat16))
+        if protocol.kernel:
+            stack.enter_context(sparsify(pipe, "dense", kernel=protocol.kernel))
+        main = judged("unseen", captions, 0)
+        rows = {"all": _row(main), **_rows_by_objects(main)}
+        if others:
+            rows["held out"] = _row(judged("held-out", others, protocol.prompts))
+    return Scores(str(model), protocol, rows, main)
+
+
+def _rows_by_objects(main: Evaluation) -> dict[str, ScoreRow]:
+    rows = {}
     for count, name in ((1, "one object"), (2, "two objects")):
         part = [i for i, verdict in enumerate(main.verdicts) if len(verdict.seen) == count]
         if part:
             captions, verdicts = [main.captions[i] for i in part], [main.verdicts[i] for i in part]
             rows[name] = _row(Evaluation(captions, main.videos[part], verdicts))
-    if protocol.held_out:
-        captions = unseen_captions(protocol.held_out, protocol.seed, held_out=True)
-        rows["held out"] = _row(judged(captions, protocol.prompts))
-    return Scores(str(model), protocol, rows, main)
+    return rows
 
 
 def _row(evaluation: Evaluation) -> ScoreRow:
@@ -148,7 +180,7 @@ def write_scores(scores: Scores, folder: Path) -> list[Path]:
 
     Args:
         scores: What was measured.
-        folder: Made if missing; earlier files in it are replaced.
+        folder: Made if missing; earlier files in it are replaced, and what `score_model` kept there goes.
 
     Returns:
         The files.
@@ -167,4 +199,5 @@ def write_scores(scores: Scores, folder: Path) -> list[Path]:
     }
     write_text(table, json.dumps(content, indent=2) + "\n")
     write_sheet(scores.evaluation.videos[:SHEET_VIDEOS], scores.evaluation.captions[:SHEET_VIDEOS], sheet)
+    clear_batches(folder / UNFINISHED)
     return [table, sheet]

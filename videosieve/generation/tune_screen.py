@@ -19,7 +19,7 @@ from videosieve.call import AttentionCall
 from videosieve.errors import ModelError, VideosieveError
 from videosieve.generation.tune_capture import Capture
 from videosieve.generation.tune_replay import Replay, ReuseOnce
-from videosieve.kernels import dense_attention
+from videosieve.kernels.dense_attention import dense_attention, fastest
 from videosieve.methods import Method, Selection, attend_selected
 from videosieve.methods.base import State
 from videosieve.metrics import recall, relative_l1, relative_l2
@@ -242,7 +242,8 @@ def _attend_densely(call: AttentionCall) -> _Dense:
     everything = BlockMask.dense(call.tokens, BlockSize(64, 64), device=call.q.device)
     lse = attend_selected(call, Selection(everything)).lse
     timer = start_timer(call.q.device)
-    output = dense_attention(call.q, call.k, call.v, scale=call.scale)
+    tensors = (call.q, call.k, call.v)
+    output = dense_attention(*tensors, scale=call.scale, backend=fastest(*tensors))
     return _Dense(output, lse, timer()())
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -10,6 +11,7 @@ from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.judge import Verdict, judge_video, summarise
 from videosieve.shapes.pipeline import GUIDANCE, ShapesPipeline
 
+FRAMES = 16
 UNSEEN = 10**9  # training seeds stay below; see TrainConfig.seed
 
 
@@ -82,15 +84,27 @@ def unseen_captions(count: int, seed: int = 0, two_objects: float = 0.5, held_ou
     return write_captions([factors.named(i) for i in range(count)], seeds)
 
 
+class Keeper(Protocol):
+    """Keeps finished batches, so that an interrupted evaluation can go on."""
+
+    def find(self, first: int) -> torch.Tensor | None:
+        """The frames [videos, frames, 3, height, width] of the batch that begins with this caption, or None."""
+        ...
+
+    def keep(self, first: int, frames: torch.Tensor) -> None:
+        """Keep the frames of the batch that begins with this caption."""
+        ...
+
+
 def evaluate(
     pipe: ShapesPipeline,
     captions: list[str],
     seed: int = 0,
     steps: int = 20,
     batch: int = 8,
-    num_frames: int = 16,
     guidance: float = GUIDANCE,
     watch: Callable[[int], None] = lambda _: None,
+    keeper: Keeper | None = None,
 ) -> Evaluation:
     """Makes one video a caption and judges it.
 
@@ -100,26 +114,37 @@ def evaluate(
         seed: Of the initial noise.
         steps: Denoising steps.
         batch: Videos made at a time.
-        num_frames: Frames a video.
         guidance: Classifier-free guidance; 1 is none.
         watch: Called after every batch with the number of videos made so far.
+        keeper: Asked for every batch before it is made, and handed every batch that was.
 
     Returns:
         Captions, videos and verdicts.
     """
     videos = []
     generator = torch.Generator().manual_seed(seed)
+    pixels, channels = pipe.vae.sample_size, pipe.transformer.config.in_channels
     for start in range(0, len(captions), batch):
-        made = pipe(
-            captions[start : start + batch],
-            num_frames=num_frames,
-            num_inference_steps=steps,
-            true_cfg_scale=guidance,
-            generator=generator,
-            output_type="pt",
+        some = captions[start : start + batch]
+        # Drawn for kept batches too: the noise of a video does not depend on where an interruption was.
+        noise = pipe.prepare_latents(
+            len(some), channels, pixels, pixels, FRAMES, torch.float32, torch.device("cpu"), generator
         )
-        videos.append(made.frames.float().cpu())
-        watch(min(start + batch, len(captions)))
+        frames = keeper.find(start) if keeper else None
+        if frames is None or len(frames) != len(some):
+            made = pipe(
+                some,
+                num_frames=FRAMES,
+                num_inference_steps=steps,
+                true_cfg_scale=guidance,
+                latents=noise,
+                output_type="pt",
+            )
+            frames = made.frames.float().cpu()
+            if keeper:
+                keeper.keep(start, frames)
+        videos.append(frames)
+        watch(start + len(some))
     frames = torch.cat(videos)
     verdicts = [judge_video(video, parse_caption(text)) for video, text in zip(frames, captions, strict=True)]
     return Evaluation(captions, frames, verdicts)

@@ -1,7 +1,7 @@
 """One training run of a shapes model: weights, optimizers, averages and counters, one step at a time."""
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from videosieve.shapes.checkpoint import (
 from videosieve.shapes.model import SIZES, build_networks
 from videosieve.shapes.objective import draw_batch, flow_loss
 from videosieve.shapes.phases import PHASES, Phase
+from videosieve.shapes.precision import bfloat16_pays
 from videosieve.shapes.reading import Reader, learn_to_read
 from videosieve.shapes.transfer import transfer
 from videosieve.shapes.weights import load_shapes
@@ -38,7 +39,7 @@ class TrainConfig:
         decay_from: Share of the budget after which the rate falls to 2 %.
         warmup: Samples of linear warm-up.
         muon: Muon instead of AdamW for the hidden matrices.
-        bf16: bfloat16 autocast.
+        bf16: bfloat16 autocast; None: where that is the faster arithmetic, see videosieve.shapes.precision.
         compile: torch.compile the blocks.
         device: torch device.
         reading_steps: Steps on captions alone before the first video; see videosieve.shapes.reading.
@@ -59,7 +60,7 @@ class TrainConfig:
     decay_from: float = 0.65
     warmup: int = 2000
     muon: bool = False
-    bf16: bool = True
+    bf16: bool | None = None
     compile: bool = True
     device: str = "cpu"
     reading_steps: int = 200
@@ -87,12 +88,18 @@ _SLOWEST_STEP = 3.0  # a step counts at most this many times the recent median: 
 
 
 class Trainer:
-    """Weights, optimizers, averages and counters of one run; `step` advances them."""
+    """Weights, optimizers, averages and counters of one run; `step` advances them.
+
+    Attributes:
+        config: How it trains, with `bf16` decided.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
+        self.device = torch.device(config.device)
+        if config.bf16 is None:
+            config = replace(config, bf16=bfloat16_pays(self.device))
         self.config = config
         self.networks = build_networks(config.model, config.seed)
-        self.device = torch.device(config.device)
         parts = (self.networks.transformer, self.networks.text_encoder)
         self.reader = Reader(parts[1].positions.embedding_dim)
         self.trained = nn.ModuleList((*parts, self.reader)).to(self.device).train()
@@ -135,7 +142,7 @@ class Trainer:
         for optimizer, peak in zip(self.optimizers, (config.lr, config.muon_lr), strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bool(config.bf16)):
             loss, words = flow_loss(networks, batch, self.reader)
         (loss + config.reading_weight * words).backward()
         norm = nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)

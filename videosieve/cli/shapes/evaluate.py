@@ -27,10 +27,18 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of captions and noise, 0 to 999.")] = 0,
     batch: Annotated[int, typer.Option(help="Videos made at a time, >= 1.")] = 8,
     dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for bfloat16 arithmetic.")] = "float32",
+    kernel: Annotated[
+        str, typer.Option(help="Kernel of dense attention, for example native; default: torch's own.")
+    ] = "",
     threads: Annotated[int, typer.Option(help="CPU threads, >= 1; 0: torch's own choice.")] = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for scores.json and a sample sheet; default: none."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for scores.json and a sample sheet; default: none. The same command goes on there after an "
+            "interruption.",
+        ),
     ] = None,
 ) -> None:
     """Judge a bundled model, or one in training: share of objects with the right colour, motion, shape and size.
@@ -43,7 +51,7 @@ def evaluate(
 
     if threads:
         torch.set_num_threads(threads)
-    protocol = Protocol(prompts, held_out, steps, guidance, seed, batch, dtype)
+    protocol = Protocol(prompts, held_out, steps, guidance, seed, batch, dtype, kernel)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=28),
@@ -54,7 +62,8 @@ def evaluate(
         disable=not err.is_terminal,
     ) as bar:
         task = bar.add_task("videos", total=prompts + held_out)
-        scores = score_model(run or f"shapes-{size}", protocol, lambda made: bar.update(task, completed=made))
+        model = run or f"shapes-{size}"
+        scores = score_model(model, protocol, lambda made: bar.update(task, completed=made), output)
     _print(scores)
     if output is not None:
         for path in write_scores(scores, output):

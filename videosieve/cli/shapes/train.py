@@ -10,6 +10,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from videosieve.cli.console import err, say
+from videosieve.errors import ModelError
+
+PRECISIONS: dict[str, bool | None] = {"auto": None, "bfloat16": True, "float32": False}
 
 
 def train(
@@ -30,6 +33,10 @@ def train(
     ] = "",
     seed: Annotated[int, typer.Option(help="Of the first weights and of the data, 0 to 2^28.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:N.")] = "cpu",
+    dtype: Annotated[
+        str,
+        typer.Option(help="bfloat16 or float32 arithmetic; auto: the faster one on the device."),
+    ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, >= 1; 0: torch's own choice.")] = 0,
     muon: Annotated[
         bool, typer.Option(help="Muon for hidden matrices (torch >= 2.9), or AdamW for all.")
@@ -51,6 +58,8 @@ def train(
     from videosieve.generation.shapes_run import RunFolder, make_config
     from videosieve.shapes.train import train as train_into
 
+    if dtype not in PRECISIONS:
+        raise ModelError(f"dtype must be one of {', '.join(PRECISIONS)}, got {dtype!r}")
     if threads:
         torch.set_num_threads(threads)
     changes: dict[str, Any] = {
@@ -59,6 +68,7 @@ def train(
         "muon": muon,
         "compile": compiled,
         "start": start,
+        "bf16": PRECISIONS[dtype],
     }
     config = make_config(f"shapes-{size}", minutes, samples, **changes)
     folder = RunFolder(out, sheet_minutes)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from videosieve.kernels.native_attention import Blocks, attend_blocks
-from videosieve.kernels.native_library import refuse_library, refuse_tensors
+from videosieve.kernels.native_library import load, refuse_library, refuse_tensors
 
 
 def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
@@ -12,6 +12,12 @@ def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str 
     if causal:
         return "it has no causal attention"
     return refuse_library() or refuse_tensors(q, k, v)
+
+
+def refuse_slow() -> str | None:
+    """Why the native kernel is no faster than torch's on this processor, or None."""
+    slow = load().instruction_sets[0] == "portable"
+    return "it was built for no vector instructions that this processor has" if slow else None
 
 
 def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, _causal: bool) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.shapes import precision
+from videosieve.shapes import trainer as trainer_module
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
 from videosieve.shapes.evaluate import bootstrap_intervals, evaluate, unseen_captions
 from videosieve.shapes.judge import Verdict
@@ -299,5 +300,19 @@ def test_a_run_can_start_from_other_weights_and_refuses_what_does_not_fit(tmp_pa
 @pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])
 def test_arithmetic_that_is_left_open_is_the_faster_one(monkeypatch, faster):
     monkeypatch.setattr(precision, "_fastest", lambda _device, dtype: 1.0 if dtype == faster else 2.0)
-    trainer = Trainer(replace(TINY, bf16=None))
-    assert trainer.config.bf16 is (faster == torch.bfloat16)
+    trainer = Trainer(replace(TINY, bf16=None, muon=None))
+    assert trainer.config.bf16 is trainer.config.muon is (faster == torch.bfloat16)
+    assert len(trainer.optimizers) == 1 + (faster == torch.bfloat16)
+    kept = Trainer(replace(TINY, bf16=None, muon=False))
+    assert kept.config.muon is False
+
+
+def test_a_resumed_run_keeps_the_arithmetic_that_it_began_with(monkeypatch, tmp_path: Path):
+    begun = replace(TINY, samples=8, muon=True)
+    train(begun, tmp_path)
+    monkeypatch.setattr(trainer_module, "bfloat16_pays", lambda _device: False)
+    on = train(replace(begun, samples=16, muon=None, bf16=None), tmp_path, resume=True)
+    assert (on.config.muon, on.config.bf16) == (True, False)
+    assert len(on.optimizers) == 2
+    with pytest.raises(ModelError, match="was trained with muon=True"):
+        train(replace(begun, samples=24, muon=False), tmp_path, resume=True)

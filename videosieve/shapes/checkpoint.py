@@ -1,6 +1,8 @@
 """Checkpoints: one safetensors file, written whole or not at all, state as JSON in its header."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,22 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict[s
         raise ModelError(f"cannot write {path} ({error}); {kept}. Make room and resume") from error
 
 
+def read_state(path: Path) -> dict[str, Any]:
+    """The JSON state of a checkpoint, without its tensors.
+
+    Args:
+        path: A checkpoint file.
+
+    Returns:
+        What `write_checkpoint` was given as state.
+
+    Raises:
+        ModelError: If the file is missing or is not such a checkpoint.
+    """
+    with _opened(path) as (_, state):
+        return state
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Reads what `write_checkpoint` wrote.
 
@@ -82,10 +100,15 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
     Raises:
         ModelError: If the file is missing or is not such a checkpoint.
     """
+    with _opened(path) as (file, state):
+        return {key: file.get_tensor(key) for key in file.keys()}, state  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["state"])
-            return {key: file.get_tensor(key) for key in file.keys()}, state  # noqa: SIM118
+            yield file, json.loads((file.metadata() or {})["state"])
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ModelError(
             f"{path} is not a training checkpoint ({error}); give the folder that was trained into"

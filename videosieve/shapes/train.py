@@ -3,9 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from videosieve.errors import ModelError
+from videosieve.shapes.checkpoint import read_state
 from videosieve.shapes.trainer import TrainConfig, Trainer
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
@@ -45,7 +47,7 @@ def train(
         raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
     if resume and not checkpoint.exists():
         raise ModelError(f"there is no {checkpoint} to resume; start without resuming, or give its folder")
-    trainer = Trainer(config)
+    trainer = Trainer(_as_begun(config, checkpoint) if resume else config)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,6 +72,18 @@ def train(
             if last:
                 break
     return trainer
+
+
+def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
+    """What the configuration leaves to the machine, as the machine that began the run decided it."""
+    began = read_state(checkpoint)["config"]
+    if config.muon is not None and config.muon != began.get("muon", config.muon):
+        raise ModelError(
+            f"{checkpoint} was trained with muon={began['muon']}, whose optimizer state muon={config.muon} cannot take "
+            f"over; leave the choice out, or train into another folder"
+        )
+    open_choices = {name: began.get(name) for name in ("bf16", "muon") if getattr(config, name) is None}
+    return replace(config, **open_choices)
 
 
 def read_log(out: Path) -> list[Row]:

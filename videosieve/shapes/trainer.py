@@ -38,7 +38,8 @@ class TrainConfig:
         muon_lr: Peak learning rate of Muon, in AdamW's terms ("match_rms_adamw").
         decay_from: Share of the budget after which the rate falls to 2 %.
         warmup: Samples of linear warm-up.
-        muon: Muon instead of AdamW for the hidden matrices.
+        muon: Muon instead of AdamW for the hidden matrices; None: where bfloat16 is the faster arithmetic, for torch's
+            Muon orthogonalises in it.
         bf16: bfloat16 autocast; None: where that is the faster arithmetic, see videosieve.shapes.precision.
         compile: torch.compile the blocks.
         device: torch device.
@@ -59,7 +60,7 @@ class TrainConfig:
     muon_lr: float = 4e-3
     decay_from: float = 0.65
     warmup: int = 2000
-    muon: bool = False
+    muon: bool | None = False
     bf16: bool | None = None
     compile: bool = True
     device: str = "cpu"
@@ -91,14 +92,12 @@ class Trainer:
     """Weights, optimizers, averages and counters of one run; `step` advances them.
 
     Attributes:
-        config: How it trains, with `bf16` decided.
+        config: How it trains, with `bf16` and `muon` decided.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.device = torch.device(config.device)
-        if config.bf16 is None:
-            config = replace(config, bf16=bfloat16_pays(self.device))
-        self.config = config
+        self.config = config = decide_arithmetic(config)
         self.networks = build_networks(config.model, config.seed)
         parts = (self.networks.transformer, self.networks.text_encoder)
         self.reader = Reader(parts[1].positions.embedding_dim)
@@ -211,6 +210,22 @@ class Trainer:
             restore_optimizer(optimizer, tensors, f"optimizer{index}")
         self.count, self.samples = state["count"], state["samples"]
         self.spent, self.recent = state["spent"], state["recent"]
+
+
+def decide_arithmetic(config: TrainConfig) -> TrainConfig:
+    """What the configuration leaves open, as this device likes it: bfloat16 where it pays, and Muon with it.
+
+    Args:
+        config: How to train.
+
+    Returns:
+        The same with `bf16` and `muon` decided.
+    """
+    if None not in (config.bf16, config.muon):
+        return config
+    pays = bfloat16_pays(torch.device(config.device))
+    bf16, muon = (pays if choice is None else choice for choice in (config.bf16, config.muon))
+    return replace(config, bf16=bf16, muon=muon)
 
 
 def zero_modulation(transformer: nn.Module) -> None:

@@ -39,8 +39,14 @@ def train(
     ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads, >= 1; 0: torch's own choice.")] = 0,
     muon: Annotated[
-        bool, typer.Option(help="Muon for hidden matrices (torch >= 2.9), or AdamW for all.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--muon/--no-muon",
+            help="Muon for hidden matrices (torch >= 2.9), or AdamW for all; default: Muon where bfloat16, in which it "
+            "computes, is fast.",
+            show_default=False,
+        ),
+    ] = None,
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="torch.compile the blocks.")
     ] = True,

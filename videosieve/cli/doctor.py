@@ -10,6 +10,7 @@ def doctor() -> None:
     from videosieve.generation.capabilities import examine
 
     table = plain_table("", "part", "", "detail")
+    table.columns[1].no_wrap = True  # "op / implementation" is what people search for
     topic = ""
     for finding in examine():
         if finding.topic != topic:

@@ -12,8 +12,6 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 DEMO ?= demo
 PLAIN := $(VENV)/plain
-# One worker a core and one thread a worker; a file's tests stay together, for they share what is slow to make.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 NATIVE := setup.py $(wildcard videosieve/native/*.[ch]pp videosieve/native/*.h)
 
@@ -35,15 +33,14 @@ demo: $(INSTALLED)
 	$(BIN)/videosieve compare --model shapes-s --methods svg,spatial_only,temporal_only --output $(DEMO)
 
 test: $(INSTALLED_DEV)
-	$(PYTEST)
+	$(BIN)/python -m pytest -q
 
 test-plain: $(INSTALLED_DEV)
 	rm -rf $(PLAIN) build
 	CC=false CXX=false $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PLAIN) .
 	! find $(PLAIN) -name '*.so' | grep .
 	cd $(PLAIN) && ../bin/python -c 'import videosieve; assert videosieve.__file__.startswith("$(abspath $(PLAIN))"), videosieve'
-	PYTHONPATH=$(abspath $(PLAIN)):$(CURDIR) OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 8 --dist loadfile \
-		tests/kernels tests/methods tests/test_run.py -k "not triton"
+	PYTHONPATH=$(abspath $(PLAIN)):$(CURDIR) $(BIN)/pytest -q tests/kernels tests/methods tests/test_run.py -k "not triton"
 
 slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -m slow

@@ -46,6 +46,7 @@ class Variant:
 
 VARIANTS = {
     "the others differ from this one": Variant({}, {}),
+    "nothing but the seed": Variant({}, {"seed": 1}),
     "no extra weight on objects": Variant({"emphasis": 1.0}, {}),
     "predicts the clip": Variant({}, {}, predicts_clip=True),
     "noise levels sigmoid(N(1.1, 1)) alone": Variant({"levels": (1.1,)}, {}),

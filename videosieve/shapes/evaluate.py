@@ -9,9 +9,9 @@ import torch
 from videosieve.shapes.captions import parse_caption, write_captions
 from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.judge import Verdict, judge_video, summarise
+from videosieve.shapes.model import FRAMES
 from videosieve.shapes.pipeline import GUIDANCE, ShapesPipeline
 
-FRAMES = 16
 UNSEEN = 10**9  # training seeds stay below; see TrainConfig.seed
 
 

@@ -14,9 +14,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from videosieve.cli import app
-from videosieve.errors import OutputError
+from videosieve.errors import ModelError, OutputError
 from videosieve.generation.shapes_batches import FinishedBatches
+from videosieve.generation.shapes_run import make_config
 from videosieve.shapes.checkpoint import read_checkpoint
+from videosieve.shapes.phases import PHASES, PHASES_M, PHASES_M_ON, PHASES_ON
 from videosieve.shapes.pipeline import ShapesPipeline
 from videosieve.shapes.train import read_log
 
@@ -109,6 +111,18 @@ def test_a_run_leaves_a_card_a_curve_and_a_sheet(whole: Path):
     assert "Training loss of shapes-nano" in (whole / "loss.svg").read_text()
     with Image.open(whole / "samples.png") as sheet:
         assert sheet.size == (4 + 6 * 52, 4 + 8 * 70)
+
+
+def test_a_model_goes_on_from_its_own_weights_otherwise_than_from_a_smaller_one():
+    def phases(model: str, start: str):
+        return make_config(model, minutes=1, samples=0, start=start).phases
+
+    assert phases("shapes-s", "") is PHASES
+    assert phases("shapes-s", "shapes-s") is PHASES_ON
+    assert phases("shapes-m", "shapes-s") is PHASES_M
+    assert phases("shapes-m", "shapes-m") is PHASES_M_ON
+    with pytest.raises(ModelError, match="no shapes model 'nowhere'"):
+        make_config("shapes-m", minutes=1, samples=0, start="nowhere")
 
 
 def test_evaluate_prints_scores_with_intervals_and_writes_them(whole: Path, tmp_path: Path):

@@ -11,10 +11,11 @@ import torch
 from videosieve.generation.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
 from videosieve.report.training import plot_losses, write_sheet
-from videosieve.shapes.phases import PHASES_M, PHASES_ON
+from videosieve.shapes.model import SIZES
+from videosieve.shapes.phases import PHASES_M, PHASES_M_ON, PHASES_ON
 from videosieve.shapes.train import Row, read_log
 from videosieve.shapes.trainer import TrainConfig, Trainer
-from videosieve.shapes.weights import load_training_run
+from videosieve.shapes.weights import load_shapes, load_training_run
 
 CARD, CURVE, SHEET = "run.json", "loss.svg", "samples.png"
 SHEET_STEPS = 8
@@ -43,11 +44,19 @@ def make_config(model: str, minutes: float, samples: int, **changes: object) -> 
         The configuration; the warm-up is never longer than a tenth of a budget given in samples.
     """
     config = replace(TrainConfig(model=model, minutes=minutes, samples=samples), **changes)
-    if model == "shapes-m":
-        config = replace(config, phases=PHASES_M, lr=8e-4, muon_lr=2e-3)  # its batches are a quarter as large
-    elif config.start:  # what it knows should survive the first steps; it can read
+    if config.start and _same_heads(config.start, model):
+        # what it knows should survive the first steps; it can read
         config = replace(config, phases=PHASES_ON, lr=1e-3, muon_lr=2.5e-3, decay_from=0.5, reading_steps=0)
+        if model == "shapes-m":  # its batches are a quarter as large
+            config = replace(config, phases=PHASES_M_ON, lr=5e-4, muon_lr=1.2e-3, warmup=500)
+    elif model == "shapes-m":
+        config = replace(config, phases=PHASES_M, lr=8e-4, muon_lr=2e-3)
     return replace(config, warmup=min(config.warmup, samples // 10)) if samples else config
+
+
+def _same_heads(start: str, model: str) -> bool:
+    # a start with heads of another size is a smaller model, which has the new size still to learn
+    return load_shapes(start).transformer.config["attention_head_dim"] == SIZES[model].head_dim
 
 
 class RunFolder:

@@ -76,3 +76,9 @@ PHASES_M = (
     Phase(0.60, (Draw(2, 8, 0.5), Draw(4, 4, 0.5)), 0.50, levels=(1.6, 3.6)),
     Phase(1.00, (Draw(4, 4, 0.4), Draw(16, 2, 0.6)), 0.60, 1.5, levels=(1.6, 3.6)),
 )
+
+# For shapes-m, started from its own earlier weights: what it lacks shows in long clips.
+PHASES_M_ON = (
+    Phase(0.35, (Draw(2, 8, 0.25), Draw(4, 4, 0.35), Draw(8, 4, 0.4)), 0.55, 2.0, 0.15, levels=(1.6, 3.6)),
+    Phase(1.00, (Draw(8, 4, 0.4), Draw(16, 2, 0.6)), 0.55, 1.5, 0.15, levels=(1.6, 3.6)),
+)

@@ -96,6 +96,7 @@ def test_tables_name_what_there_is(run: Callable[..., Any], verb: str, words: li
     result = run(verb)
     assert result.exit_code == 0
     assert all(word in result.stdout for word in words)
+    assert "…" not in result.stdout  # nothing is cut off
 
 
 BAD = [

@@ -20,7 +20,9 @@ def gradient(frames: int = 5, height: int = 32, width: int = 32) -> torch.Tensor
 
 
 def run_ffmpeg(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", *arguments], capture_output=True, check=False)
+    return subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", *arguments], capture_output=True, check=False
+    )
 
 
 def test_an_mp4_holds_the_frames(tmp_path: Path):

@@ -29,11 +29,12 @@ def command_line() -> str:
 
 
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without a box; the named columns are aligned to the right, and the first one is never broken."""
+    """A table without a box; the named columns are aligned to the right, the first one is never broken, and
+    of the others a word that is too long, a path for instance, is: nothing is cut off."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         justify = "right" if column in right else "left"
-        table.add_column(column, justify=justify, no_wrap=column == columns[0])
+        table.add_column(column, justify=justify, no_wrap=column == columns[0], overflow="fold")
     return table
 
 

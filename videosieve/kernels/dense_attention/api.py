@@ -67,7 +67,7 @@ def fastest(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> str:
     For dense steps of a sparse generation, which need not equal the untouched pipeline bit by bit.
     """
     refused = native.refuse(q, k, v, q.shape[-1] ** -0.5, causal) or native.refuse_slow()
-    return runner(q, k, v, causal=causal, backend=None if refused else "native")
+    return runner(q, k, v, causal=causal) if refused else "native"
 
 
 def runner(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, backend: str | None = None) -> str:

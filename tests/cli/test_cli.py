@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from videosieve.cli import app
+from videosieve.cli.console import plain_table
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
 from videosieve.trace import Trace
@@ -96,7 +99,15 @@ def test_tables_name_what_there_is(run: Callable[..., Any], verb: str, words: li
     result = run(verb)
     assert result.exit_code == 0
     assert all(word in result.stdout for word in words)
-    assert "…" not in result.stdout  # nothing is cut off
+
+
+def test_a_word_that_is_too_long_for_a_table_is_broken_and_not_cut_off():
+    table = plain_table("part", "detail")
+    path = "/" + "long" * 20
+    table.add_row("weights", path)
+    console = Console(width=40, record=True, file=StringIO())
+    console.print(table)
+    assert path in "".join(console.export_text().split())
 
 
 BAD = [

@@ -316,3 +316,13 @@ def test_a_resumed_run_keeps_the_arithmetic_that_it_began_with(monkeypatch, tmp_
     assert len(on.optimizers) == 2
     with pytest.raises(ModelError, match="was trained with muon=True"):
         train(replace(begun, samples=24, muon=False), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(("name", "other"), [("seed", 9), ("start", "shapes-s")])
+def test_a_run_that_began_otherwise_is_not_resumed(tmp_path: Path, name: str, other: object):
+    begun = replace(TINY, samples=8)
+    train(begun, tmp_path)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ModelError, match=f"begun with {name}="):
+        train(replace(begun, samples=16, **{name: other}), tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before

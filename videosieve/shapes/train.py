@@ -75,8 +75,19 @@ def train(
 
 
 def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
-    """What the configuration leaves to the machine, as the machine that began the run decided it."""
+    """What the configuration leaves to the machine, as the machine that began the run decided it.
+
+    Raises:
+        ModelError: The run began otherwise, so that it could not go on as an uninterrupted one would.
+    """
     began = read_state(checkpoint)["config"]
+    for name in ("start", "seed"):  # what is shown when, and what is drawn, follow from them
+        wanted = getattr(config, name)
+        if wanted != began.get(name, wanted):
+            raise ModelError(
+                f"{checkpoint} was begun with {name}={began[name]!r} and cannot go on with {wanted!r}; "
+                f"repeat what it began with, or train into another folder"
+            )
     if config.muon is not None and config.muon != began.get("muon", config.muon):
         raise ModelError(
             f"{checkpoint} was trained with muon={began['muon']}, whose optimizer state muon={config.muon} cannot take "

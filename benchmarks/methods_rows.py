@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, Site
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request, default_steps
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import Method, Selection, attend_selected, make_method
 from videosieve.methods.base import State
 from videosieve.metrics import psnr, recall, relative_l1, ssim

@@ -12,8 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["layout", "kept_blocks"],
-    ["block_mask", "ragged_mask"],
+    ["layout", "masks"],
     ["call"],
     ["kernels"],
     ["methods"],

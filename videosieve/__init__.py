@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult, Site
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
@@ -27,6 +26,7 @@ from videosieve.errors import (
 from videosieve.functional import attention
 from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import (
     METHODS,
     AdaSpa,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.errors import NumericsError, ShapeError
 from videosieve.layout import VideoLayout
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult, Site
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import Method, Selection, attend_selected, make_method
 
 

@@ -7,9 +7,9 @@ import torch
 
 from videosieve import BlockMask, RecipeError, VideoLayout
 from videosieve.layout import Grid
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.hilbert import hilbert_index, hilbert_order
 from videosieve.methods.tiles import check_tile, tile_frames, tile_of, tile_video
-from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_call
 
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
+from videosieve.masks.block_mask import BlockMask
 from videosieve.methods.band import BandPattern, band_patterns
 from videosieve.methods.base import Method, State
 from videosieve.methods.exact_mass import exact_mass

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import ShapeError
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as SPARSE
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE
 from videosieve.kernels.dispatch import Implementation
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import ModelError, VideosieveError
 from videosieve.generation.tune_capture import Capture
 from videosieve.generation.tune_replay import Replay, ReuseOnce
 from videosieve.kernels.dense_attention import dense_attention, fastest
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import Method, Selection, attend_selected
 from videosieve.methods.base import State
 from videosieve.metrics import recall, relative_l1, relative_l2

@@ -12,10 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult, Site
 from videosieve.errors import RecipeError
 from videosieve.kernels import block_mass
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.packed_mask import PackedMask
 from videosieve.methods.selection import block_side, check_block, check_share, outside_video, top_k

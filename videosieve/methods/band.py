@@ -18,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.base import Selection, TokenOrder
 
 HeadKind = Literal["spatial", "temporal"]

@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.kernels import block_mass, block_sparse_attention
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 
 def exact_mass(call: AttentionCall, side: int) -> Tensor:

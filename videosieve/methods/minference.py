@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.minference_patterns import PATTERNS, pattern_blocks
 from videosieve.methods.selection import as_table, block_side, check_block, check_share, check_table

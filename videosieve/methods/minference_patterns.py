@@ -8,9 +8,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.band import closest_width, nearest_pairs
 from videosieve.methods.selection import text_blocks, top_k
 from videosieve.methods.sparse_videogen_profile import sample_rows, stratified_rows

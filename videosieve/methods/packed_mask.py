@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.selection import check_share, check_table
 from videosieve.methods.tiles import Tile, Tiling, check_tile, is_triple, tile_of, tile_video
-from videosieve.ragged_mask import RaggedBlockMask
 
 LONG_TILE, SHORT_TILE = (6, 8, 8), (4, 4, 4)
 

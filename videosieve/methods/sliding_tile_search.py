@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.base import Method, Selection, State, attend_selected
 from videosieve.methods.selection import block_side
 from videosieve.methods.sliding_tile import LONG_TILE, SHORT_TILE, SlidingTile, windows_mask

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.base import Method, Selection, State, TokenOrder
 from videosieve.methods.hilbert import hilbert_order
 from videosieve.methods.selection import block_side, check_block, check_share, top_k

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.band import LONG_SEQUENCE
 from videosieve.methods.base import Selection, TokenOrder
-from videosieve.ragged_mask import RaggedBlockMask
 
 Tile = tuple[int, int, int]
 

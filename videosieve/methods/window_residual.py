@@ -16,10 +16,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.band import LONG_SEQUENCE, always_kept, nearest_pairs
 from videosieve.methods.base import Method, Selection, State, attend_selected
 from videosieve.methods.selection import check_block

@@ -14,10 +14,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels import antidiagonal_scores
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.selection import (
     as_table,

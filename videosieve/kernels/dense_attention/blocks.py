@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 BLOCK = BlockSize(128, 128)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videosieve import BlockMask, BlockSize, ShapeError
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import random_ragged_mask
 from videosieve.testing.oracles import pairs_oracle
 

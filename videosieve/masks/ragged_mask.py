@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.kept_blocks import KeptBlocks
+from videosieve.masks.kept_blocks import KeptBlocks
 
 
 @dataclass(frozen=True)

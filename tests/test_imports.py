@@ -23,6 +23,7 @@ FLOORS = [
     ["functional"],
     ["testing"],
     ["integrations", "shapes", "report"],
+    ["planning"],
     ["generation"],
     ["batch"],
     ["cli"],

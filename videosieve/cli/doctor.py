@@ -7,7 +7,7 @@ from videosieve.cli.console import out, plain_table
 
 def doctor() -> None:
     """Show what this machine can run, and why not the rest."""
-    from videosieve.generation.capabilities import examine
+    from videosieve.planning.doctor import examine
 
     table = plain_table("", "part", "", "detail")
     table.columns[1].no_wrap = True  # "op / implementation" is what people search for

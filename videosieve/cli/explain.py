@@ -24,9 +24,9 @@ def explain(
 
     videosieve explain --tokens 119056 --heads 24 --head-dim 128 --density 0.25
     """
-    from videosieve.generation.explain import CallSize, explain_dense, explain_sparse
     from videosieve.generation.load import check_device, check_dtype
     from videosieve.masks.block_mask import BlockSize
+    from videosieve.planning.explain import CallSize, explain_dense, explain_sparse
 
     place = check_device(device)
     precision = check_dtype(dtype, place)

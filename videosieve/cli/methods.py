@@ -5,7 +5,7 @@ from videosieve.cli.console import out, plain_table, say
 
 def methods() -> None:
     """List the methods with their papers and parameters."""
-    from videosieve.generation.catalogue import common_settings, describe_methods, describe_reuse
+    from videosieve.planning.catalogue import common_settings, describe_methods, describe_reuse
     from videosieve.recipe import bundled_recipes
 
     table = plain_table("method", "idea", "parameters (--set)", "paper")

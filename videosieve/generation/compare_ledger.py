@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from videosieve.append_log import AppendLog, name_differences
 from videosieve.errors import OutputError
 from videosieve.generation.generate import Clip
-from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.parts import execution_device
 from videosieve.generation.plan import Plan
+from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report import ClipResult
 from videosieve.report.files import whole_file
 from videosieve.trace import Trace

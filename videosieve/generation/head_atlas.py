@@ -13,8 +13,8 @@ from torch import Tensor
 from videosieve.errors import ModelError
 from videosieve.generation.atlas_probe import DENSITIES, AtlasProbe, Sighting
 from videosieve.generation.generate import Progress, generate
-from videosieve.generation.machine import describe_versions
 from videosieve.generation.request import Request
+from videosieve.planning.machine import describe_versions
 from videosieve.recipe import Recipe
 from videosieve.report.files import write_text
 from videosieve.schedule import DenseFirst

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from videosieve.generation.generate import WARM_UP_STEPS
-from videosieve.generation.machine import describe_machine, describe_versions
 from videosieve.generation.parts import execution_device
 from videosieve.generation.plan import Plan
 from videosieve.generation.request import default_steps
+from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report import Results
 
 DIFFERENCE_GAIN = 4.0

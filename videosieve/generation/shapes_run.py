@@ -8,7 +8,7 @@ from statistics import fmean
 
 import torch
 
-from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
 from videosieve.report.training import plot_losses, write_sheet
 from videosieve.shapes.model import SIZES

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from videosieve.errors import ModelError
-from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.media import make_folder
 from videosieve.generation.shapes_batches import FinishedBatches, clear_batches
 from videosieve.integrations.diffusers import sparsify
 from videosieve.methods import Dense
+from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report.files import write_text
 from videosieve.report.training import write_sheet
 from videosieve.shapes.evaluate import Evaluation, evaluate, unseen_captions

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from videosieve.errors import ShapeError
-from videosieve.generation.explain import CallSize, explain_dense, explain_sparse
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention import runner
 from videosieve.masks.block_mask import BlockSize
+from videosieve.planning.explain import CallSize, explain_dense, explain_sparse
 from videosieve.testing.factories import make_qkv, random_mask
 
 CPU = torch.device("cpu")

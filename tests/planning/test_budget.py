@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from videosieve.errors import ModelError, RecipeError
-from videosieve.generation.budget import BLUEPRINTS, make_budget, read_blueprint
+from videosieve.planning.budget import BLUEPRINTS, make_budget, read_blueprint
 from videosieve.recipe import Recipe
 
 PETA = 1e15

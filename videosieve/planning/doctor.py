@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from videosieve import kernels
-from videosieve.generation.machine import describe_machine, package_version
 from videosieve.kernels.native_library import load, refuse_library
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.kernels.norm_rope.streams import Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.metrics import METRICS, available_metrics
+from videosieve.planning.machine import describe_machine, package_version
 from videosieve.version import __version__
 
 OPTIONAL = ("diffusers", "transformers", "accelerate", "triton", "imageio-ffmpeg", "pillow", "matplotlib")

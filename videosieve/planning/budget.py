@@ -8,9 +8,9 @@ from typing import Any
 
 from videosieve.call import Site
 from videosieve.errors import ModelError, RecipeError
-from videosieve.integrations.diffusers.flops import Work, count_work
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.methods.registry import nearest
+from videosieve.planning.flops import Work, count_work
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
 

@@ -25,6 +25,7 @@ FLOORS = [
     ["integrations", "shapes", "report"],
     ["planning"],
     ["generation"],
+    ["comparison"],
     ["batch"],
     ["cli"],
     ["__main__", "__init__"],

@@ -66,8 +66,8 @@ def compare(
 
     videosieve compare --methods svg,spatial_only,temporal_only --density 0.3 --output comparison
     """
+    from videosieve.comparison.plan import Plan, name_recipes
     from videosieve.generation import recipes
-    from videosieve.generation.plan import Plan, name_recipes
     from videosieve.generation.request import Request
 
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)

@@ -45,10 +45,10 @@ def profile(
 
     videosieve profile --model shapes-s --seed 0 --seed 1 --output atlas
     """
+    from videosieve.comparison.plan import cross_requests
     from videosieve.generation.head_atlas import survey, untrained, write_atlases
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
-    from videosieve.generation.plan import cross_requests
     from videosieve.generation.request import Request
     from videosieve.report.atlas import plot_atlas
 

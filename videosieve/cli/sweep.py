@@ -32,10 +32,10 @@ def sweep(
 
     videosieve sweep --method svg --densities 0.1,0.2,0.3,0.5 --output sweep
     """
+    from videosieve.comparison.plan import Plan, cross_requests, name_recipes
+    from videosieve.comparison.sweep import sweep_recipes, write_sweep
     from videosieve.generation import recipes
-    from videosieve.generation.plan import Plan, cross_requests, name_recipes
     from videosieve.generation.request import Request
-    from videosieve.generation.sweep import sweep_recipes, write_sweep
 
     base = Request("", steps=steps, height=height, width=width, frames=frames)
     swept = sweep_recipes(

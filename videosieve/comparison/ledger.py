@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from videosieve.append_log import AppendLog, name_differences
+from videosieve.comparison.plan import Plan
 from videosieve.errors import OutputError
 from videosieve.generation.generate import Clip
 from videosieve.generation.parts import execution_device
-from videosieve.generation.plan import Plan
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report import ClipResult
 from videosieve.report.files import whole_file

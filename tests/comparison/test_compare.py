@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from videosieve.errors import OutputError, RecipeError, ShapeError
-from videosieve.generation import compare as module
-from videosieve.generation.compare import Stage, compare
-from videosieve.generation.generate import Clip, generate
-from videosieve.generation.plan import (
+from videosieve.comparison import compare as module
+from videosieve.comparison.compare import Stage, compare
+from videosieve.comparison.plan import (
     DEFAULT_PROMPT,
     Plan,
     check_folder,
@@ -20,9 +18,11 @@ from videosieve.generation.plan import (
     cross_requests,
     name_recipes,
 )
+from videosieve.comparison.sweep import sweep_recipes, write_sweep
+from videosieve.errors import OutputError, RecipeError, ShapeError
+from videosieve.generation.generate import Clip, generate
 from videosieve.generation.recipes import make_recipes
 from videosieve.generation.request import Request
-from videosieve.generation.sweep import sweep_recipes, write_sweep
 from videosieve.methods import Dense
 from videosieve.metrics import psnr, ssim
 from videosieve.recipe import Recipe

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from videosieve.comparison.quality import Quality
 from videosieve.generation.generate import Clip
-from videosieve.generation.quality import Quality
 from videosieve.generation.request import Request
 from videosieve.report import ClipResult
 from videosieve.report.curves import density_by_step, head_atlas, recall_by_step, steps_kept_dense

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from videosieve.generation.compare_ledger import Ledger, Prepared, baseline_path
-from videosieve.generation.floor import floor_recipe
+from videosieve.comparison.ledger import Ledger, Prepared, baseline_path
+from videosieve.comparison.noise_floor import floor_recipe
+from videosieve.comparison.plan import DENSE, Plan
+from videosieve.comparison.takes import Takes
 from videosieve.generation.generate import Clip, Progress
-from videosieve.generation.plan import DENSE, Plan
 from videosieve.generation.request import Request
-from videosieve.generation.takes import Takes
 from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results
 from videosieve.report.results import BASELINE, FLOOR, METHOD

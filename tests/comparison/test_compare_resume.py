@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+from videosieve.comparison import compare as module
+from videosieve.comparison import ledger as compare_ledger
+from videosieve.comparison import noise_floor as floor
+from videosieve.comparison.compare import Stage, compare
+from videosieve.comparison.ledger import LEDGER, is_interrupted
+from videosieve.comparison.plan import Plan, cross_requests, name_recipes
 from videosieve.errors import OutputError
-from videosieve.generation import compare as module
-from videosieve.generation import compare_ledger, floor
-from videosieve.generation.compare import Stage, compare
-from videosieve.generation.compare_ledger import LEDGER, is_interrupted
 from videosieve.generation.generate import Clip, generate
-from videosieve.generation.plan import Plan, cross_requests, name_recipes
 from videosieve.generation.recipes import make_recipes
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from videosieve.comparison.plan import Plan
 from videosieve.generation.generate import WARM_UP_STEPS
 from videosieve.generation.parts import execution_device
-from videosieve.generation.plan import Plan
 from videosieve.generation.request import default_steps
 from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report import Results

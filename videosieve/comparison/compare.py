@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from videosieve.errors import BackendError, OutputError
-from videosieve.generation.compare_ledger import (
+from videosieve.comparison.ledger import (
     LEDGER,
     Ledger,
     Prepared,
@@ -26,14 +25,15 @@ from videosieve.generation.compare_ledger import (
     settings_of,
     write_baseline,
 )
-from videosieve.generation.compare_work import Scene, Stage, Work, kind_of
-from videosieve.generation.floor import choose_floor, dense_kernels
+from videosieve.comparison.noise_floor import choose_floor, dense_kernels
+from videosieve.comparison.plan import DENSE, Plan, clear_folder
+from videosieve.comparison.quality import measure_quality
+from videosieve.comparison.record import DIFFERENCE_GAIN, blank_results
+from videosieve.comparison.takes import Takes, first_take, next_take
+from videosieve.comparison.work import Scene, Stage, Work, kind_of
+from videosieve.errors import BackendError, OutputError
 from videosieve.generation.generate import Clip, generate, rehearse
 from videosieve.generation.media import write_poster, write_trace, write_video
-from videosieve.generation.plan import DENSE, Plan, clear_folder
-from videosieve.generation.quality import measure_quality
-from videosieve.generation.record import DIFFERENCE_GAIN, blank_results
-from videosieve.generation.takes import Takes, first_take, next_take
 from videosieve.metrics import absolute_difference
 from videosieve.report import ClipResult, Results, write_report
 from videosieve.report.results import COMPLETE, FLOOR, INTERRUPTED

@@ -28,10 +28,10 @@ from videosieve.generation.load import load_pipeline
 from videosieve.integrations.diffusers import describe
 from videosieve.integrations.diffusers.concepts import Question
 from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
+from videosieve.judging.evaluate import UNSEEN
 from videosieve.metrics import Counts, average_precision
 from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
-from videosieve.shapes.evaluate import UNSEEN
 
 RESULTS = Path(__file__).parent / "results" / "saliency.json"
 WORK = Path("runs") / "saliency"

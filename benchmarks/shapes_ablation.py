@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.rows import read_rows, write_rows
-from videosieve.shapes.evaluate import UNSEEN
+from videosieve.judging.evaluate import UNSEEN
 from videosieve.shapes.model import SIZES
 from videosieve.shapes.objective import Batch, draw_batch, predict_velocity
 from videosieve.shapes.phases import Draw, Phase

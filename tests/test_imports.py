@@ -25,6 +25,7 @@ FLOORS = [
     ["integrations", "shapes", "report"],
     ["planning"],
     ["generation"],
+    ["judging", "atlas"],
     ["comparison"],
     ["batch"],
     ["cli"],

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from videosieve.errors import ModelError
+from videosieve.judging.evaluate import bootstrap_intervals, evaluate, unseen_captions
+from videosieve.judging.judge import Verdict
 from videosieve.shapes import precision
 from videosieve.shapes import trainer as trainer_module
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
-from videosieve.shapes.evaluate import bootstrap_intervals, evaluate, unseen_captions
-from videosieve.shapes.judge import Verdict
 from videosieve.shapes.model import Networks, build_networks
 from videosieve.shapes.objective import choose_frames, draw_batch, flow_loss, frame_subset
 from videosieve.shapes.phases import Draw, Phase

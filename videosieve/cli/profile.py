@@ -10,7 +10,7 @@ from videosieve.cli.console import out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
-    from videosieve.generation.head_atlas import HeadAtlas
+    from videosieve.atlas.head_atlas import HeadAtlas
 
 
 _MASKS = {
@@ -45,8 +45,8 @@ def profile(
 
     videosieve profile --model shapes-s --seed 0 --seed 1 --output atlas
     """
+    from videosieve.atlas.head_atlas import survey, untrained, write_atlases
     from videosieve.comparison.plan import cross_requests
-    from videosieve.generation.head_atlas import survey, untrained, write_atlases
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
     from videosieve.generation.request import Request

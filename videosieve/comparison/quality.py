@@ -28,7 +28,7 @@ class Quality:
         psnr: Against the dense clip, as are the next two; None for the dense clip itself.
         ssim_frames: SSIM of every frame; None too where frames are too small.
         scores: Further metrics by name.
-        accuracy: Share of asked objects with the right factor, see videosieve.shapes.judge; None without a judge.
+        accuracy: Share of asked objects with the right factor, see videosieve.judging.judge; None without a judge.
         unavailable: Why a metric is missing, by its name.
     """
 
@@ -129,8 +129,8 @@ def _score(quality: Quality, name: str, measure: Callable[[], float]) -> None:
 
 
 def _judge(pipe: Any, frames: Tensor, prompt: str) -> dict[str, float] | None:
+    from videosieve.judging.judge import judge_video
     from videosieve.shapes.captions import parse_caption
-    from videosieve.shapes.judge import judge_video
     from videosieve.shapes.pipeline import ShapesPipeline
 
     if not isinstance(pipe, ShapesPipeline):

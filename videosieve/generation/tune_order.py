@@ -130,7 +130,7 @@ def default_prompts(
         return list(prompts), list(check_prompts)
     if not is_shapes(model):
         raise PromptError(f"model {model!r} needs prompts to search with; give some with --prompt")
-    from videosieve.shapes.evaluate import unseen_captions
+    from videosieve.judging.evaluate import unseen_captions
 
     return unseen_captions(SEARCHED, seed=1), list(check_prompts) or unseen_captions(CHECKED, seed=2)
 

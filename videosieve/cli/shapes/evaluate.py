@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from videosieve.cli.console import err, out, plain_table, say
 
 if TYPE_CHECKING:
-    from videosieve.generation.shapes_scores import Scores
+    from videosieve.judging.scores import Scores
 
 
 def evaluate(
@@ -47,7 +47,7 @@ def evaluate(
     """
     import torch
 
-    from videosieve.generation.shapes_scores import Protocol, score_model, write_scores
+    from videosieve.judging.scores import Protocol, score_model, write_scores
 
     if threads:
         torch.set_num_threads(threads)

@@ -61,7 +61,7 @@ def train(
     """
     import torch
 
-    from videosieve.generation.shapes_run import RunFolder, make_config
+    from videosieve.judging.run_card import RunFolder, make_config
     from videosieve.shapes.train import train as train_into
 
     if dtype not in PRECISIONS:

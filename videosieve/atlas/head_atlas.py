@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videosieve.atlas.probe import DENSITIES, AtlasProbe, Sighting
 from videosieve.errors import ModelError
-from videosieve.generation.atlas_probe import DENSITIES, AtlasProbe, Sighting
 from videosieve.generation.generate import Progress, generate
 from videosieve.generation.request import Request
 from videosieve.planning.machine import describe_versions

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from videosieve.atlas.head_atlas import name_kinds, summarise_sightings, survey, untrained, write_atlases
+from videosieve.atlas.probe import DENSITIES, Sighting, look
 from videosieve.call import AttentionCall, Site
 from videosieve.errors import ModelError
-from videosieve.generation.atlas_probe import DENSITIES, Sighting, look
 from videosieve.generation.generate import generate
-from videosieve.generation.head_atlas import name_kinds, summarise_sightings, survey, untrained, write_atlases
 from videosieve.generation.request import Request
 from videosieve.layout import VideoLayout
 from videosieve.methods.band import band_patterns

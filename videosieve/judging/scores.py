@@ -10,13 +10,13 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.generation.media import make_folder
-from videosieve.generation.shapes_batches import FinishedBatches, clear_batches
 from videosieve.integrations.diffusers import sparsify
+from videosieve.judging.batches import FinishedBatches, clear_batches
+from videosieve.judging.evaluate import Evaluation, evaluate, unseen_captions
 from videosieve.methods import Dense
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report.files import write_text
 from videosieve.report.training import write_sheet
-from videosieve.shapes.evaluate import Evaluation, evaluate, unseen_captions
 from videosieve.shapes.train import CHECKPOINT
 from videosieve.shapes.weights import load_shapes, load_training_run
 
@@ -72,7 +72,7 @@ class ScoreRow:
 
     Attributes:
         videos: How many were judged.
-        mean: Every score of videosieve.shapes.judge.summarise.
+        mean: Every score of videosieve.judging.judge.summarise.
         low: Lower ends of the 95 % intervals.
         high: Upper ends.
     """

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import torch
 
+from videosieve.judging.judge import Verdict, judge_video, summarise
 from videosieve.shapes.captions import parse_caption, write_captions
 from videosieve.shapes.factors import sample_factors
-from videosieve.shapes.judge import Verdict, judge_video, summarise
 from videosieve.shapes.model import FRAMES
 from videosieve.shapes.pipeline import GUIDANCE, ShapesPipeline
 
@@ -31,7 +31,7 @@ class Evaluation:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Averages over all videos; see videosieve.shapes.judge.summarise."""
+        """Averages over all videos; see videosieve.judging.judge.summarise."""
         return summarise(self.verdicts)
 
     @property

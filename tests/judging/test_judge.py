@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from videosieve.errors import ShapeError
+from videosieve.judging.judge import judge_video, read_motion, summarise
 from videosieve.shapes.factors import BACKGROUNDS, Factors, ObjectFactors, sample_factors
-from videosieve.shapes.judge import judge_video, read_motion, summarise
 from videosieve.shapes.render import render
 
 SEEDS = torch.arange(150) + 7 * 10**6

@@ -2,7 +2,7 @@
 
 Objects are found by colour (every palette colour outshines every background), motion is read off their centroids,
 and shape is the best overlap with rendered templates. On rendered ground truth this is right in more than 98 % of
-all cases, per factor (tests/shapes/test_judge.py).
+all cases, per factor (tests/judging/test_judge.py).
 """
 
 import itertools

@@ -18,7 +18,7 @@ from videosieve.report.files import remove_torn, whole_file
 
 
 class FinishedBatches:
-    """The batches of videos of one set of captions; `videosieve.shapes.evaluate` looks here first.
+    """The batches of videos of one set of captions; `videosieve.judging.evaluate` looks here first.
 
     Args:
         folder: Where the files lie; made with the first of them.

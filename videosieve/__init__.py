@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch.nn import Module
 
-    from videosieve.generation.tune_outcome import Outcome
+    from videosieve.tuning.outcome import Outcome
 
 
 def sparsify(
@@ -90,9 +90,9 @@ def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) ->
 def tune(pipe: "DiffusionPipeline", prompts: Sequence[str], **options: Any) -> "Outcome":
     """Search the recipe that meets a target on this pipeline and machine, and write it as recipe.toml.
 
-    See `videosieve.generation.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
+    See `videosieve.tuning.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
     """
-    from videosieve.generation.tune import tune as tune_pipeline
+    from videosieve.tuning.tune import tune as tune_pipeline
 
     return tune_pipeline(pipe, prompts, **options)
 

@@ -9,9 +9,9 @@ from videosieve.cli import options
 from videosieve.cli.console import complain, say
 
 if TYPE_CHECKING:
-    from videosieve.generation.tune_order import Order
-    from videosieve.generation.tune_outcome import Outcome
-    from videosieve.tuning import Point
+    from videosieve.tuning.order import Order
+    from videosieve.tuning.outcome import Outcome
+    from videosieve.tuning.search import Point
 
 MISSED = 1
 
@@ -84,9 +84,9 @@ def tune(
     """
     from videosieve.generation.load import check_words
     from videosieve.generation.request import Request
-    from videosieve.generation.tune_order import check_folder, default_prompts, default_start, make_order
     from videosieve.recipe import Recipe
-    from videosieve.tuning import Goal
+    from videosieve.tuning.order import check_folder, default_prompts, default_start, make_order
+    from videosieve.tuning.search import Goal
 
     goal = Goal(psnr, recall, speedup)
     search, check = default_prompts(model, prompt or [], check_prompt or [])
@@ -113,8 +113,8 @@ def tune(
 def _run(order: "Order", folder: Path, place: tuple[str, str | None], *, best_effort: bool) -> "Outcome":
     from videosieve.cli.tune_screen import TuneScreen
     from videosieve.generation.load import load_pipeline
-    from videosieve.generation.tune import run_tune
-    from videosieve.generation.tune_outcome import write_outcome
+    from videosieve.tuning.outcome import write_outcome
+    from videosieve.tuning.tune import run_tune
 
     with TuneScreen(order.goal) as screen:
         screen.say(f"loading {order.model}")
@@ -150,6 +150,6 @@ def _print(outcome: "Outcome", folder: Path, *, best_effort: bool) -> None:
 
 
 def _figures(point: "Point") -> str:
-    from videosieve.generation.tune_outcome import figures
+    from videosieve.tuning.outcome import figures
 
     return figures(point)

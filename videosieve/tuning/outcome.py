@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from videosieve.generation.tune_order import PLOTS, RECIPE, TABLE, Order
 from videosieve.recipe import Recipe
 from videosieve.report.files import write_text
 from videosieve.report.tuning import Mark, plot_tuning
-from videosieve.tuning import Point, Screen, pareto_front
+from videosieve.tuning.order import PLOTS, RECIPE, TABLE, Order
+from videosieve.tuning.search import Point, Screen, pareto_front
 
 SCHEMA = 1
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from videosieve.errors import OutputError, RecipeError
-from videosieve.tuning import Candidate, Family, Goal, Journal, Point, families, pareto_front
-from videosieve.tuning.points import estimate, prompt_offsets
+from videosieve.tuning.search import Candidate, Family, Goal, Journal, Point, families, pareto_front
+from videosieve.tuning.search.points import estimate, prompt_offsets
 
 
 def point(psnr: float, speedup: float, prompts: int = 2, run: int = 2, recall: float = 0.9) -> Point:

@@ -5,8 +5,8 @@ from math import log10
 
 import torch
 
-from videosieve.tuning import Candidate, Choice, Point, Screen
-from videosieve.tuning.screen import harm_table, predicted_recall, saved_share
+from videosieve.tuning.search import Candidate, Choice, Point, Screen
+from videosieve.tuning.search.screen import harm_table, predicted_recall, saved_share
 
 STEPS, LAYERS, GAPS = 12, 6, 4
 LOOKED = (1, 4, 7, 10)

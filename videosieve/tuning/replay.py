@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from videosieve.call import Site
-from videosieve.generation.tune_capture import Capture
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.sparsify import attach
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.schedule import Action, Kind, Schedule
+from videosieve.tuning.capture import Capture
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from videosieve.call import Site
 from videosieve.errors import OutputError, PromptError, RecipeError
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request, default_steps
-from videosieve.generation.tune_capture import only_target
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.sparsify import Target
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.recipe import Recipe, bundled_recipes
 from videosieve.report.files import check_writable
-from videosieve.tuning import Goal, families
+from videosieve.tuning.capture import only_target
+from videosieve.tuning.search import Goal, families
 
 JOURNAL, RECIPE, TABLE = "journal.jsonl", "recipe.toml", "tune.json"
 PLOTS = ("tune.svg", "tune.png")

@@ -12,13 +12,13 @@ from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
-from videosieve.tuning.calibration import Calibration, fit
-from videosieve.tuning.candidates import CACHING, Candidate
-from videosieve.tuning.goal import Goal
-from videosieve.tuning.moves import TAKEN, neighbourhood, plain_broadcasts, with_methods
-from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.points import Point
-from videosieve.tuning.screen import Screen
+from videosieve.tuning.search.calibration import Calibration, fit
+from videosieve.tuning.search.candidates import CACHING, Candidate
+from videosieve.tuning.search.goal import Goal
+from videosieve.tuning.search.moves import TAKEN, neighbourhood, plain_broadcasts, with_methods
+from videosieve.tuning.search.plans import best_plan, prices
+from videosieve.tuning.search.points import Point
+from videosieve.tuning.search.screen import Screen
 
 MARGINS = (0.0, 0.5, -0.3, 0.25)
 """Added to the target of a proposal, in units of the fit's noise."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from videosieve.generation.request import Request
-from videosieve.generation.tune_trials import RECALL_ROWS, Shot, shoot
 from videosieve.metrics import psnr
 from videosieve.recipe import Recipe
-from videosieve.tuning import Candidate, Goal, Journal, Point
-from videosieve.tuning.points import margin_for
+from videosieve.tuning.search import Candidate, Goal, Journal, Point
+from videosieve.tuning.search.points import margin_for
+from videosieve.tuning.trials import RECALL_ROWS, Shot, shoot
 
 FINALISTS = 3
 TURN, RECALL = "turn", "recall"

@@ -3,7 +3,7 @@
 import pytest
 from tuning_world import World, make_screen
 
-from videosieve.tuning import Goal, Screen
+from videosieve.tuning.search import Goal, Screen
 
 
 @pytest.fixture

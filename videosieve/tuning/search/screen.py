@@ -14,7 +14,7 @@ from torch import Tensor
 
 from videosieve.errors import RecipeError
 from videosieve.schedule import KINDS
-from videosieve.tuning.candidates import CACHING, Candidate
+from videosieve.tuning.search.candidates import CACHING, Candidate
 
 FLOOR = 1e-9  # harm of a candidate that changes nothing; keeps its logarithm finite
 

@@ -10,10 +10,10 @@ from tuning_world import LAYERS, STEPS, make_screen
 from videosieve.call import Site
 from videosieve.errors import RecipeError
 from videosieve.schedule import KINDS, Action
-from videosieve.tuning import Candidate, Choice, Screen
-from videosieve.tuning.calibration import predictor
-from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.screen import harm_table, predicted_recall, saved_share
+from videosieve.tuning.search import Candidate, Choice, Screen
+from videosieve.tuning.search.calibration import predictor
+from videosieve.tuning.search.plans import best_plan, prices
+from videosieve.tuning.search.screen import harm_table, predicted_recall, saved_share
 
 CANDIDATES = [
     Candidate("good", 0.3, 2, 1),

@@ -23,7 +23,7 @@ from videosieve.integrations.diffusers.sparsify import Target, attach, describe
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
 from videosieve.schedule import KINDS
-from videosieve.tuning.plans import OLDEST
+from videosieve.tuning.search.plans import OLDEST
 
 LOOKS = 5
 """Steps that are looked at."""

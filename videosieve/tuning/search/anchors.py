@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from videosieve.schedule import KINDS
-from videosieve.tuning.candidates import Candidate
-from videosieve.tuning.screen import Screen
+from videosieve.tuning.search.candidates import Candidate
+from videosieve.tuning.search.screen import Screen
 
 REACH = 0.1
 """Share of the sites in which a candidate may differ until a measurement counts e times less."""

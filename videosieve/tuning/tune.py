@@ -12,9 +12,10 @@ from statistics import median
 from typing import Any
 
 from videosieve.errors import ModelError
-from videosieve.generation.tune_capture import capture, only_target, steps_to_look_at
-from videosieve.generation.tune_final import FINALISTS, Finals, turn_seconds
-from videosieve.generation.tune_order import (
+from videosieve.recipe import Recipe
+from videosieve.tuning.capture import capture, only_target, steps_to_look_at
+from videosieve.tuning.finalists import FINALISTS, Finals, turn_seconds
+from videosieve.tuning.order import (
     JOURNAL,
     Order,
     check_folder,
@@ -22,16 +23,15 @@ from videosieve.generation.tune_order import (
     make_order,
     settings_of,
 )
-from videosieve.generation.tune_outcome import Moment, Outcome, write_outcome
-from videosieve.generation.tune_screen import screen as screen_capture
-from videosieve.generation.tune_tables import fit_tables
-from videosieve.generation.tune_trials import Bench, shoot
-from videosieve.recipe import Recipe
-from videosieve.tuning import Candidate, Family, Goal, Journal, Point, Screen, families, propose
-from videosieve.tuning.candidates import KNOBS, SHORT
-from videosieve.tuning.points import margin_for, prompt_offsets
-from videosieve.tuning.screen import saved_share
-from videosieve.tuning.written import written_candidate, written_family
+from videosieve.tuning.outcome import Moment, Outcome, write_outcome
+from videosieve.tuning.screening import screen as screen_capture
+from videosieve.tuning.search import Candidate, Family, Goal, Journal, Point, Screen, families, propose
+from videosieve.tuning.search.candidates import KNOBS, SHORT
+from videosieve.tuning.search.points import margin_for, prompt_offsets
+from videosieve.tuning.search.screen import saved_share
+from videosieve.tuning.search.written import written_candidate, written_family
+from videosieve.tuning.tables import fit_tables
+from videosieve.tuning.trials import Bench, shoot
 
 PATIENCE = 14  # measurements without a better one before the search ends early
 MIN_TOKENS = 512

@@ -15,9 +15,9 @@ from videosieve.generation.generate import generate
 from videosieve.generation.request import Request
 from videosieve.metrics import psnr
 from videosieve.recipe import Recipe
-from videosieve.tuning.candidates import Candidate
-from videosieve.tuning.goal import Goal
-from videosieve.tuning.points import SPREAD, Point, estimate
+from videosieve.tuning.search.candidates import Candidate
+from videosieve.tuning.search.goal import Goal
+from videosieve.tuning.search.points import SPREAD, Point, estimate
 
 RECALL_ROWS = 16
 SLOWER = 0.9

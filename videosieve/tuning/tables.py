@@ -1,13 +1,13 @@
 """Families with a table per layer and head, fitted to a capture: XAttention's thresholds, MInference's shapes."""
 
-from videosieve.generation.tune_capture import Capture
-from videosieve.generation.tune_replay import Replay
 from videosieve.methods import Method
 from videosieve.methods.minference_search import MInferenceSearch, best_patterns
 from videosieve.methods.xattention_profile import XAttentionProfile, thresholds
 from videosieve.recipe import Recipe
 from videosieve.schedule import DenseFirst
-from videosieve.tuning.candidates import Family
+from videosieve.tuning.capture import Capture
+from videosieve.tuning.replay import Replay
+from videosieve.tuning.search.candidates import Family
 
 RECALLS = (0.6, 0.75, 0.9)
 PATTERN_DENSITY = 0.3

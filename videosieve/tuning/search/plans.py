@@ -8,8 +8,8 @@ programming over the steps; falling prices give gentler plans.
 import torch
 from torch import Tensor
 
-from videosieve.tuning.candidates import CACHING, Candidate
-from videosieve.tuning.screen import Screen, drift_of
+from videosieve.tuning.search.candidates import CACHING, Candidate
+from videosieve.tuning.search.screen import Screen, drift_of
 
 OLDEST = 4
 """Steps for which an output may be returned again."""

@@ -6,12 +6,12 @@ from random import Random
 import pytest
 from tuning_world import LAYERS, STEPS, BroadcastWorld, World, make_screen
 
-from videosieve.tuning import Candidate, Goal, Point, Screen, families, fit, propose
-from videosieve.tuning.anchors import Anchors
-from videosieve.tuning.candidates import CACHING
-from videosieve.tuning.moves import neighbours
-from videosieve.tuning.plans import best_plan, prices
-from videosieve.tuning.search import make_pool, nearly_equal, random_candidate, ranked_families
+from videosieve.tuning.search import Candidate, Goal, Point, Screen, families, fit, propose
+from videosieve.tuning.search.anchors import Anchors
+from videosieve.tuning.search.candidates import CACHING
+from videosieve.tuning.search.moves import neighbours
+from videosieve.tuning.search.plans import best_plan, prices
+from videosieve.tuning.search.propose import make_pool, nearly_equal, random_candidate, ranked_families
 
 
 def run(screen: Screen, world: World, goal: Goal, count: int) -> list[Point]:

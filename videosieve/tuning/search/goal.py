@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from videosieve.errors import RecipeError
-from videosieve.tuning.points import Point, lower_bound
+from videosieve.tuning.search.points import Point, lower_bound
 
 RANGES = {"psnr": (0.0, 100.0), "recall": (0.0, 1.0), "speedup": (1.0, 1e3)}
 

@@ -4,14 +4,14 @@ from statistics import fmean
 
 import pytest
 
-from videosieve.generation.tune import PATIENCE, is_stale
-from videosieve.generation.tune_final import next_finalists
 from videosieve.methods import METHODS
 from videosieve.recipe import Recipe, bundled_recipes
 from videosieve.schedule import Table
-from videosieve.tuning import Candidate, Goal, Point
-from videosieve.tuning.points import lower_bound, margin_for, student_t
-from videosieve.tuning.written import written_candidate, written_family
+from videosieve.tuning.finalists import next_finalists
+from videosieve.tuning.search import Candidate, Goal, Point
+from videosieve.tuning.search.points import lower_bound, margin_for, student_t
+from videosieve.tuning.search.written import written_candidate, written_family
+from videosieve.tuning.tune import PATIENCE, is_stale
 
 STEPS, LAYERS = 20, 8
 GENERAL = [name for name in bundled_recipes() if "-" not in name]

@@ -12,14 +12,14 @@ import torch
 import videosieve
 from videosieve.errors import OutputError, PromptError, RecipeError
 from videosieve.generation.request import Request
-from videosieve.generation.tune import run_tune, tune
-from videosieve.generation.tune_capture import capture, only_target, steps_to_look_at
-from videosieve.generation.tune_order import Order, check_start, default_prompts, make_order
-from videosieve.generation.tune_outcome import Moment, Outcome, write_outcome
-from videosieve.generation.tune_screen import screen
 from videosieve.metrics import relative_l2
 from videosieve.recipe import Recipe
-from videosieve.tuning import Goal, Point, families
+from videosieve.tuning.capture import capture, only_target, steps_to_look_at
+from videosieve.tuning.order import Order, check_start, default_prompts, make_order
+from videosieve.tuning.outcome import Moment, Outcome, write_outcome
+from videosieve.tuning.screening import screen
+from videosieve.tuning.search import Goal, Point, families
+from videosieve.tuning.tune import run_tune, tune
 
 PROMPT = "a large red circle moves left over a striped background"
 BASE = Request("", steps=3, guidance=1.0)
@@ -214,7 +214,7 @@ def test_a_screening_sees_that_dense_is_right_and_less_density_is_worse(nano: An
 
 
 def test_a_replayed_dense_call_is_the_captured_one(nano: Any):
-    from videosieve.generation.tune_replay import Replay
+    from videosieve.tuning.replay import Replay
 
     seen = capture(nano, Request(PROMPT, steps=3, guidance=1.0))
     with Replay(seen, Recipe.of("dense")) as replay:
@@ -223,8 +223,8 @@ def test_a_replayed_dense_call_is_the_captured_one(nano: Any):
 
 
 def test_a_measurement_is_given_up_when_the_target_is_out_of_reach(nano: Any):
-    from videosieve.generation.tune_trials import Bench
-    from videosieve.tuning import Candidate
+    from videosieve.tuning.search import Candidate
+    from videosieve.tuning.trials import Bench
 
     requests = [Request(PROMPT, steps=2, guidance=1.0, seed=seed) for seed in (0, 1)]
     recipe = Recipe.of("spatial_only", density=0.05, dense_steps=0, min_tokens=0, block=16)

@@ -10,7 +10,7 @@ from videosieve.methods import Dense
 from videosieve.methods.registry import METHODS
 from videosieve.recipe import Recipe
 from videosieve.schedule import KINDS, Broadcast, DenseFirst, FirstMatch, Schedule
-from videosieve.tuning.candidates import CACHING, Candidate, Family
+from videosieve.tuning.search.candidates import CACHING, Candidate, Family
 
 ENDING = " as written"
 _TINY = 1e-9  # keeps products such as 0.29 * 100 on their integer

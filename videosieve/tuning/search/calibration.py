@@ -15,11 +15,11 @@ from math import log10, sqrt
 import torch
 from torch import Tensor
 
-from videosieve.tuning.anchors import Anchors
-from videosieve.tuning.candidates import Candidate
-from videosieve.tuning.goal import Goal
-from videosieve.tuning.points import Point, estimate, prompt_offsets
-from videosieve.tuning.screen import FLOOR, Screen, harm_table, predicted_recall, saved_share
+from videosieve.tuning.search.anchors import Anchors
+from videosieve.tuning.search.candidates import Candidate
+from videosieve.tuning.search.goal import Goal
+from videosieve.tuning.search.points import Point, estimate, prompt_offsets
+from videosieve.tuning.search.screen import FLOOR, Screen, harm_table, predicted_recall, saved_share
 
 DECAYS = (0.0, 1.5, 3.0, 5.0)
 NOISE = {"psnr": 2.0, "recall": 0.02}

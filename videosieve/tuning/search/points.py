@@ -6,7 +6,7 @@ from math import sqrt
 from statistics import fmean, median, stdev
 from typing import Any
 
-from videosieve.tuning.candidates import Candidate
+from videosieve.tuning.search.candidates import Candidate
 
 SPREAD = {"psnr": 3.0, "recall": 0.03}
 """How far one prompt may lie above what its fellows suggest, before a candidate is given up."""

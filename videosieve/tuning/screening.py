@@ -16,8 +16,6 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.errors import ModelError, VideosieveError
-from videosieve.generation.tune_capture import Capture
-from videosieve.generation.tune_replay import Replay, ReuseOnce
 from videosieve.kernels.dense_attention import dense_attention, fastest
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import Method, Selection, attend_selected
@@ -26,8 +24,10 @@ from videosieve.metrics import recall, relative_l1, relative_l2
 from videosieve.recipe import Recipe
 from videosieve.run import start_timer
 from videosieve.schedule import KINDS, DenseFirst, Kind, Table
-from videosieve.tuning.candidates import SHORT, Family
-from videosieve.tuning.screen import Choice, Screen
+from videosieve.tuning.capture import Capture
+from videosieve.tuning.replay import Replay, ReuseOnce
+from videosieve.tuning.search.candidates import SHORT, Family
+from videosieve.tuning.search.screen import Choice, Screen
 
 LAYERS = 16
 """Layers that are looked at; in larger models evenly spread, the others take after their neighbours."""

@@ -6,10 +6,10 @@ A prediction is most reliable near a measurement, so these are the candidates th
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from videosieve.tuning.candidates import CACHING, Candidate
-from videosieve.tuning.goal import Goal
-from videosieve.tuning.points import Point, pareto_front
-from videosieve.tuning.screen import Screen
+from videosieve.tuning.search.candidates import CACHING, Candidate
+from videosieve.tuning.search.goal import Goal
+from videosieve.tuning.search.points import Point, pareto_front
+from videosieve.tuning.search.screen import Screen
 
 RANGES = (2, 3, 4)
 FACTORS = (0.8, 0.9, 0.95, 1.05, 1.1, 1.25)  # of a knob

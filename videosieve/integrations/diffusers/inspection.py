@@ -21,7 +21,7 @@ from videosieve.inspection import (
     view_head,
 )
 from videosieve.integrations.diffusers.clips import frame_of, running, to_video
-from videosieve.integrations.diffusers.concepts import require_indices
+from videosieve.integrations.diffusers.concepts.recorder import require_indices
 from videosieve.integrations.diffusers.sparsify import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection

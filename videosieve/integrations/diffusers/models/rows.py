@@ -1,4 +1,4 @@
-"""The supported video transformers: one row of data per class, no code per model.
+"""What the seam needs to know about a video transformer: one row of data per class, no code per model.
 
 A row says what the seam cannot find out by itself: which modules are the video self-attentions, how `hidden_states` is
 laid out, how many latent pixels make a token, and where text tokens sit. Model *classes* are named by strings, so that
@@ -89,80 +89,3 @@ class ModelRow:
 
 def _matching(transformer: Module, pattern: str) -> dict[str, Module]:
     return {name: m for name, m in transformer.named_modules() if pattern and re.fullmatch(pattern, name)}
-
-
-_ROWS = (
-    ModelRow(
-        name="HunyuanVideoTransformer3DModel",
-        family="HunyuanVideo",
-        attentions=r"(single_)?transformer_blocks\.\d+\.attn",
-        axes="BCTHW",
-        patch=("patch_size_t", "patch_size", "patch_size"),
-        text="last",
-        text_mask="encoder_attention_mask",
-        branches=("cond", "uncond"),
-        notes="text to video; image to video (latent_concat, token_replace); SkyReels-V1; the bundled shapes models",
-        feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
-        joint_projections=r"single_transformer_blocks\.\d+\.proj_out",
-        joint_inputs=r"single_transformer_blocks\.\d+\.(proj|act)_mlp",
-    ),
-    ModelRow(
-        name="CogVideoXTransformer3DModel",
-        family="CogVideoX",
-        attentions=r"transformer_blocks\.\d+\.attn1",
-        axes="BTCHW",
-        patch=("patch_size_t", "patch_size", "patch_size"),
-        text="first",
-        text_mask="",
-        branches=("cond_uncond",),
-        notes="1.0 and 1.5, text, image and video to video; call fuse_qkv_projections() before sparsify",
-        feed_forwards=r"transformer_blocks\.\d+\.ff",
-    ),
-    ModelRow(
-        name="WanTransformer3DModel",
-        family="Wan",
-        attentions=r"blocks\.\d+\.attn1",
-        axes="BCTHW",
-        patch=("patch_size",),
-        text="none",
-        text_mask="",
-        branches=("cond", "uncond"),
-        notes="2.1 and 2.2 (both transformers share the step axis; TI2V-5B too), text, image and video to video",
-        feed_forwards=r"blocks\.\d+\.ffn",
-        cross_attentions=r"blocks\.\d+\.attn2",
-    ),
-)
-
-MODELS: dict[str, ModelRow] = {row.name: row for row in _ROWS}
-
-
-def find_row(transformer: object) -> ModelRow | None:
-    """The row of a transformer's class or of the nearest class it inherits from."""
-    return next((MODELS[cls.__name__] for cls in type(transformer).__mro__ if cls.__name__ in MODELS), None)
-
-
-def find_transformers(target: object) -> dict[str, Module]:
-    """The supported transformers of a pipeline by component name, or the transformer itself as "transformer".
-
-    Args:
-        target: A diffusers pipeline or a transformer; compiled ones are unwrapped.
-
-    Returns:
-        At least one transformer.
-
-    Raises:
-        IntegrationError: There is no supported transformer.
-    """
-    components = getattr(target, "components", None)
-    candidates = components if isinstance(components, Mapping) else {"transformer": target}
-    modules = {name: getattr(part, "_orig_mod", part) for name, part in candidates.items()}
-    found = {name: part for name, part in modules.items() if isinstance(part, Module) and find_row(part)}
-    if not found:
-        seen = [
-            f"{name}: {type(part).__name__}" for name, part in modules.items() if isinstance(part, Module)
-        ]
-        raise IntegrationError(
-            f"{type(target).__name__} has no video transformer that videosieve knows; it has "
-            f"{', '.join(seen) or 'no network'}. Known: {', '.join(MODELS)}"
-        )
-    return found

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.concept_text import ConceptText
+from videosieve.integrations.diffusers.concepts.text import ConceptText
 
 Arguments = Mapping[str, Any]
 

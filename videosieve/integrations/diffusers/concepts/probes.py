@@ -9,8 +9,8 @@ from torch import Tensor
 
 from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, output_scores
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.concept_streams import find_family
-from videosieve.integrations.diffusers.concept_text import ConceptText
+from videosieve.integrations.diffusers.concepts.streams import find_family
+from videosieve.integrations.diffusers.concepts.text import ConceptText
 from videosieve.integrations.diffusers.sparsify import Target
 from videosieve.run import Observation
 

@@ -11,10 +11,10 @@ from benchmarks import saliency_pictures as pictures
 from benchmarks import saliency_tables as tables
 from videosieve.integrations.diffusers.concepts import probes as concept_probes
 from videosieve.metrics import Counts
-from videosieve.shapes.captions import check_prompt
-from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
+from videosieve.shapes.world.captions import check_prompt
+from videosieve.shapes.world.factors import sample_factors
 
 
 def make_truth():

@@ -309,6 +309,6 @@ def test_only_bundled_models_have_a_default_prompt():
 
 
 def test_the_default_prompt_is_in_the_models_words():
-    from videosieve.shapes.captions import parse_caption
+    from videosieve.shapes.world.captions import parse_caption
 
     assert len(parse_caption(DEFAULT_PROMPT).objects) == 2

@@ -13,8 +13,8 @@ from videosieve.errors import BackendError, MetricError, ShapeError
 from videosieve.generation.generate import Clip
 from videosieve.generation.request import Request
 from videosieve.metrics import METRICS, flip, ms_ssim, psnr, ssim_per_frame
-from videosieve.shapes.factors import sample_factors
-from videosieve.shapes.render import render
+from videosieve.shapes.world.factors import sample_factors
+from videosieve.shapes.world.render import render
 from videosieve.trace import Record, Trace
 
 PROMPT = "a red circle moves left"

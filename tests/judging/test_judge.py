@@ -5,8 +5,8 @@ import torch
 
 from videosieve.errors import ShapeError
 from videosieve.judging.judge import judge_video, read_motion, summarise
-from videosieve.shapes.factors import BACKGROUNDS, Factors, ObjectFactors, sample_factors
-from videosieve.shapes.render import render
+from videosieve.shapes.world.factors import BACKGROUNDS, Factors, ObjectFactors, sample_factors
+from videosieve.shapes.world.render import render
 
 SEEDS = torch.arange(150) + 7 * 10**6
 CLIPS = render(sample_factors(SEEDS), SEEDS)

@@ -130,8 +130,8 @@ def _score(quality: Quality, name: str, measure: Callable[[], float]) -> None:
 
 def _judge(pipe: Any, frames: Tensor, prompt: str) -> dict[str, float] | None:
     from videosieve.judging.judge import judge_video
-    from videosieve.shapes.captions import parse_caption
     from videosieve.shapes.pipeline import ShapesPipeline
+    from videosieve.shapes.world.captions import parse_caption
 
     if not isinstance(pipe, ShapesPipeline):
         return None

@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 
 from videosieve.judging.judge import Verdict, judge_video, summarise
-from videosieve.shapes.captions import parse_caption, write_captions
-from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.model import FRAMES
 from videosieve.shapes.pipeline import GUIDANCE, ShapesPipeline
+from videosieve.shapes.world.captions import parse_caption, write_captions
+from videosieve.shapes.world.factors import sample_factors
 
 UNSEEN = 10**9  # training seeds stay below; see TrainConfig.seed
 

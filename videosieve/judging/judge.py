@@ -13,8 +13,8 @@ from functools import cache
 import torch
 
 from videosieve.errors import ShapeError
-from videosieve.shapes.factors import COLOURS, PALETTE, SHAPES, SIZES, Factors, ObjectFactors
-from videosieve.shapes.sdf import signed_distance
+from videosieve.shapes.world.factors import COLOURS, PALETTE, SHAPES, SIZES, Factors, ObjectFactors
+from videosieve.shapes.world.sdf import signed_distance
 
 _BRIGHT = 0.55  # the backgrounds end at 0.42, the palette's strongest channels start at 0.75
 _SMALLEST = 0.012  # share of the frame that an object covers at least, on average over frames

@@ -12,9 +12,9 @@ from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
 from videosieve.report.training import plot_losses, write_sheet
 from videosieve.shapes.model import SIZES
-from videosieve.shapes.phases import PHASES_M, PHASES_M_ON, PHASES_ON
-from videosieve.shapes.train import Row, read_log
-from videosieve.shapes.trainer import TrainConfig, Trainer
+from videosieve.shapes.training.phases import PHASES_M, PHASES_M_ON, PHASES_ON
+from videosieve.shapes.training.train import Row, read_log
+from videosieve.shapes.training.trainer import TrainConfig, Trainer
 from videosieve.shapes.weights import load_shapes, load_training_run
 
 CARD, CURVE, SHEET = "run.json", "loss.svg", "samples.png"

@@ -17,7 +17,7 @@ from videosieve.methods import Dense
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report.files import write_text
 from videosieve.report.training import write_sheet
-from videosieve.shapes.train import CHECKPOINT
+from videosieve.shapes.training.train import CHECKPOINT
 from videosieve.shapes.weights import load_shapes, load_training_run
 
 SHEET_VIDEOS = 16

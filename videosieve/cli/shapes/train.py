@@ -62,7 +62,7 @@ def train(
     import torch
 
     from videosieve.judging.run_card import RunFolder, make_config
-    from videosieve.shapes.train import train as train_into
+    from videosieve.shapes.training.train import train as train_into
 
     if dtype not in PRECISIONS:
         raise ModelError(f"dtype must be one of {', '.join(PRECISIONS)}, got {dtype!r}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from videosieve.shapes.seeds import Stream, generator_for
+from videosieve.shapes.world.seeds import Stream, generator_for
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 import torch
 
-from videosieve.shapes.captions import read_words
-from videosieve.shapes.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES
-from videosieve.shapes.reading import Reader, learn_to_read, reading_loss, word_labels
 from videosieve.shapes.text import ShapesTextEncoder, build_tokenizer
+from videosieve.shapes.training.reading import Reader, learn_to_read, reading_loss, word_labels
+from videosieve.shapes.world.captions import read_words
+from videosieve.shapes.world.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES
 
 TWO = "on a grainy background a big red ball moves left while a blue plus stays still"
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from videosieve.errors import PromptError
-from videosieve.shapes.captions import (
+from videosieve.shapes.text import build_tokenizer
+from videosieve.shapes.world.captions import (
     MAX_TOKENS,
     VOCABULARY,
     WORDS,
@@ -16,8 +17,7 @@ from videosieve.shapes.captions import (
     write_captions,
     write_fragments,
 )
-from videosieve.shapes.factors import Factors, ObjectFactors, sample_factors
-from videosieve.shapes.text import build_tokenizer
+from videosieve.shapes.world.factors import Factors, ObjectFactors, sample_factors
 
 SEEDS = torch.arange(600)
 BATCH = sample_factors(SEEDS)

@@ -17,11 +17,11 @@ from videosieve.shapes.checkpoint import (
     write_checkpoint,
 )
 from videosieve.shapes.model import SIZES, build_networks
-from videosieve.shapes.objective import draw_batch, flow_loss
-from videosieve.shapes.phases import PHASES, Phase
-from videosieve.shapes.precision import bfloat16_pays
-from videosieve.shapes.reading import Reader, learn_to_read
-from videosieve.shapes.transfer import transfer
+from videosieve.shapes.training.objective import draw_batch, flow_loss
+from videosieve.shapes.training.phases import PHASES, Phase
+from videosieve.shapes.training.precision import bfloat16_pays
+from videosieve.shapes.training.reading import Reader, learn_to_read
+from videosieve.shapes.training.transfer import transfer
 from videosieve.shapes.weights import load_shapes
 
 
@@ -40,10 +40,10 @@ class TrainConfig:
         warmup: Samples of linear warm-up.
         muon: Muon instead of AdamW for the hidden matrices; None: where bfloat16 is the faster arithmetic, for torch's
             Muon orthogonalises in it.
-        bf16: bfloat16 autocast; None: where that is the faster arithmetic, see videosieve.shapes.precision.
+        bf16: bfloat16 autocast; None: where that is the faster arithmetic, see videosieve.shapes.training.precision.
         compile: torch.compile the blocks.
         device: torch device.
-        reading_steps: Steps on captions alone before the first video; see videosieve.shapes.reading.
+        reading_steps: Steps on captions alone before the first video; see videosieve.shapes.training.reading.
         reading_weight: Weight of the reading loss beside the video's.
         start: Model to take the first weights from: a bundled model or a folder; empty: random weights.
         phases: What to train on, in order.

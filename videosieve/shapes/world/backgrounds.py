@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from videosieve.shapes.factors import BACKGROUNDS
-from videosieve.shapes.seeds import Stream, uniforms
+from videosieve.shapes.world.factors import BACKGROUNDS
+from videosieve.shapes.world.seeds import Stream, uniforms
 
 _LATTICE = 10  # noise cells per frame edge
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from videosieve.shapes.captions import MAX_TOKENS, read_words, write_captions, write_fragments
-from videosieve.shapes.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES, sample_factors
 from videosieve.shapes.text import ShapesTextEncoder
+from videosieve.shapes.world.captions import MAX_TOKENS, read_words, write_captions, write_fragments
+from videosieve.shapes.world.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, SIZES, sample_factors
 
 _CLASSES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "motion": MOTIONS, "background": BACKGROUNDS}
 _UNSAID = -1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from videosieve.errors import ModelError
 from videosieve.shapes.checkpoint import read_state
-from videosieve.shapes.trainer import TrainConfig, Trainer
+from videosieve.shapes.training.trainer import TrainConfig, Trainer
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 Row = dict[str, float]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from videosieve.errors import ShapeError
-from videosieve.shapes.factors import (
+from videosieve.shapes.world.factors import (
     COLOURS,
     MOTIONS,
     PALETTE,
@@ -14,9 +14,9 @@ from videosieve.shapes.factors import (
     is_held_out,
     sample_factors,
 )
-from videosieve.shapes.render import frame_times, plan_paths, render
-from videosieve.shapes.sdf import signed_distance
-from videosieve.shapes.seeds import Stream, uniforms
+from videosieve.shapes.world.render import frame_times, plan_paths, render
+from videosieve.shapes.world.sdf import signed_distance
+from videosieve.shapes.world.seeds import Stream, uniforms
 
 SEEDS = torch.arange(24) + 2**33
 

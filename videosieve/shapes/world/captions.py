@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from videosieve.errors import PromptError
-from videosieve.shapes.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, Factors, ObjectFactors
-from videosieve.shapes.seeds import Stream, uniforms
+from videosieve.shapes.world.factors import BACKGROUNDS, COLOURS, MOTIONS, SHAPES, Factors, ObjectFactors
+from videosieve.shapes.world.seeds import Stream, uniforms
 
 MAX_TOKENS = 24  # with bos and eos
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
@@ -196,7 +196,7 @@ class CaptionWord:
     Args:
         place: Its index among the caption's words.
         factor: What it speaks of: "shape", "colour", "size", "motion" or "background".
-        value: What it says, in the names of videosieve.shapes.factors.
+        value: What it says, in the names of videosieve.shapes.world.factors.
         thing: Which object it belongs to, 0 or 1 in the order of the caption; -1 for the background.
     """
 

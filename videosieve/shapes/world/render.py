@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from videosieve.errors import ShapeError
-from videosieve.shapes.backgrounds import draw_background
-from videosieve.shapes.factors import MOTIONS, PALETTE, FactorBatch
-from videosieve.shapes.sdf import signed_distance
-from videosieve.shapes.seeds import Stream, uniforms
+from videosieve.shapes.world.backgrounds import draw_background
+from videosieve.shapes.world.factors import MOTIONS, PALETTE, FactorBatch
+from videosieve.shapes.world.sdf import signed_distance
+from videosieve.shapes.world.seeds import Stream, uniforms
 
 _TOP = 0.75  # of a turn: where orbits begin, the top of their circle
 _CANDIDATES = 16

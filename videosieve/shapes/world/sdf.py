@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from videosieve.shapes.factors import SHAPES
+from videosieve.shapes.world.factors import SHAPES
 
 
 def _box(x: torch.Tensor, y: torch.Tensor, half_width: float, half_height: float) -> torch.Tensor:

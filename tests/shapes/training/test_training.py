@@ -10,16 +10,16 @@ import torch
 from videosieve.errors import ModelError
 from videosieve.judging.evaluate import bootstrap_intervals, evaluate, unseen_captions
 from videosieve.judging.judge import Verdict
-from videosieve.shapes import precision
-from videosieve.shapes import trainer as trainer_module
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
 from videosieve.shapes.model import Networks, build_networks
-from videosieve.shapes.objective import choose_frames, draw_batch, flow_loss, frame_subset
-from videosieve.shapes.phases import Draw, Phase
 from videosieve.shapes.pipeline import ShapesPipeline
-from videosieve.shapes.train import read_log, train
-from videosieve.shapes.trainer import TrainConfig, Trainer
-from videosieve.shapes.transfer import _interleaved, transfer
+from videosieve.shapes.training import precision
+from videosieve.shapes.training import trainer as trainer_module
+from videosieve.shapes.training.objective import choose_frames, draw_batch, flow_loss, frame_subset
+from videosieve.shapes.training.phases import Draw, Phase
+from videosieve.shapes.training.train import read_log, train
+from videosieve.shapes.training.trainer import TrainConfig, Trainer
+from videosieve.shapes.training.transfer import _interleaved, transfer
 from videosieve.shapes.weights import export, load_shapes
 
 TINY = TrainConfig(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from videosieve.shapes.seeds import Stream, uniforms
+from videosieve.shapes.world.seeds import Stream, uniforms
 
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 COLOURS = ("red", "green", "blue", "yellow", "white", "magenta", "cyan", "orange")

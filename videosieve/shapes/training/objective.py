@@ -10,14 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from videosieve.shapes.captions import write_captions, write_fragments
 from videosieve.shapes.codec import ShapesCodec
-from videosieve.shapes.factors import Factors, sample_factors
 from videosieve.shapes.model import FRAMES, Networks
-from videosieve.shapes.phases import Phase
-from videosieve.shapes.reading import Reader, reading_loss, word_labels
-from videosieve.shapes.render import render
-from videosieve.shapes.seeds import Stream, generator_for, uniforms
+from videosieve.shapes.training.phases import Phase
+from videosieve.shapes.training.reading import Reader, reading_loss, word_labels
+from videosieve.shapes.world.captions import write_captions, write_fragments
+from videosieve.shapes.world.factors import Factors, sample_factors
+from videosieve.shapes.world.render import render
+from videosieve.shapes.world.seeds import Stream, generator_for, uniforms
 
 FRAGMENTS = 0.1  # of the captions name only a part of the clip
 
@@ -68,7 +68,7 @@ class Batch:
         frames: Which of the 16 frames these are [frames].
         sigma: Noise level, in (0, 1) [batch].
         noise: Like `latents`.
-        labels: What each caption token tells, see videosieve.shapes.reading.word_labels [batch, tokens, 5].
+        labels: What each caption token tells, see videosieve.shapes.training.reading.word_labels [batch, tokens, 5].
     """
 
     latents: torch.Tensor
@@ -188,7 +188,7 @@ def flow_loss(
         reader: Heads of the reading loss; without, it is 0.
 
     Returns:
-        Scalar loss of the video, and of `videosieve.shapes.reading.reading_loss`.
+        Scalar loss of the video, and of `videosieve.shapes.training.reading.reading_loss`.
     """
     velocity, text = predict_velocity(networks, batch)
     error = (velocity.float() - (batch.noise - batch.latents)).square()

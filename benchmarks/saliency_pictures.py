@@ -16,7 +16,7 @@ from videosieve.concepts.maps import COLOURS
 from videosieve.inspection import MEASURES, Inspection, Spot
 from videosieve.integrations.diffusers.concepts.saliency import make_question, saliency_of_video
 from videosieve.report.files import whole_file
-from videosieve.report.inspection_plots import plot_heads, plot_reading
+from videosieve.report.pictures.inspection import plot_heads, plot_reading
 
 PROMPT = "a large red circle moves left over a striped background"
 CONCEPTS = ["red circle", "striped background"]

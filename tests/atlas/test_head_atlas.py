@@ -16,7 +16,7 @@ from videosieve.generation.request import Request
 from videosieve.layout import VideoLayout
 from videosieve.methods.band import band_patterns
 from videosieve.recipe import Recipe
-from videosieve.report.atlas import plot_atlas
+from videosieve.report.pictures.atlas import plot_atlas
 
 LAYOUT = VideoLayout.of(8, 8, 8, text_last=5)
 

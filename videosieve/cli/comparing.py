@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from videosieve.comparison.plan import Plan
     from videosieve.generation.request import Request
     from videosieve.report import ClipResult, Results
-    from videosieve.report.statistics import Estimate, MethodSummary
+    from videosieve.report.comparison.statistics import Estimate, MethodSummary
 
 
 def gather_requests(
@@ -84,7 +84,7 @@ def _warn_of_missing(metrics: tuple[str, ...]) -> None:
 
 def print_results(results: "Results") -> None:
     """Two tables, time and quality, each within 80 columns for names of up to 28 characters."""
-    from videosieve.report.statistics import FEWEST_SCENES, attention_share, summarise
+    from videosieve.report.comparison.statistics import FEWEST_SCENES, attention_share, summarise
 
     rows, scenes = summarise(results), len(results.scenes())
     _print_times(rows)

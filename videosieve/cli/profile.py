@@ -50,7 +50,7 @@ def profile(
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
     from videosieve.generation.request import Request
-    from videosieve.report.atlas import plot_atlas
+    from videosieve.report.pictures.atlas import plot_atlas
 
     base = Request("", steps=steps, height=height, width=width, frames=frames)
     requests = list(cross_requests(base, prompt or (), seed or (0,), model))

@@ -10,7 +10,7 @@ from videosieve.errors import RecipeError
 from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results
 from videosieve.report.files import write_text
-from videosieve.report.plots import plot_fidelity
+from videosieve.report.pictures.sweep import plot_fidelity
 
 SCHEMA = 1
 

@@ -8,7 +8,7 @@ from videosieve.comparison.quality import Quality
 from videosieve.generation.generate import Clip
 from videosieve.generation.request import Request
 from videosieve.report import ClipResult
-from videosieve.report.curves import density_by_step, head_atlas, recall_by_step, steps_kept_dense
+from videosieve.report.comparison.curves import density_by_step, head_atlas, recall_by_step, steps_kept_dense
 
 
 def first_take(

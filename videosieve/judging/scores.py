@@ -16,7 +16,7 @@ from videosieve.judging.evaluate import Evaluation, evaluate, unseen_captions
 from videosieve.methods import Dense
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report.files import write_text
-from videosieve.report.training import write_sheet
+from videosieve.report.pictures.training import write_sheet
 from videosieve.shapes.training.train import CHECKPOINT
 from videosieve.shapes.weights import load_shapes, load_training_run
 

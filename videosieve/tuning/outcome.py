@@ -8,7 +8,7 @@ from typing import Any
 
 from videosieve.recipe import Recipe
 from videosieve.report.files import write_text
-from videosieve.report.tuning import Mark, plot_tuning
+from videosieve.report.pictures.tuning import Mark, plot_tuning
 from videosieve.tuning.order import PLOTS, RECIPE, TABLE, Order
 from videosieve.tuning.search import Point, Screen, pareto_front
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from videosieve.report.comparison.statistics import Estimate, MethodSummary, estimate, summarise
 from videosieve.report.results import ClipResult, Results
-from videosieve.report.statistics import Estimate, MethodSummary, estimate, summarise
 
 
 @dataclass(frozen=True, slots=True)

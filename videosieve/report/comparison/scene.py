@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from videosieve.errors import OutputError
 from videosieve.report.charts import Scale, Series, head_grid, line_chart, pattern_colour
-from videosieve.report.curves import DENSE
+from videosieve.report.comparison.curves import DENSE
+from videosieve.report.comparison.style import Styles
 from videosieve.report.results import FLOOR, METHOD, Atlas, ClipResult, Results
-from videosieve.report.style import Styles
 
 _TYPES = {"video": "video/mp4", "difference": "video/mp4", "poster": "image/png"}
 _FRAMES_NOTE = "higher is closer to the dense video. Click to go to a frame."

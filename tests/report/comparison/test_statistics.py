@@ -8,8 +8,14 @@ from statistics import median
 import pytest
 
 from videosieve.report import Results
+from videosieve.report.comparison.statistics import (
+    FEWEST_SCENES,
+    amdahl_bound,
+    attention_share,
+    estimate,
+    summarise,
+)
 from videosieve.report.results import ClipResult
-from videosieve.report.statistics import FEWEST_SCENES, amdahl_bound, attention_share, estimate, summarise
 
 
 def test_few_scenes_have_a_median_and_no_interval():

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from videosieve.report.columns import Column, columns_for, display_name
-from videosieve.report.figures import Figures
+from videosieve.report.comparison.columns import Column, columns_for, display_name
+from videosieve.report.comparison.figures import Figures
+from videosieve.report.comparison.statistics import FEWEST_SCENES, Estimate
+from videosieve.report.comparison.style import Styles
 from videosieve.report.results import BASELINE, FLOOR, Results
-from videosieve.report.statistics import FEWEST_SCENES, Estimate
-from videosieve.report.style import Styles
 
 
 def table_view(results: Results, rows: list[Figures], styles: Styles) -> dict[str, Any]:

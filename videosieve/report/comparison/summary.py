@@ -4,12 +4,12 @@ from statistics import median
 from typing import Any
 
 from videosieve.report.charts import Contender, Scale, pareto_chart, time_bars
-from videosieve.report.columns import CAPTION
-from videosieve.report.figures import Figures, all_figures
+from videosieve.report.comparison.columns import CAPTION
+from videosieve.report.comparison.figures import Figures, all_figures
+from videosieve.report.comparison.statistics import attention_share
+from videosieve.report.comparison.style import Styles
+from videosieve.report.comparison.table import table_view
 from videosieve.report.results import BASELINE, FLOOR, METHOD, ClipResult, Results
-from videosieve.report.statistics import attention_share
-from videosieve.report.style import Styles
-from videosieve.report.table import table_view
 
 TIME_PARTS = (
     ("text", "text encoding"),

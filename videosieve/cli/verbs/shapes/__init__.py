@@ -2,8 +2,8 @@
 
 import typer
 
-from videosieve.cli.shapes.evaluate import evaluate
-from videosieve.cli.shapes.train import train
+from videosieve.cli.verbs.shapes.evaluate import evaluate
+from videosieve.cli.verbs.shapes.train import train
 
 shapes = typer.Typer(no_args_is_help=True, help="Train and evaluate the bundled model.")
 for verb in (train, evaluate):

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["layout", "masks"],
+    ["layout", "masks", "frame_rate"],
     ["call"],
     ["kernels"],
     ["methods"],

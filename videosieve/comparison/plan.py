@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from videosieve.errors import MetricError, OutputError, RecipeError
+from videosieve.frame_rate import FRAME_RATE, check_fps
 from videosieve.generation.load import is_shapes
-from videosieve.generation.media import check_fps
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe
 from videosieve.report.files import check_writable
@@ -41,7 +41,7 @@ class Plan:
     requests: tuple[Request, ...]
     recipes: dict[str, Recipe]
     repeats: int = 1
-    fps: float = 8.0
+    fps: float = FRAME_RATE
     model: str = ""
     floor: bool = True
     command: str = ""

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from videosieve.cli import options
 from videosieve.cli.console import err, say
+from videosieve.frame_rate import FRAME_RATE, check_fps
 
 if TYPE_CHECKING:
     from videosieve.batch import Job
@@ -47,7 +48,7 @@ def batch(
     retries: Annotated[int, typer.Option(help="Further attempts after a crash, >= 0.")] = 1,
     dtype: options.Dtype = None,
     suffix: Annotated[str, typer.Option("--format", help="mp4, gif or webp.")] = "mp4",
-    fps: options.Fps = 8.0,
+    fps: options.Fps = FRAME_RATE,
     layout: Annotated[
         str, typer.Option(help="numbered, or vbench: <prompt>-<index>.mp4, as `vbench evaluate` wants.")
     ] = "numbered",
@@ -90,7 +91,7 @@ def batch(
     jobs = part_of(everything, index, count)
     for job in jobs:
         check_words(model, job.prompt, job.negative_prompt)
-    media.check_fps(fps)
+    check_fps(fps)
     media.make_folder(output)
     media.check_output(output / f"video.{suffix}")
     order = Order(

@@ -8,6 +8,7 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.comparing import gather_requests, run_plan
 from videosieve.cli.console import command_line
+from videosieve.frame_rate import FRAME_RATE
 
 
 def compare(
@@ -60,7 +61,7 @@ def compare(
             help="Further metrics, separated by commas: flip, st_lpips, lpips, vmaf.", show_default=False
         ),
     ] = "",
-    fps: options.Fps = 8.0,
+    fps: options.Fps = FRAME_RATE,
 ) -> None:
     """Compare methods with dense attention on the same noise: videos, numbers and report.html.
 

@@ -8,6 +8,7 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
+from videosieve.frame_rate import FRAME_RATE, check_fps
 
 
 def generate(
@@ -42,7 +43,7 @@ def generate(
             show_default=False,
         ),
     ] = None,
-    fps: options.Fps = 8.0,
+    fps: options.Fps = FRAME_RATE,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Generate one video with sparse attention, and say what was computed.
@@ -62,7 +63,7 @@ def generate(
     media.check_output(output, overwrite=overwrite)
     if trace is not None:
         media.check_output(trace, (".jsonl",), overwrite=overwrite)
-    media.check_fps(fps)
+    check_fps(fps)
     check_words(model, request.prompt, request.negative_prompt)
     with GenerationBar() as bar:
         bar.begin(recipe.name, f"loading {model}")

@@ -8,6 +8,7 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
+from videosieve.frame_rate import FRAME_RATE, check_fps
 
 
 def saliency(
@@ -60,7 +61,7 @@ def saliency(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the maps, videos and page; made if missing.")
     ] = Path("saliency"),
-    fps: options.Fps = 8.0,
+    fps: options.Fps = FRAME_RATE,
 ) -> None:
     """Generate a video, or take one, and show where in it each concept is; a generated video is the same as without.
 
@@ -72,7 +73,7 @@ def saliency(
     from videosieve.errors import ModelError
     from videosieve.generation.footage import fit_footage, read_footage
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import check_fps, make_folder
+    from videosieve.generation.media import make_folder
     from videosieve.generation.recipes import make_recipe
     from videosieve.generation.request import Request, choose_prompt
     from videosieve.generation.saliency import find_saliency, parse_indices, parse_method, write_saliency

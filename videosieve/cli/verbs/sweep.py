@@ -8,6 +8,7 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.comparing import run_plan
 from videosieve.cli.console import command_line, say
+from videosieve.frame_rate import FRAME_RATE
 
 
 def sweep(
@@ -26,7 +27,7 @@ def sweep(
     device: options.Device = "auto",
     dtype: options.Dtype = None,
     output: options.ResultsFolder = Path("sweep"),
-    fps: options.Fps = 8.0,
+    fps: options.Fps = FRAME_RATE,
 ) -> None:
     """Run one method at several densities: what fidelity costs. Writes sweep.json and a plot besides the comparison.
 

@@ -10,6 +10,7 @@ from videosieve.call import Site
 from videosieve.errors import ModelError, RecipeError
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.methods.registry import nearest
+from videosieve.metrics.amdahl import amdahl_bound
 from videosieve.planning.flops import Work, count_work
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
@@ -129,7 +130,7 @@ class Budget:
     @property
     def bound(self) -> float:
         """Amdahl's bound on the speed-up: 1 ÷ (1 − s + s · run density), s being attention's share of the work."""
-        return 1 / (1 - self.work.share + self.work.share * self.run_density)
+        return amdahl_bound(self.work.share, self.run_density)
 
     @property
     def weight_bytes(self) -> int:

@@ -10,7 +10,6 @@ import pytest
 from videosieve.report import Results
 from videosieve.report.comparison.statistics import (
     FEWEST_SCENES,
-    amdahl_bound,
     attention_share,
     estimate,
     summarise,
@@ -62,13 +61,6 @@ def test_more_scenes_make_the_interval_narrower_and_the_seed_is_fixed():
     assert many.high is not None
     assert few.low < many.low <= many.median <= many.high < few.high
     assert estimate([float(i % 10) for i in range(10)]) == few
-
-
-@pytest.mark.parametrize(
-    ("share", "density", "bound"), [(0.5, 0.0, 2.0), (0.5, 0.5, 4 / 3), (0.8, 0.25, 2.5), (0.0, 0.1, 1.0)]
-)
-def test_amdahls_bound(share: float, density: float, bound: float):
-    assert amdahl_bound(share, density) == pytest.approx(bound)
 
 
 def test_a_comparison_comes_to_one_line_a_method(two_seeds: tuple[Results, object]):

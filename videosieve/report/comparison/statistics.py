@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from videosieve.metrics.amdahl import amdahl_bound
 from videosieve.report.results import BASELINE, ClipResult, Results
 
 RESAMPLES = 2000
@@ -95,19 +96,6 @@ def attention_share(results: Results) -> float:
         if clip.kind == BASELINE and clip.seconds > 0
     ]
     return _median(torch.tensor(shares, dtype=torch.float64)) if shares else 0.0
-
-
-def amdahl_bound(share: float, density: float) -> float:
-    """The most that a run can gain: 1 ÷ (1 − share + share · density). Amdahl, AFIPS 1967.
-
-    Args:
-        share: Attention's share of the dense run's time, in [0, 1).
-        density: Run density, in [0, 1]; 0 for attention that costs nothing.
-
-    Returns:
-        A speed-up, at least 1.
-    """
-    return 1 / (1 - share + share * density)
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -23,14 +23,14 @@ def batch(
         Path,
         typer.Argument(help="A .txt, .csv, .jsonl or .parquet file, or VBench's .json.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for videos and manifest.")],
+    output: Annotated[Path, options.folder("Folder for videos and manifest.")],
     model: options.Model = "shapes-s",
     method: options.Method = "svg",
     density: options.Density = None,
     settings: options.Settings = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Seed, >= 0, of prompts without one; repeatable. Default: 0.", show_default=False),
+        options.optional("Seed, >= 0, of prompts without one; repeatable. Default: 0."),
     ] = None,
     steps: options.Steps = None,
     height: options.Height = None,
@@ -54,17 +54,15 @@ def batch(
     ] = "numbered",
     samples: Annotated[
         int | None,
-        typer.Option(
-            help="vbench: videos a prompt. Default: 5, and 25 for temporal_flickering.", show_default=False
-        ),
+        options.optional("vbench: videos a prompt. Default: 5, and 25 for temporal_flickering."),
     ] = None,
     dimension: Annotated[
         list[str] | None,
-        typer.Option(help="vbench: only prompts of this dimension; repeatable.", show_default=False),
+        options.optional("vbench: only prompts of this dimension; repeatable."),
     ] = None,
     long_prompts: Annotated[
         Path | None,
-        typer.Option(help="vbench: file whose line i is the long form of prompt i.", show_default=False),
+        options.optional("vbench: file whose line i is the long form of prompt i."),
     ] = None,
 ) -> None:
     """Make one video a prompt. Run it again to go on after an interruption; finished videos are never made twice.

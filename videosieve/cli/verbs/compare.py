@@ -15,10 +15,7 @@ def compare(
     prompt: options.Prompts = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(
-            help="More prompts from a .txt, .csv, .jsonl or .parquet file, as batch reads it.",
-            show_default=False,
-        ),
+        options.optional("More prompts from a .txt, .csv, .jsonl or .parquet file, as batch reads it."),
     ] = None,
     model: options.Model = "shapes-s",
     methods: Annotated[
@@ -34,10 +31,7 @@ def compare(
     steps: options.Steps = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(
-            help="Seed of the initial noise, >= 0; repeatable, every prompt gets all. Default: 0.",
-            show_default=False,
-        ),
+        options.optional("Seed of the initial noise, >= 0; repeatable, every prompt gets all. Default: 0."),
     ] = None,
     height: options.Height = None,
     width: options.Width = None,
@@ -57,9 +51,7 @@ def compare(
     ] = True,
     metrics: Annotated[
         str,
-        typer.Option(
-            help="Further metrics, separated by commas: flip, st_lpips, lpips, vmaf.", show_default=False
-        ),
+        options.optional("Further metrics, separated by commas: flip, st_lpips, lpips, vmaf."),
     ] = "",
     fps: options.Fps = FRAME_RATE,
 ) -> None:

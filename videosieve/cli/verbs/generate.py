@@ -38,10 +38,7 @@ def generate(
     ] = Path("video.mp4"),
     trace: Annotated[
         Path | None,
-        typer.Option(
-            help="Write one JSON line per attention call to this .jsonl file; default: none.",
-            show_default=False,
-        ),
+        options.optional("Write one JSON line per attention call to this .jsonl file; default: none."),
     ] = None,
     fps: options.Fps = FRAME_RATE,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
@@ -16,29 +14,18 @@ def inspect(
     model: options.Model = "shapes-s",
     method: Annotated[
         str | None,
-        typer.Option(
-            "--method",
-            "--recipe",
-            help=options.OWN_ATTENTION,
-            show_default=False,
-        ),
+        options.optional(options.OWN_ATTENTION, "--method", "--recipe"),
     ] = None,
     density: options.Density = None,
     settings: options.Settings = None,
     layers: Annotated[
         str | None,
-        typer.Option(
-            help=f"{options.INDICES} of self-attentions; default: first, middle, last.", show_default=False
-        ),
+        options.indices(" of self-attentions", "first, middle, last"),
     ] = None,
-    heads: Annotated[
-        str | None, typer.Option(help=f"{options.INDICES}; default: four, evenly spread.", show_default=False)
-    ] = None,
+    heads: Annotated[str | None, options.indices("", "four, evenly spread")] = None,
     look_at: Annotated[
         str | None,
-        typer.Option(
-            help=f"{options.INDICES} of denoising steps; default: the middle one.", show_default=False
-        ),
+        options.indices(" of denoising steps", "the middle one"),
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = 0,
@@ -48,9 +35,9 @@ def inspect(
     guidance: options.Guidance = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the page and pictures; made if missing.")
-    ] = Path("inspection"),
+    output: Annotated[Path, options.folder("Folder for the page and pictures; made if missing.")] = Path(
+        "inspection"
+    ),
 ) -> None:
     """Generate a video and show where attention heads look, with the executed mask and its recall.
 

@@ -37,9 +37,9 @@ def profile(
     ] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for atlas.json and atlas.svg; made if missing.")
-    ] = Path("atlas"),
+    output: Annotated[Path, options.folder("Folder for atlas.json and atlas.svg; made if missing.")] = Path(
+        "atlas"
+    ),
 ) -> None:
     """Generate densely and look at every head: spatial, temporal or neither, and how much of its mass a density keeps.
 

@@ -16,16 +16,13 @@ def saliency(
     prompt_option: options.PromptOption = None,
     concept: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A word or phrase to look for; give several, a background too.", show_default=False
-        ),
+        options.optional("A word or phrase to look for; give several, a background too."),
     ] = None,
     video: Annotated[
         Path | None,
-        typer.Option(
-            help="Look at this video instead of generating one: a video file, .gif, .webp, or a folder of pictures; "
-            "--frames takes the first ones, --height and --width scale it.",
-            show_default=False,
+        options.optional(
+            "Look at this video instead of generating one: a video file, .gif, .webp, or a folder of pictures; "
+            "--frames takes the first ones, --height and --width scale it."
         ),
     ] = None,
     model: options.Model = "shapes-s",
@@ -33,22 +30,15 @@ def saliency(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     layers: Annotated[
         str | None,
-        typer.Option(
-            help=f"{options.INDICES} of self-attentions; default: the model's, or all.", show_default=False
-        ),
+        options.indices(" of self-attentions", "the model's, or all"),
     ] = None,
     look_at: Annotated[
         str | None,
-        typer.Option(
-            help=f"{options.INDICES} of denoising steps; default: middle noise levels.", show_default=False
-        ),
+        options.indices(" of denoising steps", "middle noise levels"),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help=options.OWN_ATTENTION,
-            show_default=False,
-        ),
+        options.optional(options.OWN_ATTENTION),
     ] = None,
     steps: options.Steps = None,
     seed: options.Seed = 0,
@@ -58,9 +48,9 @@ def saliency(
     guidance: options.Guidance = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the maps, videos and page; made if missing.")
-    ] = Path("saliency"),
+    output: Annotated[Path, options.folder("Folder for the maps, videos and page; made if missing.")] = Path(
+        "saliency"
+    ),
     fps: options.Fps = FRAME_RATE,
 ) -> None:
     """Generate a video, or take one, and show where in it each concept is; a generated video is the same as without.

@@ -17,7 +17,7 @@ MISSED = 1
 
 Prompts = Annotated[
     list[str] | None,
-    typer.Option(help="Searched with; repeatable. Default: three for the bundled model.", show_default=False),
+    options.optional("Searched with; repeatable. Default: three for the bundled model."),
 ]
 
 
@@ -26,42 +26,38 @@ def tune(
     model: options.Model = "shapes-s",
     psnr: Annotated[
         float | None,
-        typer.Option(help="Target: mean PSNR against dense, dB, in (0, 100).", show_default=False),
+        options.optional("Target: mean PSNR against dense, dB, in (0, 100)."),
     ] = None,
     recall: Annotated[
         float | None,
-        typer.Option(help="Target: mean recall of the sparse calls, in (0, 1].", show_default=False),
+        options.optional("Target: mean recall of the sparse calls, in (0, 1]."),
     ] = None,
     speedup: Annotated[
         float | None,
-        typer.Option(help="Target: dense seconds ÷ seconds, above 1; best PSNR at it.", show_default=False),
+        options.optional("Target: dense seconds ÷ seconds, above 1; best PSNR at it."),
     ] = None,
     check_prompt: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Kept from the search, for the final check; repeatable. Default: the prompts with other seeds.",
-            show_default=False,
+        options.optional(
+            "Kept from the search, for the final check; repeatable. Default: the prompts with other seeds."
         ),
     ] = None,
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Seed of the search, >= 0; repeatable. Default: 0.", show_default=False),
+        options.optional("Seed of the search, >= 0; repeatable. Default: 0."),
     ] = None,
     minutes: Annotated[
         float, typer.Option(help="Budget of everything, earlier runs in the folder included, > 0.")
     ] = 15.0,
     methods: Annotated[
         str | None,
-        typer.Option(
-            help="Methods to search, and caching; comma-separated. Default: all.", show_default=False
-        ),
+        options.optional("Methods to search, and caching; comma-separated. Default: all."),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(
-            help="Recipes to measure first: names or .toml files, comma-separated. Default: the bundled ones for no "
-            "model in particular; none with --methods.",
-            show_default=False,
+        options.optional(
+            "Recipes to measure first: names or .toml files, comma-separated. Default: the bundled ones for no "
+            "model in particular; none with --methods."
         ),
     ] = None,
     steps: options.Steps = None,
@@ -74,9 +70,7 @@ def tune(
     best_effort: Annotated[
         bool, typer.Option("--best-effort", help="Write the best recipe even if it misses the target.")
     ] = False,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder; an earlier tune in it goes on.")
-    ] = Path("tuned"),
+    output: Annotated[Path, options.folder("Folder; an earlier tune in it goes on.")] = Path("tuned"),
 ) -> None:
     """Search the recipe for a target on this model and machine; the same command goes on after an interruption.
 

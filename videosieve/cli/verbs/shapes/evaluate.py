@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from videosieve.cli import options
 from videosieve.cli.console import err, out, plain_table, say
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def evaluate(
     size: Annotated[str, typer.Option(help="s or m: a bundled model.")] = "s",
     run: Annotated[
         Path | None,
-        typer.Option(help="Folder of a training run, or of an exported model, instead.", show_default=False),
+        options.optional("Folder of a training run, or of an exported model, instead."),
     ] = None,
     prompts: Annotated[int, typer.Option(help="Unseen captions, >= 1.")] = 200,
     held_out: Annotated[

@@ -14,10 +14,10 @@ from torch import Tensor
 from videosieve.call import AttentionCall, Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.packed_mask import PackedMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods import Selection
 from videosieve.methods.base import TokenOrder
-from videosieve.methods.packed_mask import PackedMask
 
 
 @dataclass(frozen=True, slots=True)

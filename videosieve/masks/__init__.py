@@ -1,1 +1,1 @@
-"""Which blocks of an attention are computed: blocks of one size, blocks of any size, and what both have in common."""
+"""Which blocks of an attention are computed: blocks of one size, of any size, one bit a block, and how large they are."""

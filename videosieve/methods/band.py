@@ -21,13 +21,11 @@ from torch import Tensor
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
 from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Selection, TokenOrder
 
 HeadKind = Literal["spatial", "temporal"]
 KINDS: tuple[HeadKind, HeadKind] = ("spatial", "temporal")
-
-LONG_SEQUENCE = 16_384
-"""Tokens from which the default block side is 128 instead of 64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +82,7 @@ def check_band(density: float, block: int | None) -> None:
             f"density is the share of query–key pairs to keep and must lie in (0, 1], got {density=}; "
             f"0.3 keeps 30 %, 1 is dense"
         )
-    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
-        raise RecipeError(f"block is a side in whole tokens, at least 1, got {block=}; None chooses it")
+    check_block(block)
 
 
 @lru_cache(maxsize=16)
@@ -108,7 +105,7 @@ def band_patterns(
         The spatial and the temporal pattern; the same objects for equal arguments, so that kernels can
         cache a plan with their masks.
     """
-    block = block or (128 if layout.tokens >= LONG_SEQUENCE else 64)
+    block = block_side(block, layout.tokens)
     whole = layout.in_whole_blocks(block)
     dense = BlockMask.dense(whole.tokens, BlockSize(block, block))
     patterns = []

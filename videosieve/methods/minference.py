@@ -15,9 +15,10 @@ import torch
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.minference_patterns import PATTERNS, pattern_blocks
-from videosieve.methods.selection import as_table, block_side, check_block, check_share, check_table
+from videosieve.methods.selection import as_table, check_share, check_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
 from videosieve.methods.exact_mass import exact_mass
 from videosieve.methods.minference import MInference
 from videosieve.methods.minference_patterns import PATTERNS, pattern_blocks
-from videosieve.methods.selection import block_side
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import block_side, check_block, check_share
+from videosieve.methods.selection import check_share
 from videosieve.methods.tiles import Tiling, tile_frames
 
 WIDTHS = ("paper", "official")

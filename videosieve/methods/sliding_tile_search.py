@@ -14,8 +14,8 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, attend_selected
-from videosieve.methods.selection import block_side
 from videosieve.methods.sliding_tile import LONG_TILE, SHORT_TILE, SlidingTile, windows_mask
 from videosieve.methods.tiles import Tile, tile_of, tile_video
 

@@ -16,8 +16,8 @@ from torch.nn.functional import pad
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
 from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import LONG_SEQUENCE
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.methods.band import LONG_SEQUENCE
 from videosieve.methods.base import Selection, TokenOrder
 
 Tile = tuple[int, int, int]

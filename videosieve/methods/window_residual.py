@@ -20,9 +20,9 @@ from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.methods.band import LONG_SEQUENCE, always_kept, nearest_pairs
+from videosieve.masks.block_side import block_side, check_block
+from videosieve.methods.band import always_kept, nearest_pairs
 from videosieve.methods.base import Method, Selection, State, attend_selected
-from videosieve.methods.selection import check_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class WindowResidual(Method):
                 f"write 1.0 for all of them"
             )
         width = self.window if isinstance(self.window, int) else int(self.window * video + 1e-9)
-        side = self.block or (128 if call.tokens >= LONG_SEQUENCE else 64)
+        side = block_side(self.block, call.tokens)
         return window_mask(call.layout, width, side, self.first_frame_sink, call.q.device)
 
 

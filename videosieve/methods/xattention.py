@@ -18,16 +18,9 @@ from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels import antidiagonal_scores
 from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import (
-    as_table,
-    block_side,
-    check_block,
-    check_share,
-    check_table,
-    sum_blocks,
-    top_p,
-)
+from videosieve.methods.selection import as_table, check_share, check_table, sum_blocks, top_p
 
 SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
 """Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""

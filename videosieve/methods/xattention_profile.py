@@ -15,9 +15,10 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
 from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.selection import block_side, check_share
+from videosieve.methods.selection import check_share
 from videosieve.methods.xattention import antidiagonal_mass, check_stride
 
 LEAST_THRESHOLD = 1e-3

@@ -12,7 +12,7 @@ from benchmarks.timing import time_by_turns
 from videosieve.kernels import block_sparse_attention
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.methods.band import BandPattern, band_patterns
+from videosieve.methods.geometry.band import BandPattern, band_patterns
 from videosieve.testing.factories import make_qkv
 
 LAYOUT = VideoLayout.of(16, 16, 32)

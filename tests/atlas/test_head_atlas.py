@@ -14,7 +14,7 @@ from videosieve.errors import ModelError
 from videosieve.generation.generate import generate
 from videosieve.generation.request import Request
 from videosieve.layout import VideoLayout
-from videosieve.methods.band import band_patterns
+from videosieve.methods.geometry.band import band_patterns
 from videosieve.recipe import Recipe
 from videosieve.report.pictures.atlas import plot_atlas
 

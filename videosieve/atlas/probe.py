@@ -8,10 +8,10 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.masks.block_mask import BlockMask
-from videosieve.methods.band import BandPattern, band_patterns
 from videosieve.methods.base import Method, State
-from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.sparse_videogen_profile import profile_masks, sample_rows, stratified_rows
+from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.estimates.sampled_rows import profile_masks, sample_rows, stratified_rows
+from videosieve.methods.geometry.band import BandPattern, band_patterns
 
 DENSITIES = (0.1, 0.2, 0.3, 0.5)
 SEED = 0  # of the rows that decide a head's kind

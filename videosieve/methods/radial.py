@@ -23,8 +23,8 @@ from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.block_side import block_side, check_block
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.geometry.tiles import Tiling, tile_frames
 from videosieve.methods.selection import check_share
-from videosieve.methods.tiles import Tiling, tile_frames
 
 WIDTHS = ("paper", "official")
 

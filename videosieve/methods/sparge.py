@@ -21,7 +21,7 @@ from videosieve.errors import RecipeError
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State, TokenOrder
-from videosieve.methods.hilbert import hilbert_order
+from videosieve.methods.geometry.hilbert import hilbert_order
 from videosieve.methods.selection import check_share, top_k
 
 VALUES_AT_ONCE = 2**22

@@ -21,8 +21,8 @@ from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side, check_block
-from videosieve.methods.band import always_kept, nearest_pairs
 from videosieve.methods.base import Method, Selection, State, attend_selected
+from videosieve.methods.geometry.band import always_kept, nearest_pairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Families with a table per layer and head, fitted to a capture: XAttention's thresholds, MInference's shapes."""
 
 from videosieve.methods import Method
-from videosieve.methods.minference_search import MInferenceSearch, best_patterns
-from videosieve.methods.xattention_profile import XAttentionProfile, thresholds
+from videosieve.methods.searches.minference import MInferenceSearch, best_patterns
+from videosieve.methods.searches.xattention import XAttentionProfile, thresholds
 from videosieve.recipe import Recipe
 from videosieve.schedule import DenseFirst
 from videosieve.tuning.capture import Capture

@@ -25,7 +25,7 @@ from videosieve.integrations.diffusers.concepts.recorder import require_indices
 from videosieve.integrations.diffusers.sparsify import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection
-from videosieve.methods.sparse_videogen_profile import generator_for, stratified_rows
+from videosieve.methods.estimates.sampled_rows import generator_for, stratified_rows
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
-from videosieve.methods.exact_mass import exact_mass
+from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.searches.head_tables import by_layer
 from videosieve.methods.selection import check_share
 from videosieve.methods.xattention import antidiagonal_mass, check_stride
 
@@ -91,13 +91,7 @@ def thresholds(states: Mapping[tuple[str, int, str], Any], layers: int) -> tuple
     Raises:
         RecipeError: No call was profiled.
     """
-    rows: dict[int, Tensor] = {}
-    for (_, layer, _), state in states.items():
-        rows[layer] = torch.maximum(rows[layer], state) if layer in rows else state
-    if not rows:
-        raise RecipeError(
-            "no attention call was profiled; use dense_steps=0, dense_layers=0 and read the states before the run ends"
-        )
+    rows = by_layer(states, torch.maximum, "profiled")
     dense = torch.ones_like(next(iter(rows.values())))
     return tuple(
         tuple(round(value, 3) for value in rows.get(layer, dense).tolist()) for layer in range(layers)

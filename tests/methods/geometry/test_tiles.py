@@ -8,8 +8,8 @@ import torch
 from videosieve import BlockMask, RecipeError, VideoLayout
 from videosieve.layout import Grid
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.methods.hilbert import hilbert_index, hilbert_order
-from videosieve.methods.tiles import check_tile, tile_frames, tile_of, tile_video
+from videosieve.methods.geometry.hilbert import hilbert_index, hilbert_order
+from videosieve.methods.geometry.tiles import check_tile, tile_frames, tile_of, tile_video
 from videosieve.testing.factories import make_call
 
 CPU = torch.device("cpu")
@@ -83,7 +83,7 @@ def test_means_are_means_and_passes_change_nothing(layout, monkeypatch):
     tiling = tile_video(layout, (4, 4, 4), CPU)
     expected = [call.q[:, :, block].mean(2) for block in blocks_of_tokens(tiling)[: tiling.video_blocks]]
     torch.testing.assert_close(tiling.means(call.q), torch.stack(expected, 2))
-    monkeypatch.setattr("videosieve.methods.tiles.VALUES_AT_ONCE", 1)
+    monkeypatch.setattr("videosieve.methods.geometry.tiles.VALUES_AT_ONCE", 1)
     torch.testing.assert_close(tiling.means(call.q), torch.stack(expected, 2))
 
 

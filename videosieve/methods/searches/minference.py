@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
-from videosieve.methods.exact_mass import exact_mass
+from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.geometry.minference_patterns import PATTERNS, pattern_blocks
 from videosieve.methods.minference import MInference
-from videosieve.methods.minference_patterns import PATTERNS, pattern_blocks
+from videosieve.methods.searches.head_tables import by_layer, choose_by_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +64,6 @@ def best_patterns(states: Mapping[tuple[str, int, str], Any], layers: int) -> tu
     Raises:
         RecipeError: No call was searched.
     """
-    recalls: dict[int, Tensor] = {}
-    for (_, layer, _), state in states.items():
-        recalls[layer] = recalls.get(layer, 0) + state
-    if not recalls:
-        raise RecipeError(
-            "no attention call was searched; use dense_steps=0, dense_layers=0 and read the states before the run ends"
-        )
-    heads = next(iter(recalls.values())).shape[1]
-    return tuple(
-        tuple(PATTERNS[i] for i in recalls[layer].argmax(0).tolist())
-        if layer in recalls
-        else ("vertical_slash",) * heads
-        for layer in range(layers)
-    )
+    recalls = by_layer(states, torch.add, "searched")
+    best = {layer: recall.argmax(0) for layer, recall in recalls.items()}
+    return choose_by_head(best, PATTERNS, layers, "vertical_slash")

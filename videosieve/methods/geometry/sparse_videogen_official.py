@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
-from videosieve.methods.band import (
+from videosieve.methods.geometry.band import (
     KINDS,
     BandPattern,
     HeadKind,

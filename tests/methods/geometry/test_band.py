@@ -8,7 +8,7 @@ import torch
 from videosieve import AttentionCall, BlockMask, RecipeError, VideoLayout
 from videosieve.layout import Grid, Segment, inverse_order
 from videosieve.methods import SparseVideoGen, SpatialOnly, TemporalOnly, TokenOrder, attend_selected
-from videosieve.methods.band import KINDS, band_patterns, nearest_pairs, select_kinds, token_orders
+from videosieve.methods.geometry.band import KINDS, band_patterns, nearest_pairs, select_kinds, token_orders
 
 CPU = torch.device("cpu")
 LAYOUTS = {

@@ -11,9 +11,9 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.methods.band import closest_width, nearest_pairs
+from videosieve.methods.estimates.sampled_rows import sample_rows, stratified_rows
+from videosieve.methods.geometry.band import closest_width, nearest_pairs
 from videosieve.methods.selection import text_blocks, top_k
-from videosieve.methods.sparse_videogen_profile import sample_rows, stratified_rows
 
 VERTICAL_SHARES = {"slash": 0.05, "vertical_slash": 0.25, "vertical": 0.95}
 """Share of the blocks that goes into columns, near the paper's candidates (100, 1800), (500, 1500), (3000, 200)."""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, attend_selected
+from videosieve.methods.geometry.tiles import Tile, tile_of, tile_video
+from videosieve.methods.searches.head_tables import by_layer, choose_by_head
 from videosieve.methods.sliding_tile import LONG_TILE, SHORT_TILE, SlidingTile, windows_mask
-from videosieve.methods.tiles import Tile, tile_of, tile_video
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +74,6 @@ def best_windows(
     Raises:
         RecipeError: No call was searched.
     """
-    errors: dict[int, Tensor] = {}
-    for (_, layer, _), state in states.items():
-        errors[layer] = errors.get(layer, 0) + state
-    if not errors:
-        raise RecipeError(
-            "no attention call was searched; use dense_steps=0, dense_layers=0 and read the states before the run ends"
-        )
-    heads = next(iter(errors.values())).shape[1]
-    return tuple(
-        tuple(windows[i] for i in errors[layer].argmin(0).tolist())
-        if layer in errors
-        else (windows[0],) * heads
-        for layer in range(layers)
-    )
+    errors = by_layer(states, torch.add, "searched")
+    best = {layer: error.argmin(0) for layer, error in errors.items()}
+    return choose_by_head(best, windows, layers, windows[0])

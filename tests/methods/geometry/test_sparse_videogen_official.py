@@ -9,15 +9,15 @@ import torch
 from videosieve import AttentionCall, RecipeError, Site, VideoLayout
 from videosieve.layout import Grid, Segment
 from videosieve.methods import SparseVideoGen, attend_selected
-from videosieve.methods.band import KINDS
-from videosieve.methods.sparse_videogen_official import (
+from videosieve.methods.estimates.sampled_rows import generator_for
+from videosieve.methods.geometry.band import KINDS
+from videosieve.methods.geometry.sparse_videogen_official import (
     band_width,
     element_density,
     official_patterns,
     official_profile,
     official_rows,
 )
-from videosieve.methods.sparse_videogen_profile import generator_for
 
 CPU = torch.device("cpu")
 BLOCK = 8
@@ -252,7 +252,7 @@ def test_tokens_on_both_sides_of_the_video_are_refused():
 
 
 def test_the_geometry_table_of_the_docs_is_the_output_of_the_program_below_it(capsys):
-    page = (Path(__file__).parents[2] / "docs" / "methods" / "sparse_videogen.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "methods" / "sparse_videogen.md").read_text(encoding="utf-8")
     program = next(part for part in page.split("```python\n") if part.startswith("import torch")).split(
         "```"
     )[0]

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from docs.rooms_layout import draw
+from docs.rooms_layout import draw, layers_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "videosieve"
@@ -91,14 +91,10 @@ def read_rooms() -> dict[str, set[str]]:
 def needed_lines(rooms: dict[str, set[str]]) -> dict[str, set[str]]:
     """The imports that no path through a third room stands for."""
     below: dict[str, set[str]] = {}
-
-    def reach(room: str) -> set[str]:
-        if room not in below:
-            below[room] = rooms[room].union(*map(reach, rooms[room]))
-        return below[room]
-
+    for room in sorted(rooms, key=layers_of(rooms).__getitem__):
+        below[room] = rooms[room].union(*(below[other] for other in rooms[room]))
     return {
-        room: {other for other in others if not any(other in reach(third) for third in others)}
+        room: {other for other in others if not any(other in below[third] for third in others)}
         for room, others in rooms.items()
     }
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request, default_steps
 from videosieve.methods import Method, Selection, attend_selected, make_method

@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["layout", "kept_blocks"],
+    ["layout", "kept_blocks", "forward", "timing"],
     ["block_mask", "ragged_mask"],
     ["call"],
     ["kernels"],
     ["methods"],
     ["schedule", "concepts", "inspection"],
-    ["trace", "outputs", "lending", "append_log"],
+    ["trace", "outputs", "lending", "states", "recall", "append_log"],
     ["recipe", "metrics"],
     ["run", "tuning"],
     ["functional"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
     BackendError,
@@ -24,6 +24,7 @@ from videosieve.errors import (
     ShapeError,
     VideosieveError,
 )
+from videosieve.forward import Site
 from videosieve.functional import attention
 from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout

@@ -5,8 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection, attend_selected, make_method
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
 from videosieve.errors import ModelError
+from videosieve.forward import Site
 from videosieve.generation.atlas_probe import DENSITIES, Sighting, look
 from videosieve.generation.generate import generate
 from videosieve.generation.head_atlas import name_kinds, summarise_sightings, survey, untrained, write_atlases

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.kernels import block_mass
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.packed_mask import PackedMask

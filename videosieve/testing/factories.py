@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.ragged_mask import RaggedBlockMask
 

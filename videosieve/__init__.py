@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
@@ -28,6 +27,7 @@ from videosieve.forward import Site
 from videosieve.functional import attention
 from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import (
     METHODS,
     AdaSpa,
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch.nn import Module
 
-    from videosieve.generation.tune_outcome import Outcome
+    from videosieve.tuning.outcome import Outcome
 
 
 def sparsify(
@@ -91,9 +91,9 @@ def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) ->
 def tune(pipe: "DiffusionPipeline", prompts: Sequence[str], **options: Any) -> "Outcome":
     """Search the recipe that meets a target on this pipeline and machine, and write it as recipe.toml.
 
-    See `videosieve.generation.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
+    See `videosieve.tuning.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
     """
-    from videosieve.generation.tune import tune as tune_pipeline
+    from videosieve.tuning.tune import tune as tune_pipeline
 
     return tune_pipeline(pipe, prompts, **options)
 

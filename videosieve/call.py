@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.errors import NumericsError, ShapeError
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.packed_mask import PackedMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods import Selection
 from videosieve.methods.base import TokenOrder
-from videosieve.methods.packed_mask import PackedMask
-from videosieve.ragged_mask import RaggedBlockMask
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ from rich.console import Console
 from videosieve.cli import comparing, console
 from videosieve.cli.comparing import gather_requests, print_results
 from videosieve.cli.console import command_line, scaled
+from videosieve.comparison.plan import Plan, name_recipes
+from videosieve.comparison.quality import Quality
+from videosieve.comparison.takes import Takes, first_take
 from videosieve.errors import ModelError, PromptError, RecipeError
 from videosieve.generation.generate import Clip
-from videosieve.generation.plan import Plan, name_recipes
-from videosieve.generation.quality import Quality
 from videosieve.generation.request import Request
-from videosieve.generation.takes import Takes, first_take
 from videosieve.metrics import Psnr
 from videosieve.recipe import Recipe
 from videosieve.report import Results

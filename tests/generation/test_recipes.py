@@ -1,16 +1,9 @@
-"""Recipes from what a person types, the catalogue and the findings of doctor."""
-
-import dataclasses
+"""Recipes from what a person types."""
 
 import pytest
 
-from videosieve.errors import MetricError, RecipeError
-from videosieve.generation.capabilities import examine
-from videosieve.generation.catalogue import common_settings, describe_methods, describe_reuse
-from videosieve.generation.machine import describe_machine, describe_versions
+from videosieve.errors import RecipeError
 from videosieve.generation.recipes import make_recipe, make_recipes, parse_densities, parse_settings
-from videosieve.methods import METHODS
-from videosieve.metrics import METRICS
 
 
 def test_settings_find_their_types():
@@ -71,46 +64,3 @@ def test_densities_are_sorted_numbers():
 def test_densities_outside_the_range_are_refused(text: str):
     with pytest.raises(RecipeError, match="densities must be"):
         parse_densities(text)
-
-
-def test_the_catalogue_names_every_method_with_its_parameters():
-    entries = {entry.name: entry for entry in describe_methods()}
-    assert list(entries) == list(METHODS)
-    assert "arXiv:2502.01776" in entries["svg"].paper
-    assert "density=0.3" in entries["svg"].parameters
-    assert entries["dense"].paper == ""
-    assert "dense_steps=0.2" in common_settings()
-    assert "arXiv:2408.12588" in describe_reuse().paper
-    assert "reuse_range=2" in describe_reuse().parameters
-
-
-def test_doctor_looks_at_everything_and_says_why_not():
-    findings = examine()
-    assert {finding.topic for finding in findings} == {"machine", "packages", "kernels", "metrics", "models"}
-    ready = {finding.name for finding in findings if finding.ready}
-    assert {"cpu", "torch", "ffmpeg", "block_sparse_attention / reference"} <= ready
-    assert all(finding.detail for finding in findings if not finding.ready)
-
-
-def test_doctor_lists_every_metric_and_why_one_is_missing(monkeypatch: pytest.MonkeyPatch):
-    def missing(_: object) -> None:
-        raise MetricError("no weights here")
-
-    monkeypatch.setitem(METRICS, "lpips", dataclasses.replace(METRICS["lpips"], require=missing))
-    found = {finding.name: finding for finding in examine() if finding.topic == "metrics"}
-    assert list(found) == list(METRICS)
-    assert (found["psnr"].ready, found["psnr"].detail) == (True, "higher is better")
-    assert (found["lpips"].ready, found["lpips"].detail) == (False, "no weights here")
-
-
-def test_doctor_has_a_sample_call_for_every_kernel():
-    assert [finding.name for finding in examine() if "no sample call" in finding.detail] == []
-
-
-def test_the_machine_is_described_in_words():
-    import torch
-
-    described = describe_machine(torch.device("cpu"))
-    assert described["device"] == "cpu"
-    assert all(described.values())
-    assert {"videosieve", "torch", "diffusers", "python"} <= set(describe_versions())

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, checks, fp8
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention

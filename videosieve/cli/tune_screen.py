@@ -11,8 +11,8 @@ from rich.text import Text
 from videosieve.cli.console import err, number, plain_table
 
 if TYPE_CHECKING:
-    from videosieve.generation.tune_outcome import Moment
-    from videosieve.tuning import Goal, Point
+    from videosieve.tuning.outcome import Moment
+    from videosieve.tuning.search import Goal, Point
 
 SHOWN = 12  # rows of the front
 
@@ -76,7 +76,7 @@ def picture(moment: "Moment", goal: "Goal") -> Group:
     Returns:
         Something rich can print, readable in 80 columns.
     """
-    from videosieve.tuning import pareto_front
+    from videosieve.tuning.search import pareto_front
 
     spent, budget = (f"{int(x) // 60}:{int(x) % 60:02d}" for x in (moment.seconds, moment.budget))
     parts = f" {moment.done}/{moment.total}" if moment.total else ""

@@ -22,11 +22,11 @@ from videosieve.inspection import (
     view_head,
 )
 from videosieve.integrations.diffusers.clips import frame_of, running, to_video
-from videosieve.integrations.diffusers.concepts import require_indices
+from videosieve.integrations.diffusers.concepts.recorder import require_indices
 from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection
-from videosieve.methods.sparse_videogen_profile import generator_for, stratified_rows
+from videosieve.methods.estimates.sampled_rows import generator_for, stratified_rows
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels.block_sparse_attention.checks import AnyMask
 from videosieve.kernels.block_sparse_attention.self_test import find_failure
 from videosieve.kernels.triton_support import architecture, installed
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 HALVES = (torch.bfloat16, torch.float16)
 FLEX_TILE = 16

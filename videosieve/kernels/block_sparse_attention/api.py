@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import ShapeError
 from videosieve.kernels.block_sparse_attention import adapters, checks, cpu, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.triton_support import debugging, lazily
 from videosieve.layout import inverse_order
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 _HERE = "videosieve.kernels.block_sparse_attention"
 

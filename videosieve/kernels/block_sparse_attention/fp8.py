@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.block_sparse_attention import reference
+from videosieve.masks.block_mask import BlockMask
 
 E4M3 = torch.float8_e4m3fn
 LARGEST = 448.0  # of e4m3

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels.block_sparse_attention import reference
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 HEADS, ROUNDINGS = 2, 8
 LSE_BUDGET = 2.0**-8  # absolute; fast exponentials and logarithms stay far below it, a lost block does not

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.block_sparse_attention.checks import LEAST_FP8_ARCH
 from videosieve.kernels.block_sparse_attention.fp8 import E4M3, LARGEST, Quantised
 from videosieve.kernels.block_sparse_attention.triton import Scales, prepare
@@ -17,6 +16,7 @@ from videosieve.kernels.block_sparse_attention.triton_kernel import attend_block
 from videosieve.kernels.block_sparse_attention.triton_kernel_fp8 import round_block
 from videosieve.kernels.launch import COMPILER_OPTIONS
 from videosieve.kernels.triton_support import launch_arch, on_device
+from videosieve.masks.block_mask import BlockMask
 
 TILE = 64  # tokens that one step of the rounding kernel holds
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from videosieve.integrations.diffusers.clock.stacks import callers, of_threads, upward, variables
 
-_SELVES = (("self",), ("pipe",), ("pipeline",), ("components",))
+_SELVES = ("self", "pipe", "pipeline", "components")
 """First parameters of functions that may run a pipeline."""
 
 
@@ -84,8 +84,8 @@ def _outermost_call(frames: Iterator[FrameType], holder: Any) -> FrameType | Non
     """The outermost frame that runs a method of the holder: its call, where blocks of it were in between."""
     found = None
     for frame in frames:
-        first = frame.f_code.co_varnames[:1] if frame.f_code.co_argcount else ()
-        if first in _SELVES and variables(frame).get(first[0]) is holder:
+        first = frame.f_code.co_varnames[0] if frame.f_code.co_argcount else ""
+        if first in _SELVES and variables(frame).get(first) is holder:
             found = frame
     return found
 

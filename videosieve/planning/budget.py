@@ -1,0 +1,233 @@
+"""What a generation will cost, before anything is loaded: tokens, work, memory, and how much sparsity can gain."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from videosieve.errors import ModelError, RecipeError
+from videosieve.forward import Site
+from videosieve.integrations.diffusers.models import MODELS
+from videosieve.methods.registry import nearest
+from videosieve.metrics.amdahl import amdahl_bound
+from videosieve.planning.flops import Work, count_work
+from videosieve.recipe import Recipe
+from videosieve.schedule import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """A model as far as its costs go.
+
+    Attributes:
+        name: What people call it.
+        transformer: Class name in diffusers.
+        config: Config of the transformer; what is left out has the class's default.
+        stride: Frames, rows and columns of pixels per latent; the first frame is a latent of its own where frames > 1.
+        text: Text tokens.
+        branches: Forwards per step.
+        batch: Batch elements per forward.
+        size: Usual frames, height and width, pixels.
+        steps: Usual denoising steps.
+    """
+
+    name: str
+    transformer: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    stride: tuple[int, int, int] = (4, 8, 8)
+    text: int = 512
+    branches: int = 1
+    batch: int = 1
+    size: tuple[int, int, int] = (81, 720, 1280)
+    steps: int = 50
+
+    def latents(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
+        """Latent frames, rows and columns of a video."""
+        along, down, across = self.stride
+        if min(frames, height, width) < 1 or (frames - 1) % along or height % down or width % across:
+            raise ModelError(
+                f"{self.name} makes 1 + a multiple of {along} frames of a height and width that {down} and {across} "
+                f"divide, got {frames} frames of {height} × {width}"
+            )
+        return (frames - 1) // along + 1, height // down, width // across
+
+
+_COG = {
+    "num_attention_heads": 48,
+    "num_layers": 42,
+    "use_rotary_positional_embeddings": True,
+    "sample_height": 96,
+    "sample_width": 170,
+    "sample_frames": 81,
+    "patch_size_t": 2,
+}
+_WAN_SMALL = {"num_attention_heads": 12, "num_layers": 30, "ffn_dim": 8960}
+_SHAPES = {
+    "in_channels": 12,
+    "out_channels": 12,
+    "num_attention_heads": 6,
+    "attention_head_dim": 32,
+    "num_layers": 2,
+    "num_single_layers": 6,
+    "num_refiner_layers": 1,
+    "text_embed_dim": 192,
+    "pooled_projection_dim": 192,
+    "rope_axes_dim": (8, 12, 12),
+    "guidance_embeds": False,
+}
+_SHAPES_M = {**_SHAPES, "num_attention_heads": 3, "attention_head_dim": 64, "rope_axes_dim": (16, 24, 24)}
+# Configs as published with the models on the hub; defaults of diffusers' classes are HunyuanVideo and Wan 14B.
+_HUNYUAN, _COGVIDEOX, _WANX = (f"{name}Transformer3DModel" for name in ("HunyuanVideo", "CogVideoX", "Wan"))
+_ALL = (
+    Blueprint("hunyuanvideo", _HUNYUAN, {"guidance_embeds": True}, text=256, size=(129, 720, 1280)),
+    Blueprint("cogvideox-1.5-5b", _COGVIDEOX, _COG, text=226, batch=2, size=(81, 768, 1360)),
+    Blueprint("wan2.1-14b", _WANX, branches=2),
+    Blueprint("wan2.1-1.3b", _WANX, _WAN_SMALL, branches=2, size=(81, 480, 832)),
+    Blueprint("shapes-s", _HUNYUAN, _SHAPES, (1, 2, 2), 24, 2, 1, (16, 32, 32), 20),
+    Blueprint("shapes-m", _HUNYUAN, _SHAPES_M, (1, 2, 2), 24, 2, 1, (16, 64, 64), 20),
+)
+BLUEPRINTS = {blueprint.name: blueprint for blueprint in _ALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a generation costs.
+
+    Attributes:
+        blueprint: The model.
+        size: Frames, height and width of the video, pixels.
+        steps: Denoising steps.
+        work: Of one forward.
+        forwards: Forwards of the whole generation.
+        density: Density of sparse calls that was assumed.
+        run_density: Density over all calls, warm-up included.
+    """
+
+    blueprint: Blueprint
+    size: tuple[int, int, int]
+    steps: int
+    work: Work
+    forwards: int
+    density: float
+    run_density: float
+
+    @property
+    def attention_per_step(self) -> float:
+        """Floating-point operations of dense self-attention in a step."""
+        return self.work.attention * self.blueprint.branches
+
+    @property
+    def rest_per_step(self) -> float:
+        """All other floating-point operations in a step."""
+        return self.work.rest * self.blueprint.branches
+
+    @property
+    def total(self) -> float:
+        """Floating-point operations of the whole generation, dense."""
+        return self.steps * (self.attention_per_step + self.rest_per_step)
+
+    @property
+    def bound(self) -> float:
+        """Amdahl's bound on the speed-up: 1 ÷ (1 − s + s · run density), s being attention's share of the work."""
+        return amdahl_bound(self.work.share, self.run_density)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the transformer's weights in bfloat16."""
+        return 2 * self.work.parameters
+
+    @property
+    def attention_bytes(self) -> int:
+        """Bytes of q, k, v and the output of one attention in bfloat16."""
+        return 8 * self.blueprint.batch * self.work.tokens * self.work.heads * self.work.head_dim
+
+
+def make_budget(
+    model: str,
+    recipe: Recipe,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    steps: int | None = None,
+    density: float | None = None,
+) -> Budget:
+    """Count a generation.
+
+    Args:
+        model: A key of BLUEPRINTS, or a folder in diffusers' format.
+        recipe: Method and schedule.
+        frames: Video frames; None takes the model's usual ones, as for the rest.
+        height: Pixels.
+        width: Pixels.
+        steps: Denoising steps.
+        density: Density of sparse calls in (0, 1]; None takes the method's own, which some methods do not have.
+
+    Returns:
+        The budget.
+
+    Raises:
+        ModelError: Unknown model, or a size it cannot make.
+        RecipeError: A density is needed.
+    """
+    blueprint = read_blueprint(model)
+    usual = blueprint.size
+    size = (frames or usual[0], height or usual[1], width or usual[2])
+    steps = steps or blueprint.steps
+    work = count_work(
+        blueprint.transformer, blueprint.config, blueprint.latents(*size), blueprint.text, blueprint.batch
+    )
+    density = _density(recipe, density)
+    sites = [Site(layer, work.layers, step, steps) for step in range(steps) for layer in range(work.layers)]
+    costs = {Action.DENSE: 1.0, Action.SPARSE: density}
+    run_density = sum(costs.get(recipe.schedule.action(site), 0.0) for site in sites) / len(sites)
+    run_density = 1.0 if recipe.is_dense or work.tokens < recipe.min_tokens else run_density
+    return Budget(blueprint, size, steps, work, steps * blueprint.branches, density, run_density)
+
+
+def _density(recipe: Recipe, density: float | None) -> float:
+    density = (
+        density
+        if density is not None
+        else getattr(recipe.method, "density", 1.0 if recipe.is_dense else None)
+    )
+    if density is None:
+        raise RecipeError(f"method {recipe.method.name!r} has no density of its own; give the one to assume")
+    if not 0 < density <= 1:
+        raise RecipeError(f"density must lie in (0, 1], got {density}")
+    return density
+
+
+def read_blueprint(model: str) -> Blueprint:
+    """The blueprint of a known model or of a folder in diffusers' format.
+
+    Args:
+        model: A key of BLUEPRINTS, or a folder with model_index.json and transformer/config.json.
+
+    Returns:
+        The blueprint; a folder's sizes, strides, text and branches are those of its family.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    if model in BLUEPRINTS:
+        return BLUEPRINTS[model]
+    path = Path(model) / "transformer" / "config.json"
+    if not path.is_file():
+        raise ModelError(
+            f"no model {model!r}{nearest(model, BLUEPRINTS)}: give one of {', '.join(BLUEPRINTS)}, or a folder with "
+            f"transformer/config.json"
+        )
+    config = json.loads(path.read_text(encoding="utf-8"))
+    name = config.get("_class_name", "")
+    if name not in MODELS:
+        raise ModelError(
+            f"{path} is a {name or 'file without _class_name'}; costs are known for {', '.join(MODELS)}"
+        )
+    shapes = config.get("in_channels") == _SHAPES["in_channels"]
+    known = [
+        b for b in BLUEPRINTS.values() if b.transformer == name and b.name.startswith("shapes") == shapes
+    ]
+    heads = config.get("attention_head_dim")
+    family = next((b for b in known if b.config.get("attention_head_dim") == heads), known[0])
+    return replace(family, name=Path(model).name, config=config)

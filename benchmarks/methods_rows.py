@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request, default_steps
 from videosieve.judging.evaluate import unseen_captions

@@ -14,12 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["layout", "masks", "frame_rate"],
+    ["layout", "masks", "frame_rate", "forward", "timing"],
     ["call"],
     ["kernels"],
     ["methods"],
     ["schedule", "concepts", "inspection"],
-    ["trace", "outputs", "lending", "append_log"],
+    ["trace", "outputs", "lending", "states", "recall", "append_log"],
     ["recipe", "metrics"],
     ["run", "tuning.search"],
     ["functional"],

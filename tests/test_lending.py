@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from videosieve import Method, Recipe, RecipeError, Run, Selection
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.inspection.kept import KeptRows
 from videosieve.layout import VideoLayout
 from videosieve.lending import Lent

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
     BackendError,
@@ -23,6 +23,7 @@ from videosieve.errors import (
     ShapeError,
     VideosieveError,
 )
+from videosieve.forward import Site
 from videosieve.functional import attention
 from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout

@@ -1,4 +1,4 @@
-"""One attention call: what goes in, where in the model it happens, what comes out."""
+"""One attention call: what goes in, what comes out. Where in a generation it happens is a `Site`."""
 
 from dataclasses import dataclass, field
 
@@ -6,32 +6,10 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import NumericsError, ShapeError
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where in a generation an attention call happens.
-
-    Attributes:
-        layer: Index of the hooked self-attention in call order, 0 … layers − 1.
-        layers: Hooked self-attentions in the transformer.
-        step: Denoising step, 0 … steps − 1.
-        steps: Denoising steps of the generation.
-        branch: "cond", "uncond" or "cond_uncond", as the pipeline names it.
-    """
-
-    layer: int = 0
-    layers: int = 1
-    step: int = 0
-    steps: int = 1
-    branch: str = "cond"
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.layer < self.layers and 0 <= self.step < self.steps):
-            raise ShapeError(f"a site needs 0 <= layer < layers and 0 <= step < steps, got {self}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from typing import Any
 
 from torch import Tensor
 
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import LONG_SIDE

@@ -1,25 +1,27 @@
 """A run: the only mutable thing. Method states and the trace of one sparsified pipeline."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 
-import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
+from videosieve.forward import Site
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
-from videosieve.lending import Lent
+from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, attend_selected
 from videosieve.methods.base import State
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
+from videosieve.recall import recall_of
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
+from videosieve.states import Place, States
+from videosieve.timing import start_timer
 from videosieve.trace import Outcome, Summary, Trace
 
 
@@ -79,8 +81,8 @@ class Run:
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend
-        self._states: dict[tuple[str, int, str], State] = {}
-        self._lent: dict[tuple[str, int], Lent] = {}
+        self._states = States()
+        self._loans = Loans()
         self._cleanup = ExitStack()
 
     def attend(self, call: AttentionCall, owner: str = "") -> Tensor:
@@ -97,7 +99,7 @@ class Run:
             call.check_finite()
         timer = start_timer(call.q.device)
         reason = self._dense_reason(call)
-        selection, source = (None, ()) if reason else self._choose(call, owner)
+        selection, source, note = (None, (), "") if reason else self._choose(call, owner)
         if selection is None:
             output = self.attend_dense(call, reason or "the method asked for it", timer, owner)
             self._show(call, None, owner)
@@ -112,10 +114,11 @@ class Run:
                 result.kernel,
                 _pairs(call),
                 selection.mask.head_density,  # read with the record: a float here would wait for the device
-                recall=self._recall(call, selection, result),
+                recall=recall_of(call, selection, result, self._recall_rows),
                 patterns=selection.patterns,
                 pattern=selection.pattern,
                 source=source,
+                note=note,
             ),
             milliseconds,
         )
@@ -139,16 +142,20 @@ class Run:
         kernel = self._dense_kernel(call, causal)
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
         if self._sparse_follows(call):
-            key = self._key(owner, call.site)
-            self._states[key] = self.recipe.method.observe_dense(call, output, self._states.get(key))
+            place = self._place(owner, call.site, call.batch)
+            self._states.put(place, self.recipe.method.observe_dense(call, output, self._states.get(place)))
         self.trace.add(call.site, Outcome("dense", kernel, _pairs(call), 1.0, reason), timer())
         return output.contiguous()
 
-    def begin(self) -> None:
-        """Forget the method states and stored outputs: a new generation starts. The trace goes on."""
-        self._states.clear()
-        self._lent.clear()
-        self.outputs.clear()
+    def begin(self, keep: Collection[int] = ()) -> None:
+        """Forget method states, shared selections and stored outputs: a new generation starts. The trace goes on.
+
+        Args:
+            keep: Generations that are still running beside the new one, whose memory stays.
+        """
+        self._states.forget(keep)
+        self._loans.forget(keep)
+        self.outputs.clear(keep)
 
     def reuse(self, site: Site, kept: Kept) -> None:
         """Note that an attention module returns a stored output."""
@@ -157,26 +164,29 @@ class Run:
 
     def share_state(self, owner: str, site: Site) -> None:
         """Hand the conditional branch's method state to the branch of `site`, where the method allows it."""
-        source = self._states.get((owner, site.layer, "cond"))
+        source = self._states.get(self._place(owner, replace(site, branch="cond"), 0))
         if self.recipe.method.shares_state and source is not None:
-            self._states[(owner, site.layer, site.branch)] = source
+            self._states.put(self._place(owner, site, 0), source)
 
     def memory(self) -> Memory:
         """Bytes held now by method states, selections that branches share, and stored outputs."""
-        states = storage_bytes([*self._states.values(), *self._lent.values()])
+        states = storage_bytes([*self._states.values(), *self._loans.values()])
         return Memory(states, self.outputs.bytes, self.outputs.peak)
 
     def states(self) -> dict[tuple[str, int, str], State]:
-        """What the method remembers of this generation, by (owner, layer, branch)."""
-        return dict(self._states)
+        """What the method remembers of the newest generation, by (owner, layer, branch).
+
+        The branch of a further pass, or of some items of the batch, says so: "cond, pass 1", "cond, items [0]".
+        """
+        return self._states.of_newest()
 
     def snapshot(self) -> Callable[[], None]:
         """Remember states, shared selections and stored outputs; the result puts them back, any number of times."""
-        states, lent, restore = dict(self._states), dict(self._lent), self.outputs.snapshot()
+        restores = [part.snapshot() for part in (self._states, self._loans, self.outputs)]
 
         def put_back() -> None:
-            self._states, self._lent = dict(states), dict(lent)
-            restore()
+            for restore in restores:
+                restore()
 
         return put_back
 
@@ -215,9 +225,8 @@ class Run:
             return dense_runner(*tensors, causal=causal, backend=method.kernel)
         return fastest(*tensors, causal=causal)
 
-    def _key(self, owner: str, site: Site) -> tuple[str, int, str]:
-        both = site.branch == "cond_uncond" and self.recipe.method.shares_state
-        return (owner, site.layer, "cond" if both else site.branch)
+    def _place(self, owner: str, site: Site, batch: int) -> Place:
+        return Place.of(owner, site, batch, self.recipe.method.shares_state)
 
     def _sparse_follows(self, call: AttentionCall) -> bool:
         """Whether the method is called again before the next dense step."""
@@ -229,59 +238,27 @@ class Run:
 
     def _choose(
         self, call: AttentionCall, owner: str
-    ) -> tuple[Selection | None, tuple[int, str] | tuple[()]]:
-        """The selection, and the step and branch that made it where it was another branch."""
-        lent = self._lent.get((owner, call.site.layer))
-        borrowed = None if lent is None else lent.to(call)
-        if lent is not None and borrowed is not None:
-            return borrowed, (lent.site.step, lent.site.branch)
-        key = self._key(owner, call.site)
-        selection, self._states[key] = self.recipe.method.select(call, self._states.get(key))
+    ) -> tuple[Selection | None, tuple[int, str] | tuple[()], str]:
+        """The selection; the step and branch that made it where it was another branch; what the trace should add."""
+        selection, source, note = self._loans.borrow(owner, call)
+        if selection is not None:
+            return selection, source, note
+        place = self._place(owner, call.site, call.batch)
+        state = self._states.get(place)
+        if state is None and not note and self._states.has_neighbour(place):
+            note = f"chosen afresh: what is remembered of {place.label} is not about {call.batch} items of the batch"
+        selection, state = self.recipe.method.select(call, state)
+        self._states.put(place, state)
         if selection is not None and self.recipe.shared_selection:
-            self._lent[owner, call.site.layer] = Lent.of(call, selection)
-        return selection, ()
+            self._loans.lend(owner, call, selection)
+        return selection, (), note
 
     def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
-        key, method = self._key(owner, call.site), self.recipe.method
-        self._states[key] = method.observe(call, result, self._states[key])
-        return method.correct(call, result.output, self._states[key])
-
-    def _recall(self, call: AttentionCall, selection: Selection, result: AttentionResult) -> Tensor | None:
-        if selection.recall is not None or not self._recall_rows:
-            return selection.recall
-        rows = torch.linspace(0, call.tokens - 1, self._recall_rows, device=call.q.device).long()
-        scores = call.q[:, :, rows].float() @ call.k.float().mT * call.scale
-        if selection.causal:
-            scores.masked_fill_(
-                torch.arange(call.tokens, device=rows.device) > rows.unsqueeze(-1), -torch.inf
-            )
-        return (result.lse[..., rows] - scores.logsumexp(-1)).exp().mean(-1)
+        place, method = self._place(owner, call.site, call.batch), self.recipe.method
+        state = method.observe(call, result, self._states.get(place))
+        self._states.put(place, state)
+        return method.correct(call, result.output, state)
 
 
 def _pairs(call: AttentionCall) -> int:
     return call.batch * call.heads * call.tokens**2
-
-
-def start_timer(device: torch.device) -> Callable[[], Callable[[], float]]:
-    """Start timing; the result stops the clock and hands back a reader of the milliseconds."""
-    if device.type != "cuda":
-        start = time.perf_counter()
-
-        def stop() -> Callable[[], float]:
-            elapsed = (time.perf_counter() - start) * 1e3
-            return lambda: elapsed
-
-        return stop
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    first.record()
-
-    def stop_cuda() -> Callable[[], float]:
-        last.record()
-
-        def read() -> float:
-            last.synchronize()
-            return first.elapsed_time(last)
-
-        return read
-
-    return stop_cuda

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videosieve.call import Site
 from videosieve.errors import OutputError, RecipeError
+from videosieve.forward import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Record:
         milliseconds: Wall time of the call, selection included.
         source: Step and branch whose output was returned again, or, of a sparse call, whose selection was taken over;
             empty where this call made everything.
+        generation: Number of the generation in its run, from 0.
+        steps: Denoising steps of the generation, as known when the call was made; 0 in traces of older versions.
+        pass_number: How often this branch had run before in this step.
+        items: Indices into the batch where the call holds only some of it; empty where it holds all.
+        note: What else is worth knowing of a sparse call, e.g. why it could not take over a selection.
     """
 
     layer: int
@@ -48,9 +53,19 @@ class Record:
     pattern: list[str] = field(default_factory=list)
     milliseconds: float = 0.0
     source: tuple[int, str] | tuple[()] = ()
+    generation: int = 0
+    steps: int = 0
+    pass_number: int = 0
+    items: tuple[int, ...] = ()
+    note: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "source", tuple(self.source))  # JSON has lists only
+        for name in ("source", "items"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
+
+
+_LATER = {"source", "generation", "steps", "pass_number", "items", "note"}
+"""Fields that traces of older versions lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,7 @@ class Outcome:
     patterns: tuple[str, ...] = ()
     pattern: Tensor | None = None
     source: tuple[int, str] | tuple[()] = ()
+    note: str = ""
 
 
 class Trace:
@@ -109,7 +125,7 @@ class Trace:
             RecipeError: The file is missing, or a line is not a record.
         """
         known = {item.name for item in fields(Record)}
-        needed = known - {"source"}  # traces written before outputs were reused have none
+        needed = known - _LATER
         records = []
         try:
             for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
@@ -212,4 +228,9 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         pattern,
         milliseconds(),
         outcome.source,
+        site.generation,
+        site.steps,
+        site.pass_number,
+        site.items,
+        outcome.note,
     )

@@ -9,8 +9,9 @@ import torch
 
 from videosieve.atlas.head_atlas import name_kinds, summarise_sightings, survey, untrained, write_atlases
 from videosieve.atlas.probe import DENSITIES, Sighting, look
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
 from videosieve.errors import ModelError
+from videosieve.forward import Site
 from videosieve.generation.generate import generate
 from videosieve.generation.request import Request
 from videosieve.layout import VideoLayout

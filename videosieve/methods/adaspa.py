@@ -12,8 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.kernels import block_mass
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side, check_block

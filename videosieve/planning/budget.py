@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from videosieve.call import Site
 from videosieve.errors import ModelError, RecipeError
+from videosieve.forward import Site
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.methods.registry import nearest
 from videosieve.metrics.amdahl import amdahl_bound

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from videosieve.call import Site
 from videosieve.errors import RecipeError
-from videosieve.integrations.diffusers.sparsify import Target, describe
+from videosieve.forward import Site
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods.window_residual import WindowResidual
 from videosieve.recipe import Recipe

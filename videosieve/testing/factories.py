@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask

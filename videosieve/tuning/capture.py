@@ -18,8 +18,9 @@ from torch.nn import Module
 from videosieve.errors import IntegrationError, ModelError
 from videosieve.generation.generate import call_pipeline
 from videosieve.generation.request import Request, default_steps, pipeline_arguments
+from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
-from videosieve.integrations.diffusers.sparsify import Target, attach, describe
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
 from videosieve.schedule import KINDS

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from videosieve.call import Site
 from videosieve.errors import OutputError, PromptError, RecipeError
+from videosieve.forward import Site
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request, default_steps
 from videosieve.integrations.diffusers.models import MODELS
-from videosieve.integrations.diffusers.sparsify import Target
+from videosieve.integrations.diffusers.targets import Target
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.recipe import Recipe, bundled_recipes
 from videosieve.report.files import check_writable

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.call import Site
+from videosieve.forward import Site
+from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
-from videosieve.integrations.diffusers.sparsify import attach
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.schedule import Action, Kind, Schedule

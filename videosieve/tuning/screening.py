@@ -22,8 +22,8 @@ from videosieve.methods import Method, Selection, attend_selected
 from videosieve.methods.base import State
 from videosieve.metrics import recall, relative_l1, relative_l2
 from videosieve.recipe import Recipe
-from videosieve.run import start_timer
 from videosieve.schedule import KINDS, DenseFirst, Kind, Table
+from videosieve.timing import start_timer
 from videosieve.tuning.capture import Capture
 from videosieve.tuning.replay import Replay, ReuseOnce
 from videosieve.tuning.search.candidates import SHORT, Family

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tuning_world import LAYERS, STEPS, make_screen
 
-from videosieve.call import Site
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.schedule import KINDS, Action
 from videosieve.tuning.search import Candidate, Choice, Screen
 from videosieve.tuning.search.calibration import predictor

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
 from videosieve.errors import IntegrationError, PromptError
+from videosieve.forward import Site
 from videosieve.inspection import (
     MEASURES,
     Inspection,
@@ -22,7 +23,7 @@ from videosieve.inspection import (
 )
 from videosieve.integrations.diffusers.clips import frame_of, running, to_video
 from videosieve.integrations.diffusers.concepts.recorder import require_indices
-from videosieve.integrations.diffusers.sparsify import Target, describe
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection
 from videosieve.methods.estimates.sampled_rows import generator_for, stratified_rows

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.kernels import sampled_attention
 from videosieve.layout import VideoLayout
 

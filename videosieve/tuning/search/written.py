@@ -5,7 +5,7 @@ from itertools import product
 from math import ceil
 from typing import Any
 
-from videosieve.call import Site
+from videosieve.forward import Site
 from videosieve.methods import Dense
 from videosieve.methods.registry import METHODS
 from videosieve.recipe import Recipe

@@ -11,7 +11,7 @@ from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, out
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.concepts.streams import find_family
 from videosieve.integrations.diffusers.concepts.text import ConceptText
-from videosieve.integrations.diffusers.sparsify import Target
+from videosieve.integrations.diffusers.targets import Target
 from videosieve.run import Observation
 
 Emit = Callable[[Tensor], None]

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.call import Site
 from videosieve.concepts import RunningMaps, SaliencyMaps, SaliencyMethod, to_probabilities
 from videosieve.errors import IntegrationError
+from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import bind_forward
 from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
 from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES, find_family
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
-from videosieve.integrations.diffusers.sparsify import Target, describe
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import Grid
 from videosieve.run import Observation, Run
 

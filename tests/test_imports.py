@@ -77,7 +77,7 @@ def test_files_stay_small(path: Path):
     assert len(path.read_text().splitlines()) <= 300
 
 
-ROOMS = sorted({path.parent for path in FILES})
+ROOMS = sorted({path.parent for path in FILES} - {PACKAGE})  # a file beside the rooms is a room of its own
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(PACKAGE)))

@@ -32,7 +32,7 @@ from benchmarks.gpu_timing import copies_beyond_cache, describe_device, rotate, 
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention, dense_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as SPARSE
-from videosieve.kernels.block_sparse_attention import fp8
+from videosieve.kernels.block_sparse_attention.fp8 import reference as fp8
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE
 from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.tolerances import assert_attention

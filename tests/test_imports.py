@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from videosieve.methods import METHODS
+
 PACKAGE = Path(__file__).parent.parent / "videosieve"
 
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
@@ -74,6 +76,17 @@ def test_imports_point_down(path: Path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_small(path: Path):
     assert len(path.read_text().splitlines()) <= 300
+
+
+ROOMS = sorted({path.parent for path in FILES} - {PACKAGE})  # a file beside the rooms is a room of its own
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(PACKAGE)))
+def test_rooms_stay_small(room: Path):
+    """At most 16 files of its own; papers do not count, a method is a file and there are as many as there are."""
+    papers = {method.__module__ for method in METHODS.values()}
+    files = {f"{'.'.join(room.relative_to(PACKAGE.parent).parts)}.{path.stem}" for path in room.glob("*.py")}
+    assert len(files - papers) <= 16, f"{room.name} is a store; take it apart by subject"
 
 
 def test_import_videosieve_loads_nothing_heavy():

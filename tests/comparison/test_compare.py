@@ -21,7 +21,7 @@ from videosieve.comparison.plan import (
 from videosieve.comparison.sweep import sweep_recipes, write_sweep
 from videosieve.errors import OutputError, RecipeError, ShapeError
 from videosieve.generation.generate import Clip, generate
-from videosieve.generation.recipes import make_recipes
+from videosieve.generation.recipe_settings import make_recipes
 from videosieve.generation.request import Request
 from videosieve.methods import Dense
 from videosieve.metrics import psnr, ssim

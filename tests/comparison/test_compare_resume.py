@@ -19,7 +19,7 @@ from videosieve.comparison.ledger import LEDGER, is_interrupted
 from videosieve.comparison.plan import Plan, cross_requests, name_recipes
 from videosieve.errors import OutputError
 from videosieve.generation.generate import Clip, generate
-from videosieve.generation.recipes import make_recipes
+from videosieve.generation.recipe_settings import make_recipes
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe
 from videosieve.records import Record

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from videosieve.kernels import block_sparse_attention, dense_attention
-from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, fp8
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
+from videosieve.kernels.block_sparse_attention.fp8 import reference as fp8
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from videosieve.errors import ModelError, RecipeError
-from videosieve.planning.budget import BLUEPRINTS, make_budget, read_blueprint
+from videosieve.planning.blueprints import BLUEPRINTS
+from videosieve.planning.budget import make_budget, read_blueprint
 from videosieve.recipe import Recipe
 
 PETA = 1e15

@@ -1,93 +1,18 @@
 """What a generation will cost, before anything is loaded: tokens, work, memory, and how much sparsity can gain."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from videosieve.errors import ModelError, RecipeError
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.methods.registry import nearest
 from videosieve.metrics.amdahl import amdahl_bound
+from videosieve.planning.blueprints import BLUEPRINTS, SHAPES, Blueprint
 from videosieve.planning.flops import Work, count_work
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
-
-
-@dataclass(frozen=True, slots=True)
-class Blueprint:
-    """A model as far as its costs go.
-
-    Attributes:
-        name: What people call it.
-        transformer: Class name in diffusers.
-        config: Config of the transformer; what is left out has the class's default.
-        stride: Frames, rows and columns of pixels per latent; the first frame is a latent of its own where frames > 1.
-        text: Text tokens.
-        branches: Forwards per step.
-        batch: Batch elements per forward.
-        size: Usual frames, height and width, pixels.
-        steps: Usual denoising steps.
-    """
-
-    name: str
-    transformer: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    stride: tuple[int, int, int] = (4, 8, 8)
-    text: int = 512
-    branches: int = 1
-    batch: int = 1
-    size: tuple[int, int, int] = (81, 720, 1280)
-    steps: int = 50
-
-    def latents(self, frames: int, height: int, width: int) -> tuple[int, int, int]:
-        """Latent frames, rows and columns of a video."""
-        along, down, across = self.stride
-        if min(frames, height, width) < 1 or (frames - 1) % along or height % down or width % across:
-            raise ModelError(
-                f"{self.name} makes 1 + a multiple of {along} frames of a height and width that {down} and {across} "
-                f"divide, got {frames} frames of {height} × {width}"
-            )
-        return (frames - 1) // along + 1, height // down, width // across
-
-
-_COG = {
-    "num_attention_heads": 48,
-    "num_layers": 42,
-    "use_rotary_positional_embeddings": True,
-    "sample_height": 96,
-    "sample_width": 170,
-    "sample_frames": 81,
-    "patch_size_t": 2,
-}
-_WAN_SMALL = {"num_attention_heads": 12, "num_layers": 30, "ffn_dim": 8960}
-_SHAPES = {
-    "in_channels": 12,
-    "out_channels": 12,
-    "num_attention_heads": 6,
-    "attention_head_dim": 32,
-    "num_layers": 2,
-    "num_single_layers": 6,
-    "num_refiner_layers": 1,
-    "text_embed_dim": 192,
-    "pooled_projection_dim": 192,
-    "rope_axes_dim": (8, 12, 12),
-    "guidance_embeds": False,
-}
-_SHAPES_M = {**_SHAPES, "num_attention_heads": 3, "attention_head_dim": 64, "rope_axes_dim": (16, 24, 24)}
-# Configs as published with the models on the hub; defaults of diffusers' classes are HunyuanVideo and Wan 14B.
-_HUNYUAN, _COGVIDEOX, _WANX = (f"{name}Transformer3DModel" for name in ("HunyuanVideo", "CogVideoX", "Wan"))
-_ALL = (
-    Blueprint("hunyuanvideo", _HUNYUAN, {"guidance_embeds": True}, text=256, size=(129, 720, 1280)),
-    Blueprint("cogvideox-1.5-5b", _COGVIDEOX, _COG, text=226, batch=2, size=(81, 768, 1360)),
-    Blueprint("wan2.1-14b", _WANX, branches=2),
-    Blueprint("wan2.1-1.3b", _WANX, _WAN_SMALL, branches=2, size=(81, 480, 832)),
-    Blueprint("shapes-s", _HUNYUAN, _SHAPES, (1, 2, 2), 24, 2, 1, (16, 32, 32), 20),
-    Blueprint("shapes-m", _HUNYUAN, _SHAPES_M, (1, 2, 2), 24, 2, 1, (16, 64, 64), 20),
-)
-BLUEPRINTS = {blueprint.name: blueprint for blueprint in _ALL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +149,7 @@ def read_blueprint(model: str) -> Blueprint:
         raise ModelError(
             f"{path} is a {name or 'file without _class_name'}; costs are known for {', '.join(MODELS)}"
         )
-    shapes = config.get("in_channels") == _SHAPES["in_channels"]
+    shapes = config.get("in_channels") == SHAPES["in_channels"]
     known = [
         b for b in BLUEPRINTS.values() if b.transformer == name and b.name.startswith("shapes") == shapes
     ]

@@ -74,10 +74,11 @@ def batch(
     from videosieve.batch import Order, read_prompts, read_vbench_prompts, run_batch
     from videosieve.batch.prompts import parse_shard
     from videosieve.batch.prompts import shard as part_of
-    from videosieve.generation import media, recipes
+    from videosieve.generation import media
     from videosieve.generation.load import check_words
+    from videosieve.generation.recipe_settings import make_recipe
 
-    recipe = recipes.make_recipe(method, density, settings or ())
+    recipe = make_recipe(method, density, settings or ())
     index, count = parse_shard(shard)
     _check_layout(layout, suffix, seed, (samples, dimension, long_prompts))
     if layout == "vbench":

@@ -60,13 +60,13 @@ def compare(
     videosieve compare --methods svg,spatial_only,temporal_only --density 0.3 --output comparison
     """
     from videosieve.comparison.plan import Plan, name_recipes
-    from videosieve.generation import recipes
+    from videosieve.generation.recipe_settings import make_recipes
     from videosieve.generation.request import Request
 
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
     plan = Plan(
         gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),
-        name_recipes(recipes.make_recipes(methods, density, settings or ())),
+        name_recipes(make_recipes(methods, density, settings or ())),
         repeats,
         fps,
         model,

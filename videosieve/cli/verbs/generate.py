@@ -48,15 +48,16 @@ def generate(
     videosieve generate "a small red circle moves left" --method svg --density 0.3 --output circle.mp4
     """
     from videosieve.generation import generate as generation
-    from videosieve.generation import media, recipes
+    from videosieve.generation import media
     from videosieve.generation.load import check_words, load_pipeline
+    from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
 
     request = Request(
         choose_prompt(prompt, prompt_option),
         negative_prompt, image, steps, seed, height, width, frames, guidance,
     )  # fmt: skip
-    recipe = recipes.make_recipe(method, density, settings or ())
+    recipe = make_recipe(method, density, settings or ())
     media.check_output(output, overwrite=overwrite)
     if trace is not None:
         media.check_output(trace, (".jsonl",), overwrite=overwrite)

@@ -47,7 +47,7 @@ def inspect(
     from videosieve.generation.inspection import find_attention, write_inspection
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
-    from videosieve.generation.recipes import make_recipe
+    from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
     from videosieve.generation.saliency import parse_indices
 

@@ -28,10 +28,10 @@ def plan(
 
     videosieve plan --model hunyuanvideo --frames 129 --height 720 --width 1280 --method svg --density 0.3
     """
-    from videosieve.generation import recipes
+    from videosieve.generation.recipe_settings import make_recipe
     from videosieve.planning.budget import make_budget
 
-    recipe = recipes.make_recipe(method, None, settings or ())
+    recipe = make_recipe(method, None, settings or ())
     budget = make_budget(model, recipe, frames, height, width, steps, density)
     work = budget.work
     table = plain_table("what", "how much", right=("how much",))

@@ -64,7 +64,7 @@ def saliency(
     from videosieve.generation.footage import fit_footage, read_footage
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
-    from videosieve.generation.recipes import make_recipe
+    from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
     from videosieve.generation.saliency import find_saliency, parse_indices, parse_method, write_saliency
 

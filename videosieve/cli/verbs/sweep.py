@@ -35,13 +35,11 @@ def sweep(
     """
     from videosieve.comparison.plan import Plan, cross_requests, name_recipes
     from videosieve.comparison.sweep import sweep_recipes, write_sweep
-    from videosieve.generation import recipes
+    from videosieve.generation.recipe_settings import make_recipe, parse_densities
     from videosieve.generation.request import Request
 
     base = Request("", steps=steps, height=height, width=width, frames=frames)
-    swept = sweep_recipes(
-        recipes.make_recipe(method, None, settings or ()), recipes.parse_densities(densities)
-    )
+    swept = sweep_recipes(make_recipe(method, None, settings or ()), parse_densities(densities))
     plan = Plan(
         cross_requests(base, prompt or (), seed or (0,), model),
         name_recipes(swept.values()),

@@ -105,7 +105,7 @@ def tune(
 
 
 def _run(order: "Order", folder: Path, place: tuple[str, str | None], *, best_effort: bool) -> "Outcome":
-    from videosieve.cli.tune_screen import TuneScreen
+    from videosieve.cli.tune_progress import TuneScreen
     from videosieve.generation.load import load_pipeline
     from videosieve.tuning.outcome import write_outcome
     from videosieve.tuning.tune import run_tune

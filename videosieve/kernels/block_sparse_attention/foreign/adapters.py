@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from videosieve.kernels.block_sparse_attention.checks import AnyMask
-from videosieve.kernels.block_sparse_attention.self_test import find_failure
+from videosieve.kernels.block_sparse_attention.foreign.self_test import find_failure
 from videosieve.kernels.triton_support import architecture, installed
 from videosieve.masks.block_mask import BlockMask, BlockSize
 

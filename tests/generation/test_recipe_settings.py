@@ -3,7 +3,7 @@
 import pytest
 
 from videosieve.errors import RecipeError
-from videosieve.generation.recipes import make_recipe, make_recipes, parse_densities, parse_settings
+from videosieve.generation.recipe_settings import make_recipe, make_recipes, parse_densities, parse_settings
 
 
 def test_settings_find_their_types():

@@ -1,4 +1,4 @@
-"""Block-sparse attention with q and k in FP8 on CUDA in Triton; its meaning is in `fp8.py`.
+"""Block-sparse attention with q and k in FP8 on CUDA in Triton; its meaning is in `reference.py`.
 
 q and k are read twice more than without FP8: once for the mean key, once for rounding, which also computes what the LSE
 gets back. Where q and k come from a kernel of ours, that one may hand over `Quantised` instead.
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from videosieve.kernels.block_sparse_attention.checks import LEAST_FP8_ARCH
-from videosieve.kernels.block_sparse_attention.fp8 import E4M3, LARGEST, Quantised
+from videosieve.kernels.block_sparse_attention.fp8.reference import E4M3, LARGEST, Quantised
+from videosieve.kernels.block_sparse_attention.fp8.triton_kernel import round_block
 from videosieve.kernels.block_sparse_attention.triton import Scales, prepare
 from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
-from videosieve.kernels.block_sparse_attention.triton_kernel_fp8 import round_block
 from videosieve.kernels.launch import COMPILER_OPTIONS
 from videosieve.kernels.triton_support import launch_arch, on_device
 from videosieve.masks.block_mask import BlockMask

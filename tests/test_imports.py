@@ -14,11 +14,12 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["layout", "masks", "frame_rate", "forward", "timing"],
+    ["layout", "masks", "frame_rate", "forward", "timing", "records"],
     ["call"],
     ["kernels"],
     ["methods"],
     ["schedule", "concepts", "inspection"],
+    ["generations"],
     ["trace", "outputs", "lending", "states", "recall", "append_log"],
     ["recipe", "metrics"],
     ["run", "tuning.search"],

@@ -22,6 +22,7 @@ from videosieve.errors import (
     RecipeError,
     ShapeError,
     VideosieveError,
+    VideosieveWarning,
 )
 from videosieve.forward import Site
 from videosieve.functional import attention
@@ -43,9 +44,10 @@ from videosieve.methods import (
     XAttention,
 )
 from videosieve.recipe import Recipe
+from videosieve.records import Record
 from videosieve.run import Run
 from videosieve.schedule import Action, DenseFirst, Schedule
-from videosieve.trace import Record, Summary, Trace
+from videosieve.trace import Summary, Trace
 from videosieve.version import __version__
 
 if TYPE_CHECKING:
@@ -138,6 +140,7 @@ __all__ = [
     "Trace",
     "VideoLayout",
     "VideosieveError",
+    "VideosieveWarning",
     "XAttention",
     "__version__",
     "attention",

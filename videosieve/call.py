@@ -23,6 +23,7 @@ class AttentionCall:
         layout: Which token is which.
         site: Layer, step and branch.
         scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        guided: Whether the batch holds both branches of guidance, the unconditional half first.
 
     Raises:
         ShapeError: The tensors disagree with one another or with the layout.
@@ -34,6 +35,7 @@ class AttentionCall:
     layout: VideoLayout
     site: Site = field(default_factory=Site)
     scale: float = -1.0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.q.ndim != 4 or not (self.q.shape == self.k.shape == self.v.shape):

@@ -4,11 +4,14 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
+from warnings import warn
 
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
+from videosieve.errors import VideosieveWarning
 from videosieve.forward import Site
+from videosieve.generations import generations_of
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
@@ -19,10 +22,13 @@ from videosieve.methods.base import State
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import recall_of
 from videosieve.recipe import Recipe
+from videosieve.records import Outcome
 from videosieve.schedule import Action
 from videosieve.states import Place, States
 from videosieve.timing import start_timer
-from videosieve.trace import Outcome, Summary, Trace
+from videosieve.trace import Summary, Trace
+
+_ASKED = "the method asked for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Observation:
         v: Values, likewise.
         output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
         scale: Factor on every q·k.
+        guided: Whether the batch holds both branches of guidance, the unconditional half first.
     """
 
     owner: str
@@ -49,6 +56,7 @@ class Observation:
     v: Tensor
     output: Tensor
     scale: float
+    guided: bool = False
 
 
 class Run:
@@ -59,6 +67,8 @@ class Run:
         trace: One record per attention call.
         outputs: Module outputs that later steps return again.
         observers: Called with every self-attention that was computed in full view of its layout.
+        warns: Whether leaving the `with` block without an error also gives the `warnings` as Python warnings.
+        checks: Asked by `warnings` for a sentence each, empty where all is well.
         witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
             where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
 
@@ -78,6 +88,8 @@ class Run:
         self.outputs = Outputs(recipe.schedule)
         self.observers: list[Callable[[Observation], None]] = []
         self.witnesses: list[Callable[[AttentionCall, Selection | None, str], None]] = []
+        self.warns = False
+        self.checks: list[Callable[[], str]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend
@@ -101,7 +113,7 @@ class Run:
         reason = self._dense_reason(call)
         selection, source, note = (None, (), "") if reason else self._choose(call, owner)
         if selection is None:
-            output = self.attend_dense(call, reason or "the method asked for it", timer, owner)
+            output = self.attend_dense(call, reason or _ASKED, timer, owner)
             self._show(call, None, owner)
             return output
         result = attend_selected(call, selection, self._backend)
@@ -191,8 +203,20 @@ class Run:
         return put_back
 
     def summary(self) -> Summary:
-        """Totals over everything traced so far."""
-        return self.trace.summary()
+        """Totals over everything traced so far; first of all what is not as the recipe means it."""
+        return Summary.of(self.trace.records, self.warnings())
+
+    def warnings(self) -> list[str]:
+        """What is not as the recipe means it, a sentence each: the share of dense steps, nothing sparse or hooked."""
+        schedule, records = self.recipe.schedule, self.trace.records
+        found = [said for check in self.checks if (said := check())]
+        found += [
+            said for one in generations_of(records, schedule.dense_reason) if (said := one.mismatch(schedule))
+        ]
+        other = {r.reason for r in records if r.action == "dense"} - {schedule.dense_reason, _ASKED}
+        if records and not self.recipe.is_dense and other and all(r.action == "dense" for r in records):
+            found.append(f"nothing was sparse: {'; '.join(sorted(other))}")
+        return found
 
     def on_remove(self, undo: Callable[[], object]) -> None:
         """Have `undo` called by `remove`, last registered first."""
@@ -209,6 +233,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        if error is None and self.warns:
+            for warning in self.warnings():
+                warn(warning, VideosieveWarning, stacklevel=2)
         self.remove()
 
     def _dense_reason(self, call: AttentionCall) -> str:

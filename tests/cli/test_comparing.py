@@ -20,8 +20,9 @@ from videosieve.generation.generate import Clip
 from videosieve.generation.request import Request
 from videosieve.metrics import Psnr
 from videosieve.recipe import Recipe
+from videosieve.records import Record
 from videosieve.report import Results
-from videosieve.trace import Record, Trace
+from videosieve.trace import Trace
 
 BASE = Request("", negative_prompt="noise", steps=4)
 NAMES = {"dense": "baseline", "dense (block-sparse kernel)": "floor", "semantic_permutation": "method"}

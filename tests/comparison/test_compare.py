@@ -26,9 +26,10 @@ from videosieve.generation.request import Request
 from videosieve.methods import Dense
 from videosieve.metrics import psnr, ssim
 from videosieve.recipe import Recipe
+from videosieve.records import Record
 from videosieve.report import Results
 from videosieve.report.results import COMPLETE, INTERRUPTED, RUNNING
-from videosieve.trace import Record, Trace
+from videosieve.trace import Trace
 
 PROMPT = "a red circle moves left"
 Finished = tuple[Results, Path, list[Stage]]

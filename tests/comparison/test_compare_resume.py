@@ -22,9 +22,10 @@ from videosieve.generation.generate import Clip, generate
 from videosieve.generation.recipe_settings import make_recipes
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe
+from videosieve.records import Record
 from videosieve.report import Results
 from videosieve.report.results import COMPLETE, INTERRUPTED
-from videosieve.trace import Record, Trace
+from videosieve.trace import Trace
 
 RECORD = Record(0, 0, "cond", "dense", "", "sdpa", 100, 1.0)
 

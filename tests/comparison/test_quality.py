@@ -13,9 +13,10 @@ from videosieve.errors import BackendError, MetricError, ShapeError
 from videosieve.generation.generate import Clip
 from videosieve.generation.request import Request
 from videosieve.metrics import METRICS, flip, ms_ssim, psnr, ssim_per_frame
+from videosieve.records import Record
 from videosieve.shapes.world.factors import sample_factors
 from videosieve.shapes.world.render import render
-from videosieve.trace import Record, Trace
+from videosieve.trace import Trace
 
 PROMPT = "a red circle moves left"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from videosieve.errors import OutputError
+from videosieve.records import Record
 from videosieve.report.comparison.curves import density_by_step, head_atlas
 from videosieve.report.files import whole_file, write_text
 from videosieve.report.pictures.sweep import plot_fidelity
-from videosieve.trace import Record
 
 
 def record(

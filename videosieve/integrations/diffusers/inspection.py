@@ -150,7 +150,7 @@ class _Recorder:
         if self._is_wanted(seen.site):
             tokens = seen.layout.tokens
             q, k, v = (x[:, :, :tokens] for x in (seen.q, seen.k, seen.v))
-            self._look(AttentionCall(q, k, v, seen.layout, seen.site, seen.scale), None)
+            self._look(AttentionCall(q, k, v, seen.layout, seen.site, seen.scale, seen.guided), None)
 
     def _witness(self, call: AttentionCall, selection: Selection | None, owner: str) -> None:
         del owner
@@ -169,7 +169,8 @@ class _Recorder:
                     f"{len(self._layers)} × {len(self._heads)} × {len(steps)} = {spots}; choose fewer of them"
                 )
             self._chosen[site.steps] = steps
-        return site.branch != "uncond" and site.step in self._chosen[site.steps]
+        first = site.branch != "uncond" and not site.pass_number and site.items[:1] in ((), (0,))
+        return first and site.step in self._chosen[site.steps]
 
     def _look(self, call: AttentionCall, selection: Selection | None) -> None:
         site, layout = call.site, call.layout
@@ -200,8 +201,7 @@ class _Recorder:
 
     def _batch(self, call: AttentionCall) -> int:
         """The conditional element of the batch; guidance puts the unconditional one before it."""
-        guided = getattr(self._pipe, "do_classifier_free_guidance", True)
-        return call.batch // 2 if call.site.branch == "cond_uncond" and guided else 0
+        return call.batch // 2 if call.guided else 0
 
     def _require_sight(self) -> None:
         if not self._readings:

@@ -18,9 +18,9 @@ from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Group, Moment, Turn
 from videosieve.integrations.diffusers.reuse import Slot
 from videosieve.outputs import Kept
+from videosieve.records import Outcome
 from videosieve.run import Observation, Run
 from videosieve.timing import start_timer
-from videosieve.trace import Outcome
 
 # The one global of the library: a custom op can only carry tensors and numbers, so the number in the handle must be
 # looked up somewhere. Weak, so that a removed run leaves nothing behind.
@@ -84,12 +84,10 @@ class Layer:
         if reason:
             return self.attend_dense(q, k, v, mask, scale, reason)
         output = self._attend_groups(q, k, v, scale)
+        moment, factor = self._stage.moment, q.shape[-1] ** -0.5 if scale is None else scale
         for observe in self._stage.run.observers:
-            layout, factor = (
-                self._stage.moment.groups[0].layout,
-                q.shape[-1] ** -0.5 if scale is None else scale,
-            )
-            observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor))
+            layout, both = moment.groups[0].layout, moment.holds_both(q.shape[0])
+            observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor, both))
         return output
 
     def _note_pairs(self, q: Tensor) -> None:
@@ -133,9 +131,11 @@ class Layer:
         picked = (x[list(group.items)] for x in (q, k, v)) if group.items else (q, k, v)
         q, k, v = (x[:, :, :tokens] for x in picked)
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
-        call = AttentionCall(q, k, v, group.layout, self._site(group.items), -1.0 if scale is None else scale)
-        # Checked again here: a cache may have left a half of the batch out inside the forward.
-        if run.recipe.shared_selection and moment.guided and call.batch == moment.batch:
+        both = moment.holds_both(q.shape[0])
+        call = AttentionCall(
+            q, k, v, group.layout, self._site(group.items), -1.0 if scale is None else scale, both
+        )
+        if run.recipe.shared_selection and both:
             cond, uncond = (run.attend(half, owner) for half in _branches(call))
             return torch.cat([uncond, cond])
         return run.attend(call, owner)
@@ -164,8 +164,13 @@ def _branches(call: AttentionCall) -> tuple[AttentionCall, AttentionCall]:
     """The conditional and the unconditional half of a batch with both; the unconditional one comes first in it."""
     half = call.batch // 2
     cond, uncond = (
-        replace(call, q=call.q[some], k=call.k[some], v=call.v[some], site=replace(call.site, branch=name))
-        for name, some in (("cond", slice(half, None)), ("uncond", slice(half)))
+        replace(
+            call,
+            **{name: getattr(call, name)[some] for name in "qkv"},
+            site=replace(call.site, branch=branch),
+            guided=False,
+        )
+        for branch, some in (("cond", slice(half, None)), ("uncond", slice(half)))
     )
     return cond, uncond
 

@@ -1,5 +1,6 @@
 """`sparsify`: hook a pipeline's transformers, all of them or none, and hand back the run that undoes it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,21 @@ def sparsify(
             )
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
     attach(targets, run, Clock(run, pipeline, steps), fused)
+    run.warns = True
+    if pipeline is not None:
+        run.checks += [partial(_replaced, pipeline, found) for found in targets]
     return run
+
+
+def _replaced(pipeline: Any, found: Target) -> str:
+    """A sentence where the pipeline has another transformer now than the one that was hooked."""
+    there = getattr(pipeline, found.component, None)
+    if getattr(there, "_orig_mod", there) is found.transformer:
+        return ""
+    return (
+        f"{found.component} of the pipeline was replaced after sparsify, and the one that is there now runs without "
+        f"videosieve; call sparsify after replacing it"
+    )
 
 
 def _require_steps(steps: int | None, pipeline: object, recipe: Recipe) -> None:

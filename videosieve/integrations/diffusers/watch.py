@@ -92,7 +92,8 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
         layer = by_handle[int(stage.handle)]
         site = moment.forward.site(layer.index, found.layers)
         layout = moment.groups[0].layout
-        seen = Observation(found.component, site, layout, q, k, v, output, q.shape[-1] ** -0.5)
+        scale, both = q.shape[-1] ** -0.5, moment.holds_both(q.shape[0])
+        seen = Observation(found.component, site, layout, q, k, v, output, scale, both)
         for observe in run.observers:
             observe(seen)
 

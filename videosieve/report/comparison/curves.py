@@ -2,8 +2,8 @@
 
 from statistics import fmean
 
+from videosieve.records import Record
 from videosieve.report.results import Atlas
-from videosieve.trace import Record
 
 DENSE = "-"
 

@@ -54,6 +54,10 @@ class Moment:
     padded: bool = False
     guided: bool = False
 
+    def holds_both(self, batch: int) -> bool:
+        """Whether so many items, as they arrive at attention, are both branches: a cache may have left a half out."""
+        return self.guided and batch == self.batch
+
 
 def read_moment(
     clock: Clock, row: ModelRow, component: str, transformer: Any, arguments: Mapping[str, Any]

@@ -169,9 +169,8 @@ class ConceptRecorder:
 
     def _rows(self, seen: Observation) -> slice:
         """The conditional part of the batch; guidance puts the unconditional one before it."""
-        guided = getattr(self._pipe, "do_classifier_free_guidance", True)
         batch = seen.q.shape[0]
-        return slice(batch // 2 if seen.site.branch == "cond_uncond" and guided else 0, batch)
+        return slice(batch // 2 if seen.guided else 0, batch)
 
     def _wanted(self, site: Site) -> int | None:
         """The step as which a call counts; None where it does not."""

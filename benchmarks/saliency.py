@@ -26,7 +26,7 @@ from benchmarks.saliency_tables import report
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.generation.load import load_pipeline
 from videosieve.integrations.diffusers import describe
-from videosieve.integrations.diffusers.concepts.recorder import Question
+from videosieve.integrations.diffusers.concepts.question import Question
 from videosieve.integrations.diffusers.concepts.saliency import make_question, saliency_of_video
 from videosieve.judging.evaluate import UNSEEN
 from videosieve.metrics import Counts, average_precision

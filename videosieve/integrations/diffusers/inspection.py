@@ -22,7 +22,7 @@ from videosieve.inspection import (
     view_head,
 )
 from videosieve.integrations.diffusers.clips import frame_of, running, to_video
-from videosieve.integrations.diffusers.concepts.recorder import require_indices
+from videosieve.integrations.diffusers.concepts.question import require_indices
 from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection

@@ -1,45 +1,29 @@
 """The recorder: watches a running pipeline and averages concept maps; what the pipeline computes stays the same."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.concepts import RunningMaps, SaliencyMaps, SaliencyMethod, to_probabilities
+from videosieve.concepts import RunningMaps, SaliencyMaps, to_probabilities
 from videosieve.errors import IntegrationError
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import bind_forward
 from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
+from videosieve.integrations.diffusers.concepts.question import (
+    Question,
+    choose_layers,
+    choose_steps,
+    named_layers,
+)
 from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES, find_family
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
-from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.integrations.diffusers.targets import describe
 from videosieve.layout import Grid
 from videosieve.run import Observation, Run
-
-# Noise levels at which the paper finds concepts best separated, as fractions of all training timesteps.
-NOISE = (0.3, 0.7)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What to look for, and where.
-
-    Attributes:
-        concepts: Words or phrases, each once.
-        method: How saliency is computed.
-        layers: Self-attentions to average, in call order; None takes those that the pipeline's config names for the
-            method in `saliency_layers`, or all: averaged together they beat every single layer of the paper's models.
-        steps: Denoising steps to average; None takes those at a noise level in `NOISE`, or the middle third.
-    """
-
-    concepts: tuple[str, ...]
-    method: SaliencyMethod = field(default_factory=SaliencyMethod)
-    layers: tuple[int, ...] | None = None
-    steps: tuple[int, ...] | None = None
 
 
 class ConceptRecorder:
@@ -70,8 +54,8 @@ class ConceptRecorder:
         targets = describe(pipe)
         if question.method.name == "concept":
             find_family(targets[0].row.name)
-        named = (getattr(pipe, "config", {}).get("saliency_layers") or {}).get(question.method.name)
-        self.layers = choose_layers(named if question.layers is None else question.layers, targets[0])
+        wanted = named_layers(pipe, question.method) if question.layers is None else question.layers
+        self.layers = choose_layers(wanted, targets[0])
         text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
         self._targets = {target.component: target for target in targets}
         self._probes: dict[str, StreamProbe | CrossProbe] = {
@@ -181,53 +165,3 @@ class ConceptRecorder:
         if site.steps not in self._chosen:
             self._chosen[site.steps] = choose_steps(self._question.steps, self._pipe.scheduler, site.steps)
         return site.step if site.step in self._chosen[site.steps] else None
-
-
-def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ...]:
-    """The layers to average, ascending.
-
-    Args:
-        wanted: Indices of self-attentions in call order; None for all.
-        target: The transformer.
-
-    Returns:
-        At least one layer.
-
-    Raises:
-        IntegrationError: None of them, or one that does not exist.
-    """
-    if wanted is None:
-        return tuple(range(target.layers))
-    require_indices(wanted, target.layers, "layers", "self-attentions")
-    return tuple(sorted(set(wanted)))
-
-
-def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> tuple[int, ...]:
-    """The steps to average, ascending.
-
-    Args:
-        wanted: Indices of steps; None for the default.
-        scheduler: With its timesteps set.
-        steps: Denoising steps of the generation.
-
-    Returns:
-        At least one step.
-
-    Raises:
-        IntegrationError: None of them, or one that does not exist.
-    """
-    if wanted is not None:
-        require_indices(wanted, steps, "steps", "denoising steps")
-        return tuple(sorted(set(wanted)))
-    times = [float(time) / scheduler.config.num_train_timesteps for time in scheduler.timesteps]
-    middle = tuple(step for step, time in enumerate(times) if NOISE[0] <= time <= NOISE[1])
-    third = range(steps // 3, max(steps // 3 + 1, -(-2 * steps // 3)))
-    return middle if middle and len(times) == steps else tuple(third)
-
-
-def require_indices(wanted: Sequence[int], count: int, name: str, what: str) -> None:
-    """Raise an IntegrationError unless `wanted` holds at least one index, all of them from 0 to count - 1."""
-    if not wanted or any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < count for i in wanted):
-        raise IntegrationError(
-            f"{name} must be at least one of 0 … {count - 1}, for there are {count} {what}; got {list(wanted)}"
-        )

@@ -14,7 +14,8 @@ from videosieve.concepts import SaliencyMaps, SaliencyMethod, normalise_concepts
 from videosieve.errors import IntegrationError, PromptError, ShapeError
 from videosieve.integrations.diffusers.clips import frame_of, running, to_video
 from videosieve.integrations.diffusers.clock import bind_forward
-from videosieve.integrations.diffusers.concepts.recorder import NOISE, ConceptRecorder, Question, choose_steps
+from videosieve.integrations.diffusers.concepts.question import NOISE, Question, choose_steps
+from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
 from videosieve.integrations.diffusers.targets import describe
 from videosieve.methods import Method
 from videosieve.recipe import Recipe

@@ -28,7 +28,7 @@ from videosieve.states import Place, States
 from videosieve.timing import start_timer
 from videosieve.trace import Summary, Trace
 
-_ASKED = "the method asked for it"
+_ASKED, _DENSE = "the method asked for it", "the method is dense"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Run:
         found += [
             said for one in generations_of(records, schedule.dense_reason) if (said := one.mismatch(schedule))
         ]
-        other = {r.reason for r in records if r.action == "dense"} - {schedule.dense_reason, _ASKED}
+        other = {r.reason for r in records if r.action == "dense"} - {schedule.dense_reason, _ASKED, _DENSE}
         if records and not self.recipe.is_dense and other and all(r.action == "dense" for r in records):
             found.append(f"nothing was sparse: {'; '.join(sorted(other))}")
         return found
@@ -240,7 +240,7 @@ class Run:
 
     def _dense_reason(self, call: AttentionCall) -> str:
         if isinstance(self.recipe.method, Dense):
-            return "the method is dense"
+            return _DENSE
         if call.tokens < self.recipe.min_tokens:
             return f"fewer than {self.recipe.min_tokens} tokens"
         schedule = self.recipe.schedule

@@ -57,6 +57,7 @@ class BlockMask(KeptBlocks):
                 f"keep must be bool [batch, heads, {rows}, {columns}] for {self.queries} queries × {self.keys} keys "
                 f"in {self.block}; got {self.keep.dtype} {list(self.keep.shape)}"
             )
+        self.check_lead("keep", self.keep)
 
     @classmethod
     def dense(
@@ -79,10 +80,10 @@ class BlockMask(KeptBlocks):
 
     def rows(self, tokens: Tensor) -> Tensor:
         blocks = self.keep[..., tokens // self.block.query, :]
-        return blocks.repeat_interleave(self.block.key, dim=-1)[..., : self.keys]
+        return blocks.repeat_interleave(min(self.block.key, self.keys), dim=-1)[..., : self.keys]
 
 
 def _block_sizes(tokens: int, side: int, device: torch.device) -> Tensor:
-    sizes = torch.full((-(-tokens // side),), side, device=device)
+    sizes = torch.full((-(-tokens // side),), min(side, tokens), device=device)
     sizes[-1] = tokens - side * (len(sizes) - 1)
     return sizes

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from videosieve.errors import ShapeError
+
 
 class CompactBlocks(NamedTuple):
     """The kept key blocks of every query block as a padded list.
@@ -48,6 +50,17 @@ class KeptBlocks:
     keep: Tensor
     queries: int
     keys: int
+
+    def check_lead(self, name: str, lists: Tensor) -> None:
+        """Raise a ShapeError unless `lists` has the batch and head axes of `keep`, either of them 1, and its device."""
+        if not self.keep.numel() or self.keep.layout != torch.strided:
+            raise ShapeError(f"keep must hold at least one block on every axis, got {list(self.keep.shape)}")
+        axes = zip(self.keep.shape[:2], lists.shape[:2], strict=True)
+        if not all(kept == own or 1 in (kept, own) for kept, own in axes) or lists.device != self.keep.device:
+            raise ShapeError(
+                f"{name} must share the batch and head axes of keep {list(self.keep.shape)} on {self.keep.device}, "
+                f"or have 1 there; got {list(lists.shape)} on {lists.device}"
+            )
 
     @cached_property
     def query_sizes(self) -> Tensor:

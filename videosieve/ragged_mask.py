@@ -42,8 +42,12 @@ class RaggedBlockMask(KeptBlocks):
             raise ShapeError(
                 f"keep must be bool [batch, heads, rows, columns], got {self.keep.dtype} {list(self.keep.shape)}"
             )
-        _check_offsets("query_offsets", self.query_offsets, self.keep.shape[2], self.queries)
-        _check_offsets("key_offsets", self.key_offsets, self.keep.shape[3], self.keys)
+        for name, offsets, blocks, tokens in (
+            ("query_offsets", self.query_offsets, self.keep.shape[2], self.queries),
+            ("key_offsets", self.key_offsets, self.keep.shape[3], self.keys),
+        ):
+            _check_offsets(name, offsets, blocks, tokens)
+            self.check_lead(name, offsets)
 
     @cached_property
     def query_sizes(self) -> Tensor:

@@ -15,7 +15,7 @@ from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
 from videosieve.lending import Lent
-from videosieve.methods import Dense, Selection, attend_selected
+from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recipe import Recipe
@@ -236,7 +236,7 @@ class Run:
         if lent is not None and borrowed is not None:
             return borrowed, (lent.site.step, lent.site.branch)
         key = self._key(owner, call.site)
-        selection, self._states[key] = self.recipe.method.select(call, self._states.get(key))
+        selection, self._states[key] = ask(self.recipe.method, call, self._states.get(key))
         if selection is not None and self.recipe.shared_selection:
             self._lent[owner, call.site.layer] = Lent.of(call, selection)
         return selection, ()

@@ -137,7 +137,7 @@ class Layer:
             owner = f"{self._stage.name}, {tokens} tokens"
             picked = tuple(x[list(group.members)] for x in (q, k, v))
         q, k, v = (x[:, :, :tokens] for x in picked)
-        call = AttentionCall(q, k, v, group.layout, self._site(), -1.0 if scale is None else scale)
+        call = AttentionCall(q, k, v, group.layout, self._site(), scale)
         run, moment = self._stage.run, self._stage.moment
         if run.recipe.shared_selection and moment.guided and call.site.branch == "cond_uncond":
             cond, uncond = (run.attend(half, owner) for half in _branches(call))

@@ -11,6 +11,7 @@ LEAST_SIDE = 16  # the narrowest operand of a matrix instruction
 LEAST_FP8_ARCH = 89  # Ada; the first with e4m3 matrix instructions
 LEAST_FP8_DIM = 32  # values that an e4m3 matrix instruction takes at a time
 MOST_PROGRAMS = 2**31 - 1
+MOST_TOKEN_STRIDE = 2**24 - 1  # 127 tokens of a tile further, an offset still has 31 bits
 
 AnyMask = BlockMask | RaggedBlockMask
 
@@ -44,6 +45,8 @@ def _refuse_tensors(q: Tensor, k: Tensor, v: Tensor, scale: float) -> str | None
             "the head_dim values of a token must lie next to one another, got strides "
             f"{list(q.stride())}, {list(k.stride())}, {list(v.stride())}; pass .contiguous()"
         )
+    if any(x.stride(2) > MOST_TOKEN_STRIDE for x in (q, k, v)):
+        return f"tokens must lie at most {MOST_TOKEN_STRIDE} values apart, got strides {list(q.stride())}"
     if not scale > 0:
         return f"scale must be above 0, got {scale}"
     return None

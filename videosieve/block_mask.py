@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.kept_blocks import KeptBlocks
+from videosieve.kept_blocks import KeptBlocks, check_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class BlockMask(KeptBlocks):
     def __post_init__(self) -> None:
         if self.keys == -1:
             object.__setattr__(self, "keys", self.queries)
+        check_plain("keep", self.keep)
         rows, columns = -(-self.queries // self.block.query), -(-self.keys // self.block.key)
         if self.keep.dtype != torch.bool or self.keep.ndim != 4 or self.keep.shape[-2:] != (rows, columns):
             raise ShapeError(
@@ -79,7 +80,7 @@ class BlockMask(KeptBlocks):
         return _block_sizes(self.keys, self.block.key, self.keep.device)
 
     def rows(self, tokens: Tensor) -> Tensor:
-        blocks = self.keep[..., tokens // self.block.query, :]
+        blocks = self.keep[..., tokens // min(self.block.query, self.queries), :]
         return blocks.repeat_interleave(min(self.block.key, self.keys), dim=-1)[..., : self.keys]
 
 

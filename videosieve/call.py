@@ -87,7 +87,9 @@ class AttentionCall:
     v: Tensor
     layout: VideoLayout
     site: Site = field(default_factory=Site)
-    scale: Any = None  # float or None goes in, a float stands here afterwards: two types, which no annotation can say
+    scale: Any = (
+        None  # float or None goes in, a float stands here afterwards: two types, which no annotation can say
+    )
 
     def __post_init__(self) -> None:
         if self.q.ndim != 4 or not (self.q.shape == self.k.shape == self.v.shape):

@@ -286,7 +286,10 @@ def test_what_it_cannot_read_is_refused_with_the_reason(change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda q, k, v: (q, k.half(), v.half()), "the same for all tensors; got torch.float32 and torch.float16"),
+        (
+            lambda q, k, v: (q, k.half(), v.half()),
+            "the same for all tensors; got torch.float32 and torch.float16",
+        ),
         (lambda q, k, v: (q, k, misaligned(v)), "aligned to their 4-byte values"),
         (lambda q, k, v: (q[:, :0], k, v), r"at least one value in every tensor, got \[1, 0, 63, 16\]"),
         (lambda q, k, v: (q, k.to("meta"), v), "needs CPU tensors, got meta"),

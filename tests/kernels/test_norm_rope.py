@@ -238,7 +238,10 @@ REFUSED = {
         lambda: broken(q_norm=HeadNorm("rms", 0.0, torch.zeros(64), across_heads=True)),
         r"weight must be \[192\] with across_heads=True, got \[64\]",
     ),
-    "unknown norm": (lambda: broken(q_norm=HeadNorm("l2", 0.0)), "a norm is a HeadNorm of kind 'rms' or 'layer', got"),
+    "unknown norm": (
+        lambda: broken(q_norm=HeadNorm("l2", 0.0)),
+        "a norm is a HeadNorm of kind 'rms' or 'layer', got",
+    ),
     "no stream": (lambda: norm_rope([]), "at least one stream"),
     "streams of other heads": (
         lambda: norm_rope([make_stream(5), make_stream(5, heads=2)]),

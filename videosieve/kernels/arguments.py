@@ -26,7 +26,7 @@ def check_tensor(
     name: str,
     x: Any,
     axes: tuple[str, ...],
-    dtypes: tuple[torch.dtype, ...] | None,
+    dtypes: tuple[torch.dtype, ...],
     *,
     empty: bool = False,
 ) -> None:
@@ -36,7 +36,7 @@ def check_tensor(
         name: For the message.
         x: What was given.
         axes: Names of its axes.
-        dtypes: Those that it may have; None for any.
+        dtypes: Those that it may have.
         empty: Whether it may hold no value.
     """
     if not isinstance(x, Tensor):
@@ -44,8 +44,8 @@ def check_tensor(
     if x.layout != torch.strided or x.is_nested:
         kind = "nested" if x.is_nested else str(x.layout)
         raise ShapeError(f"{name} must be a plain strided tensor, got a {kind} one; pass .to_dense()")
-    if x.ndim != len(axes) or (dtypes is not None and x.dtype not in dtypes):
-        known = " or ".join(_short(dtype) for dtype in dtypes or ())
+    if x.ndim != len(axes) or x.dtype not in dtypes:
+        known = " or ".join(_short(dtype) for dtype in dtypes)
         raise ShapeError(f"{name} must be {known} [{', '.join(axes)}], got {_short(x.dtype)} {list(x.shape)}")
     if not empty and not x.numel():
         raise ShapeError(f"{name} must hold at least one value on every axis, got {list(x.shape)}")
@@ -146,10 +146,14 @@ def check_order(name: str, order: Any, x: Tensor, *, permutation: bool = True) -
     if order is None:
         return None
     batch, heads, tokens = x.shape[:3]
-    shapes = itertools.product((1, batch), (1, heads), (tokens,))
+    shapes = {(tokens,), *itertools.product((1, batch), (1, heads), (tokens,))}
     fits = isinstance(order, Tensor) and order.dtype == torch.int64
-    if not fits or not (order.shape == (tokens,) or order.shape in shapes):
-        met = f"{_short(order.dtype)} {list(order.shape)}" if isinstance(order, Tensor) else type(order).__name__
+    if not fits or tuple(order.shape) not in shapes:
+        met = (
+            f"{_short(order.dtype)} {list(order.shape)}"
+            if isinstance(order, Tensor)
+            else type(order).__name__
+        )
         raise ShapeError(
             f"{name} must be int64 [{tokens}] or [1 or {batch}, 1 or {heads}, {tokens}], got {met}"
         )

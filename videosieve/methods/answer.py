@@ -20,8 +20,8 @@ from videosieve.ragged_mask import RaggedBlockMask
 def ask(method: Method, call: AttentionCall, state: State) -> tuple[Selection | None, State]:
     """`method.select`, its answer checked.
 
-    Whether every query keeps a key is looked at on the CPU only: elsewhere it would make the host wait for the device at
-    every call. VIDEOSIEVE_DEBUG looks there too.
+    Whether every query keeps a key is looked at on the CPU only: elsewhere it would make the host wait for the device
+    at every call. VIDEOSIEVE_DEBUG looks there too.
 
     Args:
         method: What decides.
@@ -53,7 +53,9 @@ def _check_selection(name: str, selection: Selection) -> None:
         )
     for order in (selection.query_order, selection.key_order):
         if not isinstance(order, TokenOrder | None):
-            raise RecipeError(f"the orders of {name}'s selection must be TokenOrder or None, got {_describe(order)}")
+            raise RecipeError(
+                f"the orders of {name}'s selection must be TokenOrder or None, got {_describe(order)}"
+            )
     looked_at = mask.keep.device.type == "cpu" or debugging()
     if looked_at and (empty := mask.plans.setdefault("answer.empty", _find_empty(mask))):
         raise ShapeError(

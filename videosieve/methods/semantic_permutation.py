@@ -87,7 +87,7 @@ class SemanticPermutation(Method):
             free = value is None and name.endswith("clusters")
             if not free and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise RecipeError(f"{name} must be a whole number >= {least}, got {name}={value!r}")
-            if name.endswith("iterations") and value > MOST_ITERATIONS:
+            if name.endswith("iterations") and (value or 0) > MOST_ITERATIONS:
                 raise RecipeError(f"{name} must be at most {MOST_ITERATIONS}, got {name}={value!r}")
 
     def select(self, call: AttentionCall, state: SvgTwoState | None) -> tuple[Selection, SvgTwoState]:

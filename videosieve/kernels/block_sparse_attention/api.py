@@ -6,7 +6,7 @@ from torch import Tensor
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
-from videosieve.kernels.arguments import check_attention, check_order, check_shared
+from videosieve.kernels.arguments import BOOL, INDEX, check_attention, check_order, check_shared, check_tensor
 from videosieve.kernels.block_sparse_attention import adapters, checks, cpu, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
@@ -74,7 +74,10 @@ def block_sparse_attention(
     """
     _check_shapes(q, k, v, mask)
     scale = resolve_scale(scale, q.shape[-1])
-    query_order, key_order = check_order("query_order", query_order, q), check_order("key_order", key_order, k)
+    query_order, key_order = (
+        check_order("query_order", query_order, q),
+        check_order("key_order", key_order, k),
+    )
     if torch.compiler.is_compiling() and not _needs_gradient(q, k, v):
         return _as_one_op(q, k, v, mask, scale, backend, query_order, key_order)
     chosen = _choose(q, k, v, mask, scale, backend)
@@ -122,10 +125,11 @@ def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlock
         raise ShapeError(
             f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
         )
-    check_shared("mask.keep", mask.keep, q.shape[:2], device=q.device)
-    if isinstance(mask, RaggedBlockMask):
-        check_shared("mask.query_offsets", mask.query_offsets, q.shape[:2], device=q.device)
-        check_shared("mask.key_offsets", mask.key_offsets, q.shape[:2], device=q.device)
+    lists = ["keep", "query_offsets", "key_offsets"] if isinstance(mask, RaggedBlockMask) else ["keep"]
+    for name in lists:
+        x = getattr(mask, name)
+        check_tensor(f"mask.{name}", x, ("batch", "heads", *("rows", "columns")[: x.ndim - 2]), BOOL + INDEX)
+        check_shared(f"mask.{name}", x, q.shape[:2], device=q.device)
 
 
 def _as_one_op(

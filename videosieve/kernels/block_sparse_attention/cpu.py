@@ -95,7 +95,11 @@ def _rows_apart(x: Tensor) -> Tensor:
 
     The private operator asks for no such thing and computes as if it were so; torch's public one looks first.
     """
-    return x if x.stride(-1) == 1 and x.stride(-2) >= x.shape[-1] else x.clone(memory_format=torch.contiguous_format)
+    return (
+        x
+        if x.stride(-1) == 1 and x.stride(-2) >= x.shape[-1]
+        else x.clone(memory_format=torch.contiguous_format)
+    )
 
 
 def _blocks(x: Tensor, side: int) -> Tensor:

@@ -114,7 +114,10 @@ def _whole(offsets: Tensor, tokens: int) -> Tensor:
     """
     inner = offsets[..., 1:-1].clamp(0, tokens)
     inner = inner.cummax(-1).values if inner.shape[-1] else inner
-    return torch.cat([offsets.new_zeros(*offsets.shape[:-1], 1), inner, inner.new_full((*offsets.shape[:-1], 1), tokens)], -1)
+    return torch.cat(
+        [offsets.new_zeros(*offsets.shape[:-1], 1), inner, inner.new_full((*offsets.shape[:-1], 1), tokens)],
+        -1,
+    )
 
 
 def _list_blocks(keep: Tensor, sizes: Tensor | None, bn: int) -> tuple[Tensor, Tensor]:

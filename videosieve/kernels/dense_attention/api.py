@@ -55,6 +55,8 @@ def dense_attention(
     if not isinstance(causal, bool):
         raise ShapeError(f"causal is True or False, got {causal!r}")
     scale = resolve_scale(scale, q.shape[-1])
+    if scale <= 0:  # torch multiplies the −inf of what causal attention leaves out by it, and returns NaN
+        q, scale = (-q, -scale) if scale else (torch.zeros_like(q), 1.0)
     if backend is None and torch.compiler.is_compiling():
         return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal)
     return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, scale, causal).run(

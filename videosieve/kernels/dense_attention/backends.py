@@ -36,7 +36,12 @@ def refuse_flash3(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) 
         return "FlashAttention-3 is not installed (pip install fa3-fwd)"
     if q.device.type != "cuda" or architecture(q.device) // 10 != 9:
         return f"it needs sm90, got {_where(q)}"
-    return _refuse_halves(q, 256) or _refuse_causal(q, k, causal) or _refuse_rows(q, k, v) or _refuse_grad(q, k, v)
+    return (
+        _refuse_halves(q, 256)
+        or _refuse_causal(q, k, causal)
+        or _refuse_rows(q, k, v)
+        or _refuse_grad(q, k, v)
+    )
 
 
 def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
@@ -45,7 +50,12 @@ def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) 
         return "FlashAttention-4 is not installed (pip install --pre flash-attn-4)"
     if q.device.type != "cuda" or architecture(q.device) // 10 not in (9, 10):
         return f"it needs sm90 or sm100, got {_where(q)}"
-    return _refuse_halves(q, 128) or _refuse_causal(q, k, causal) or _refuse_rows(q, k, v) or _refuse_grad(q, k, v)
+    return (
+        _refuse_halves(q, 128)
+        or _refuse_causal(q, k, causal)
+        or _refuse_rows(q, k, v)
+        or _refuse_grad(q, k, v)
+    )
 
 
 def refuse_cudnn(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:

@@ -29,8 +29,8 @@ def norm_rope(
         streams: Stretches of the sequence, in sequence order: [text, video] for CogVideoX, [video, text] for
             HunyuanVideo, [video] for Wan. They share batch, heads, head_dim, dtype and device.
         order: Token order of the result, as for `reorder_tokens`: int64 gather index [tokens], or
-            [batch|1, heads|1, tokens] for an order per head. It must be a permutation, which is looked at on the CPU only.
-            None keeps the order.
+            [batch|1, heads|1, tokens] for an order per head. It must be a permutation, which is looked at on the CPU
+            only. None keeps the order.
         heads: bool [batch|1, heads|1]; heads whose tokens are put in order. None means all.
         fp8: Whether to return q and k in float8_e4m3fn as well, with one scale per token and head. Not one per block of
             tokens: with an order, the tokens of a block come from far apart.
@@ -49,9 +49,7 @@ def norm_rope(
     return run(streams, order, heads, fp8, backend)
 
 
-def _check(
-    streams: Sequence[Stream], order: Tensor | None, heads: Tensor | None, fp8: bool
-) -> Tensor | None:
+def _check(streams: Sequence[Stream], order: Tensor | None, heads: Tensor | None, fp8: bool) -> Tensor | None:
     """Returns the order, which the implementations may follow."""
     if not isinstance(streams, Sequence) or not all(isinstance(s, Stream) for s in streams):
         raise ShapeError(f"streams must be a sequence of Stream, got {type(streams).__name__}")

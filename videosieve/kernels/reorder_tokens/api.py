@@ -4,12 +4,14 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.kernels.arguments import AXES, check_heads, check_order, check_tensor
+from videosieve.kernels.arguments import AXES, FLOATS, check_heads, check_order, check_tensor
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import cpu, launch, reference
 from videosieve.kernels.triton_support import lazily
 
 _HERE = "videosieve.kernels.reorder_tokens"
+MOVABLE = (*FLOATS, torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""What torch gathers on every device; e4m3 and its like are not among them."""
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "reorder_tokens")),
@@ -24,7 +26,7 @@ def reorder_tokens(
     """Permute the tokens of chosen heads: `y[b, h, i] = x[b, h, order[i]]`.
 
     Args:
-        x: [batch, heads, tokens, head_dim], any dtype and strides; it may hold nothing.
+        x: [batch, heads, tokens, head_dim], any strides; floats, whole numbers or bool; it may hold nothing.
         order: int64 gather index [tokens], or [batch|1, heads|1, tokens] for an order per head. On a GPU, where its
             values are not looked at, places are clamped into the sequence.
         heads: bool [batch|1, heads|1]; heads to permute, the others are copied. None permutes all.
@@ -37,7 +39,7 @@ def reorder_tokens(
         ShapeError: x cannot be read, the index does not fit it or, on the CPU, names tokens that there are not.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    check_tensor("x", x, AXES, None, empty=True)
+    check_tensor("x", x, AXES, MOVABLE, empty=True)
     check_heads(heads, x)
     places = check_order("order", order, x, permutation=False)
     if places is None:

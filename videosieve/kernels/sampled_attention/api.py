@@ -70,8 +70,10 @@ def sampled_attention(
     """
     check_attention(q, k, v)
     rows, keys = q.shape[2], k.shape[2]
-    if isinstance(masks, Tensor) or not len(masks):
-        raise ShapeError(f"masks must be a sequence of at least one mask, got {type(masks).__name__}")
+    if not isinstance(masks, list | tuple) or not masks:
+        raise ShapeError(
+            f"masks must be a list of at least one mask, got {type(masks).__name__} {masks!r:.40}"
+        )
     for mask in masks:
         check_tensor("every mask", mask, ("batch", "heads", str(rows), str(keys)), BOOL)
         if mask.shape[-2:] != (rows, keys):

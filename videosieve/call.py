@@ -1,6 +1,7 @@
 """One attention call: what goes in, what comes out. Where in a generation it happens is a `Site`."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,35 @@ from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
+
+LARGEST_SCALE = torch.finfo(torch.float32).max
+"""Scores are fp32 wherever the inputs are not fp64, and so is the factor on them."""
+
+
+def resolve_scale(scale: float | None, head_dim: int) -> float:
+    """The factor on every q·k.
+
+    Args:
+        scale: As given: a finite number, of any sign; None means head_dim ** -0.5.
+        head_dim: Values per head.
+
+    Returns:
+        The number.
+
+    Raises:
+        NumericsError: It is NaN, infinite beyond fp32, a bool or no number.
+        ShapeError: head_dim is 0.
+    """
+    if head_dim < 1:
+        raise ShapeError(f"head_dim must be at least 1, got {head_dim}")
+    if scale is None:
+        return float(head_dim**-0.5)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) <= LARGEST_SCALE:
+        raise NumericsError(
+            f"scale must be a finite number of at most {LARGEST_SCALE:.2g}, or None for head_dim ** -0.5; "
+            f"got {scale!r}"
+        )
+    return float(scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +52,12 @@ class AttentionCall:
         v: Values [batch, heads, tokens, head_dim].
         layout: Which token is which.
         site: Layer, step and branch.
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k, finite; None means head_dim ** -0.5, and that number stands here afterwards.
         guided: Whether the batch holds both branches of guidance, the unconditional half first.
 
     Raises:
         ShapeError: The tensors disagree with one another or with the layout.
+        NumericsError: The scale is no finite number.
     """
 
     q: Tensor
@@ -34,7 +65,8 @@ class AttentionCall:
     v: Tensor
     layout: VideoLayout
     site: Site = field(default_factory=Site)
-    scale: float = -1.0
+    # float or None goes in, a float stands here afterwards: two types, which no annotation can say
+    scale: Any = None
     guided: bool = False
 
     def __post_init__(self) -> None:
@@ -51,8 +83,7 @@ class AttentionCall:
                 f"{self.k.dtype} on {self.k.device}, {self.v.dtype} on {self.v.device}"
             )
         self.layout.require(self.tokens)
-        if self.scale == -1.0:
-            object.__setattr__(self, "scale", self.q.shape[-1] ** -0.5)
+        object.__setattr__(self, "scale", resolve_scale(self.scale, self.q.shape[-1]))
 
     @property
     def batch(self) -> int:

@@ -10,7 +10,7 @@ from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import LONG_SIDE
-from videosieve.methods import Method, Selection, attend_selected, make_method
+from videosieve.methods import Method, Selection, ask, attend_selected, make_method
 
 
 def attention(  # noqa: PLR0913 - the one plain function; everything after `method` is optional
@@ -45,20 +45,20 @@ def attention(  # noqa: PLR0913 - the one plain function; everything after `meth
         start from none at every call; use `sparsify` or a `Run` for those.
 
     Raises:
-        ShapeError: The tensors disagree with one another or with the layout.
+        ShapeError: The tensors disagree with one another or with the layout, or the method leaves a query without keys.
         RecipeError: Unknown method or parameter, or a value outside its range.
         BackendError: No implementation, or not the one asked for, can run the call.
-        NumericsError: `check_finite` found NaN or infinity.
+        NumericsError: `check_finite` found NaN or infinity, or the scale is neither None nor finite.
     """
     if isinstance(method, Method) and parameters:
         raise RecipeError(
             f"give parameters to the method itself, not beside it: got {method} and {sorted(parameters)}"
         )
     chosen = make_method(method, **parameters) if isinstance(method, str) else method
-    call = AttentionCall(q, k, v, layout, site or Site(), -1.0 if scale is None else scale)
+    call = AttentionCall(q, k, v, layout, site or Site(), scale)
     if check_finite:
         call.check_finite()
-    selection, _ = chosen.select(call, None)
+    selection, _ = ask(chosen, call, None)
     return attend_selected(call, selection or _everything(call), backend)
 
 

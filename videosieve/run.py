@@ -17,7 +17,7 @@ from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
 from videosieve.lending import Loans
-from videosieve.methods import Dense, Selection, attend_selected
+from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import recall_of
@@ -274,7 +274,7 @@ class Run:
         state = self._states.get(place)
         if state is None and not note and self._states.has_neighbour(place):
             note = f"chosen afresh: what is remembered of {place.label} is not about {call.batch} items of the batch"
-        selection, state = self.recipe.method.select(call, state)
+        selection, state = ask(self.recipe.method, call, state)
         self._states.put(place, state)
         if selection is not None and self.recipe.shared_selection:
             self._loans.lend(owner, call, selection)

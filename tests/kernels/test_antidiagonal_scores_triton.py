@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videosieve.errors import BackendError
+from videosieve.errors import ShapeError
 from videosieve.kernels import antidiagonal_scores
 from videosieve.kernels.antidiagonal_scores.launch import LAUNCHES
 from videosieve.kernels.antidiagonal_scores.triton import prepare
@@ -58,7 +58,7 @@ def test_any_size_matches_fp64(queries, keys, stride, head_dim, contiguous):
 
 def test_inputs_of_two_dtypes_are_refused():
     q, k, _ = make_qkv(16, 16)
-    with interpreted(), pytest.raises(BackendError, match="its inputs must share a dtype"):
+    with interpreted(), pytest.raises(ShapeError, match="must share dtype and device"):
         antidiagonal_scores(q, k.half(), 4, backend="triton")
 
 

@@ -213,10 +213,11 @@ def test_gradients_fall_to_an_implementation_that_has_them():
 
 def test_tensors_elsewhere_are_refused_with_the_reason():
     q, k, v = (x.to("meta") for x in make_qkv(63, 63))
+    mask = BlockMask.dense(63, BlockSize(16, 16), device="meta")
     with pytest.raises(
         BackendError, match=r"cpu cannot run this .* needs CPU tensors, got meta. .* can: reference"
     ):
-        block_sparse_attention(q, k, v, band_mask(63, BlockSize(16, 16), 16), backend="cpu")
+        block_sparse_attention(q, k, v, mask, backend="cpu")
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,10 @@ REFUSED = {
         lambda: broken(q_norm=HeadNorm("rms", 0.0, torch.zeros(64), across_heads=True)),
         r"weight must be \[192\] with across_heads=True, got \[64\]",
     ),
-    "unknown norm": (lambda: broken(q_norm=HeadNorm("l2", 0.0)), "a norm is 'rms' or 'layer', got"),
+    "unknown norm": (
+        lambda: broken(q_norm=HeadNorm("l2", 0.0)),
+        "a norm is a HeadNorm of kind 'rms' or 'layer', got",
+    ),
     "no stream": (lambda: norm_rope([]), "at least one stream"),
     "streams of other heads": (
         lambda: norm_rope([make_stream(5), make_stream(5, heads=2)]),
@@ -246,7 +249,7 @@ REFUSED = {
     ),
     "short order": (
         lambda: norm_rope([make_stream(5)], order=torch.arange(4)),
-        r"order must be \[5\] or \[batch, heads, 5\], got \[4\]",
+        r"order must be int64 \[5\] or \[1 or 2, 1 or 3, 5\], got int64 \[4\]",
     ),
     "heads without order": (
         lambda: norm_rope([make_stream(5)], heads=torch.ones(1, 3, dtype=torch.bool)),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.masks.kept_blocks import KeptBlocks
+from videosieve.masks.kept_blocks import KeptBlocks, check_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,14 @@ class BlockMask(KeptBlocks):
     def __post_init__(self) -> None:
         if self.keys == -1:
             object.__setattr__(self, "keys", self.queries)
+        check_plain("keep", self.keep)
         rows, columns = -(-self.queries // self.block.query), -(-self.keys // self.block.key)
         if self.keep.dtype != torch.bool or self.keep.ndim != 4 or self.keep.shape[-2:] != (rows, columns):
             raise ShapeError(
                 f"keep must be bool [batch, heads, {rows}, {columns}] for {self.queries} queries × {self.keys} keys "
                 f"in {self.block}; got {self.keep.dtype} {list(self.keep.shape)}"
             )
+        self.check_lead("keep", self.keep)
 
     @classmethod
     def dense(
@@ -78,11 +80,11 @@ class BlockMask(KeptBlocks):
         return _block_sizes(self.keys, self.block.key, self.keep.device)
 
     def rows(self, tokens: Tensor) -> Tensor:
-        blocks = self.keep[..., tokens // self.block.query, :]
-        return blocks.repeat_interleave(self.block.key, dim=-1)[..., : self.keys]
+        blocks = self.keep[..., tokens // min(self.block.query, self.queries), :]
+        return blocks.repeat_interleave(min(self.block.key, self.keys), dim=-1)[..., : self.keys]
 
 
 def _block_sizes(tokens: int, side: int, device: torch.device) -> Tensor:
-    sizes = torch.full((-(-tokens // side),), side, device=device)
+    sizes = torch.full((-(-tokens // side),), min(side, tokens), device=device)
     sizes[-1] = tokens - side * (len(sizes) - 1)
     return sizes

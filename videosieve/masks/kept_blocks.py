@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from videosieve.errors import ShapeError
+
 
 class CompactBlocks(NamedTuple):
     """The kept key blocks of every query block as a padded list.
@@ -36,6 +38,12 @@ def compact_blocks(keep: Tensor) -> CompactBlocks:
     return CompactBlocks(order.masked_fill(~real, 0).to(torch.int32), counts)
 
 
+def check_plain(name: str, x: Any) -> None:
+    """Raise a ShapeError unless x is a strided tensor that is not nested: others have no shape to speak of."""
+    if not isinstance(x, Tensor) or x.is_nested or x.layout != torch.strided:
+        raise ShapeError(f"{name} must be a plain strided tensor, got {type(x).__name__}")
+
+
 class KeptBlocks:
     """The kept blocks of a queries × keys attention; the subclasses say which tokens a block holds.
 
@@ -48,6 +56,22 @@ class KeptBlocks:
     keep: Tensor
     queries: int
     keys: int
+
+    def check_lead(self, name: str, *lists: Tensor) -> None:
+        """Raise a ShapeError unless the last of `lists` goes with `keep` and the others.
+
+        Their batch and head axes must be equal or 1, and they must be on one device.
+        """
+        if not self.keep.numel():
+            raise ShapeError(f"keep must hold at least one block on every axis, got {list(self.keep.shape)}")
+        last = lists[-1]
+        for other in (self.keep, *lists[:-1]):
+            axes = zip(other.shape[:2], last.shape[:2], strict=True)
+            if not all(a == b or 1 in (a, b) for a, b in axes) or last.device != other.device:
+                raise ShapeError(
+                    f"{name} must share the batch and head axes of keep {list(self.keep.shape)} on {self.keep.device} "
+                    f"and of other offsets, or have 1 there; got {list(last.shape)} on {last.device}"
+                )
 
     @cached_property
     def query_sizes(self) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
-from videosieve.masks.kept_blocks import KeptBlocks
+from videosieve.masks.kept_blocks import KeptBlocks, check_plain
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,19 @@ class RaggedBlockMask(KeptBlocks):
     def __post_init__(self) -> None:
         if self.keys == -1:
             object.__setattr__(self, "keys", self.queries)
+        for name in ("keep", "query_offsets", "key_offsets"):
+            check_plain(name, getattr(self, name))
         if self.keep.dtype != torch.bool or self.keep.ndim != 4:
             raise ShapeError(
                 f"keep must be bool [batch, heads, rows, columns], got {self.keep.dtype} {list(self.keep.shape)}"
             )
-        _check_offsets("query_offsets", self.query_offsets, self.keep.shape[2], self.queries)
-        _check_offsets("key_offsets", self.key_offsets, self.keep.shape[3], self.keys)
+        for name, offsets, blocks, tokens in (
+            ("query_offsets", self.query_offsets, self.keep.shape[2], self.queries),
+            ("key_offsets", self.key_offsets, self.keep.shape[3], self.keys),
+        ):
+            _check_offsets(name, offsets, blocks, tokens)
+        self.check_lead("query_offsets", self.query_offsets)
+        self.check_lead("key_offsets", self.query_offsets, self.key_offsets)
 
     @cached_property
     def query_sizes(self) -> Tensor:

@@ -1,6 +1,7 @@
 """The methods: one paper, one file."""
 
 from videosieve.methods.adaspa import AdaSpa
+from videosieve.methods.answer import ask
 from videosieve.methods.base import Method, Selection, TokenOrder, attend_selected
 from videosieve.methods.dense import Dense
 from videosieve.methods.draft import DraftAttention
@@ -35,6 +36,7 @@ __all__ = [
     "TokenOrder",
     "VsaCoarse",
     "XAttention",
+    "ask",
     "attend_selected",
     "make_method",
 ]

@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
-from videosieve.kernels.kmeans import Clusters, kmeans
+from videosieve.kernels.kmeans import MOST_ITERATIONS, Clusters, kmeans
 from videosieve.layout import VideoLayout
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, TokenOrder
@@ -57,8 +57,8 @@ class SemanticPermutation(Method):
             cluster would hold less than 64 queries.
         key_clusters: Clusters of the keys, at least 1. The paper's C_k. None takes its 500, or fewer where a cluster
             would hold less than 32 keys.
-        first_iterations: Of k-means at the first sparse step, at least 1.
-        step_iterations: Of k-means at every later step, from the centroids of the step before, at least 1.
+        first_iterations: Of k-means at the first sparse step, from 1 to 1,000.
+        step_iterations: Of k-means at every later step, from the centroids of the step before, from 1 to 1,000.
         seed: Source of the starting points.
     """
 
@@ -87,6 +87,8 @@ class SemanticPermutation(Method):
             free = value is None and name.endswith("clusters")
             if not free and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise RecipeError(f"{name} must be a whole number >= {least}, got {name}={value!r}")
+            if name.endswith("iterations") and (value or 0) > MOST_ITERATIONS:
+                raise RecipeError(f"{name} must be at most {MOST_ITERATIONS}, got {name}={value!r}")
 
     def select(self, call: AttentionCall, state: SvgTwoState | None) -> tuple[Selection, SvgTwoState]:
         """Cluster, weigh pairs of clusters, keep the heaviest, put tokens in cluster order."""

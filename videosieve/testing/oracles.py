@@ -43,8 +43,9 @@ def pairs_oracle(mask: BlockMask | RaggedBlockMask) -> Tensor:
     """
     if isinstance(mask, RaggedBlockMask):
         return _ragged_pairs(mask)
-    tile = torch.ones(mask.block.query, mask.block.key, dtype=torch.bool)
-    return torch.kron(mask.keep, tile[None, None])[..., : mask.queries, : mask.keys]
+    sides = min(mask.block.query, mask.queries), min(mask.block.key, mask.keys)
+    tile = torch.ones(sides, dtype=torch.bool)
+    return torch.kron(mask.keep.contiguous(), tile[None, None])[..., : mask.queries, : mask.keys]
 
 
 def _ragged_pairs(mask: RaggedBlockMask) -> Tensor:

@@ -18,7 +18,7 @@ from videosieve.call import AttentionCall
 from videosieve.errors import ModelError, VideosieveError
 from videosieve.kernels.dense_attention import dense_attention, fastest
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.methods import Method, Selection, attend_selected
+from videosieve.methods import Method, Selection, ask, attend_selected
 from videosieve.methods.base import State
 from videosieve.metrics import recall, relative_l1, relative_l2
 from videosieve.recipe import Recipe
@@ -69,7 +69,7 @@ class Contender:
         layer = call.site.layer
         known = self.states.get(layer)
         timer = start_timer(call.q.device)
-        selection, state = self.method.select(call, known)
+        selection, state = ask(self.method, call, known)
         if selection is None:
             return
         result = attend_selected(call, selection)

@@ -132,9 +132,7 @@ class Layer:
         q, k, v = (x[:, :, :tokens] for x in picked)
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
         both = moment.holds_both(q.shape[0])
-        call = AttentionCall(
-            q, k, v, group.layout, self._site(group.items), -1.0 if scale is None else scale, both
-        )
+        call = AttentionCall(q, k, v, group.layout, self._site(group.items), scale, both)
         if run.recipe.shared_selection and both:
             cond, uncond = (run.attend(half, owner) for half in _branches(call))
             return torch.cat([uncond, cond])

@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
-from videosieve.errors import ShapeError
+from videosieve.call import resolve_scale
 from videosieve.kernels.antidiagonal_scores import cpu, launch, native, reference
+from videosieve.kernels.arguments import check_pair, check_whole
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.triton_support import lazily
 
 _HERE = "videosieve.kernels.antidiagonal_scores"
+MOST_STRIDE = 1 << 16
+"""The longest cell side; a copy of a cell has stride · head_dim values."""
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "antidiagonal_scores")),
@@ -31,8 +34,8 @@ def antidiagonal_scores(
     Args:
         q: Queries [batch, heads, queries, head_dim], any strides. A stretch of a sequence must start at a cell.
         k: Keys [batch, heads, keys, head_dim], any strides.
-        stride: Cell side, tokens, at least 1.
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        stride: Cell side, tokens, from 1 to 65,536.
+        scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
 
     Returns:
@@ -40,17 +43,13 @@ def antidiagonal_scores(
         the stride everywhere; tokens past the end of a partial last cell count as zeros.
 
     Raises:
-        ShapeError: q and k do not fit together, or the stride is less than 1.
+        ShapeError: q and k do not fit together or cannot be read, or the stride is out of range.
+        NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
-        raise ShapeError(
-            f"q and k must be [batch, heads, tokens, head_dim] and differ in tokens only, "
-            f"got {list(q.shape)} and {list(k.shape)}"
-        )
-    if stride < 1:
-        raise ShapeError(f"stride is a number of tokens, at least 1, got {stride=}")
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    check_pair(q, k)
+    check_whole("stride", stride, 1, MOST_STRIDE, "a number of tokens")
+    scale = resolve_scale(scale, q.shape[-1])
     if torch.compiler.is_compiling():
         return torch.ops.videosieve.antidiagonal_scores(q, k, stride, scale, backend)
     chosen = choose("antidiagonal_scores", IMPLEMENTATIONS, backend, q, k, stride, scale)

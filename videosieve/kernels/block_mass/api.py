@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
+from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import AXES, FLOATS, check_pair, check_tensor
 from videosieve.kernels.block_mass import cpu, launch, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.triton_support import lazily
@@ -39,7 +41,7 @@ def block_mass(
         k: Keys [batch, heads, keys, head_dim], any strides.
         lse: Natural log of Σ exp(scale · q·k) per query [batch, heads, queries], finite.
         block: Block sides, tokens; last blocks may be partial.
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
 
     Returns:
@@ -48,17 +50,20 @@ def block_mass(
         small by about 88.
 
     Raises:
-        ShapeError: q, k and lse do not fit together.
+        ShapeError: q, k, lse and block do not fit together, or cannot be read.
+        NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+    check_pair(q, k)
+    check_tensor("lse", lse, AXES[:3], FLOATS)
+    if lse.shape != q.shape[:3] or lse.device != q.device:
         raise ShapeError(
-            f"q and k must be [batch, heads, tokens, head_dim] and differ in tokens only, "
-            f"got {list(q.shape)} and {list(k.shape)}"
+            f"lse must be {list(q.shape[:3])} on {q.device}: one value per query of q, "
+            f"got {list(lse.shape)} on {lse.device}"
         )
-    if lse.shape != q.shape[:3]:
-        raise ShapeError(f"lse must be {list(q.shape[:3])}: one value per query of q, got {list(lse.shape)}")
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if not isinstance(block, BlockSize):
+        raise ShapeError(f"block must be a BlockSize, got {type(block).__name__}")
+    scale = resolve_scale(scale, q.shape[-1])
     if torch.compiler.is_compiling():
         return torch.ops.videosieve.block_mass(q, k, lse, block.query, block.key, scale, backend)
     chosen = choose("block_mass", IMPLEMENTATIONS, backend, q, k, lse, block, scale)

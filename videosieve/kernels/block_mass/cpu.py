@@ -23,6 +23,7 @@ def block_mass(q: Tensor, k: Tensor, lse: Tensor, block: BlockSize, scale: float
     wide = torch.promote_types(q.dtype, torch.float32)
     batch, heads, queries, _ = q.shape
     keys = k.shape[2]
+    block = BlockSize(min(block.query, queries), min(block.key, keys))  # room is made for whole blocks
     mass = torch.empty(batch, heads, -(-queries // block.query), -(-keys // block.key), dtype=wide)
     width = max(SCORE_BYTES // (block.query * wide.itemsize * block.key), 1) * block.key
     scores = torch.empty(block.query * min(width, keys), dtype=wide)

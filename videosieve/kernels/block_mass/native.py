@@ -50,8 +50,8 @@ def block_mass(
         k=TensorPointer.of(k),
         lse=lse.data_ptr(),
         mass=mass.data_ptr(),
-        query_side=block.query,
-        key_side=block.key,
+        query_side=min(block.query, queries),
+        key_side=min(block.key, keys),
         **sizes(q, keys, scale),
     )
     load().call("mass", call, instruction_set)

@@ -1,16 +1,16 @@
 """Block-sparse attention: documentation, checks, dispatch."""
 
-import math
-
 import torch
 from torch import Tensor
 
+from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import BOOL, INDEX, check_attention, check_order, check_shared, check_tensor
 from videosieve.kernels.block_sparse_attention import checks, cpu, native, reference
 from videosieve.kernels.block_sparse_attention.foreign import adapters
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
-from videosieve.kernels.triton_support import debugging, lazily
+from videosieve.kernels.triton_support import lazily
 from videosieve.layout import inverse_order
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
@@ -57,27 +57,30 @@ def block_sparse_attention(
         k: Keys [batch, heads, keys, head_dim].
         v: Values [batch, heads, keys, head_dim].
         mask: The kept blocks, of one size or ragged; batch and head axes of size 1 are shared.
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
         query_order: Where the mask is in another order than q: a permutation, int64 [queries] or
             [batch|1, heads|1, queries]; place i of the mask is token query_order[i] of q.
-        key_order: The same for k and v.
+        key_order: The same for k and v. Whether orders are permutations is looked at on the CPU only; on a GPU that
+            would make the host wait, and places are clamped into the sequence instead (VIDEOSIEVE_DEBUG looks).
 
     Returns:
         Output [batch, heads, queries, head_dim] in the dtype of q, and LSE fp32 [batch, heads, queries] (fp64 for
         fp64 inputs), in the order of q. A query that keeps no block has output 0 and LSE −inf.
 
     Raises:
-        ShapeError: Tensors, mask and orders do not fit together.
+        ShapeError: Tensors, mask and orders do not fit together, or cannot be read.
+        NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
     _check_shapes(q, k, v, mask)
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scale = resolve_scale(scale, q.shape[-1])
+    query_order, key_order = (
+        check_order("query_order", query_order, q),
+        check_order("key_order", key_order, k),
+    )
     if torch.compiler.is_compiling() and not _needs_gradient(q, k, v):
         return _as_one_op(q, k, v, mask, scale, backend, query_order, key_order)
-    if not torch.compiler.is_compiling():
-        _check_order("query_order", query_order, q)
-        _check_order("key_order", key_order, k)
     chosen = _choose(q, k, v, mask, scale, backend)
     if query_order is None and key_order is None:
         return chosen.run(q, k, v, mask, scale)
@@ -115,39 +118,19 @@ def _needs_gradient(*tensors: Tensor) -> bool:
 
 
 def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask) -> None:
-    batch, heads, queries, head_dim = q.shape
-    keys = k.shape[2]
-    if k.shape != v.shape or k.shape != (batch, heads, keys, head_dim):
-        raise ShapeError(
-            f"k and v must be [{batch}, {heads}, keys, {head_dim}], got {list(k.shape)} and {list(v.shape)}"
-        )
+    check_attention(q, k, v)
+    if not isinstance(mask, BlockMask | RaggedBlockMask):
+        raise ShapeError(f"mask must be a BlockMask or a RaggedBlockMask, got {type(mask).__name__}")
+    queries, keys = q.shape[2], k.shape[2]
     if (mask.queries, mask.keys) != (queries, keys):
         raise ShapeError(
             f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
         )
-    if mask.keep.shape[0] not in (1, batch) or mask.keep.shape[1] not in (1, heads):
-        raise ShapeError(
-            f"mask.keep must start with [1 or {batch}, 1 or {heads}], got {list(mask.keep.shape)}"
-        )
-
-
-def _check_order(name: str, order: Tensor | None, x: Tensor) -> None:
-    if order is None:
-        return
-    batch, heads, tokens = x.shape[:3]
-    fits = order.ndim == 1 or (
-        order.ndim == 3 and order.shape[0] in (1, batch) and order.shape[1] in (1, heads)
-    )
-    if order.dtype != torch.int64 or not fits or order.shape[-1] != tokens:
-        raise ShapeError(
-            f"{name} must be int64 [{tokens}] or [1 or {batch}, 1 or {heads}, {tokens}], "
-            f"got {order.dtype} {list(order.shape)}"
-        )
-    if order.device.type == "cpu" or debugging():  # elsewhere looking at values would make the host wait
-        inside = bool(((order >= 0) & (order < tokens)).all())
-        named = order.new_zeros(order.shape, dtype=torch.bool)
-        if not inside or not bool(named.scatter_(-1, order, True).all()):
-            raise ShapeError(f"{name} must be a permutation of 0 … {tokens - 1}")
+    lists = ["keep", "query_offsets", "key_offsets"] if isinstance(mask, RaggedBlockMask) else ["keep"]
+    for name in lists:
+        x = getattr(mask, name)
+        check_tensor(f"mask.{name}", x, ("batch", "heads", *("rows", "columns")[: x.ndim - 2]), BOOL + INDEX)
+        check_shared(f"mask.{name}", x, q.shape[:2], device=q.device)
 
 
 def _as_one_op(

@@ -8,9 +8,11 @@ from videosieve.masks.ragged_mask import RaggedBlockMask
 
 HEAD_DIMS = (16, 32, 48, 64, 80, 96, 128)
 LEAST_SIDE = 16  # the narrowest operand of a matrix instruction
+MOST_SIDE = 2**20  # tokens; the kernels count places inside a block in 32 bits
 LEAST_FP8_ARCH = 89  # Ada; the first with e4m3 matrix instructions
 LEAST_FP8_DIM = 32  # values that an e4m3 matrix instruction takes at a time
 MOST_PROGRAMS = 2**31 - 1
+MOST_TOKEN_STRIDE = 2**24 - 1  # 127 tokens of a tile further, an offset still has 31 bits
 
 AnyMask = BlockMask | RaggedBlockMask
 
@@ -44,6 +46,8 @@ def _refuse_tensors(q: Tensor, k: Tensor, v: Tensor, scale: float) -> str | None
             "the head_dim values of a token must lie next to one another, got strides "
             f"{list(q.stride())}, {list(k.stride())}, {list(v.stride())}; pass .contiguous()"
         )
+    if any(x.stride(2) > MOST_TOKEN_STRIDE for x in (q, k, v)):
+        return f"tokens must lie at most {MOST_TOKEN_STRIDE} values apart, got strides {list(q.stride())}"
     if not scale > 0:
         return f"scale must be above 0, got {scale}"
     return None
@@ -56,6 +60,8 @@ def _refuse_mask(q: Tensor, mask: AnyMask) -> str | None:
     if isinstance(mask, BlockMask) and (mask.block.query % LEAST_SIDE or mask.block.key % LEAST_SIDE):
         sides = f"{mask.block.query} queries and {mask.block.key} keys"
         return f"block sides must be multiples of {LEAST_SIDE}, got {sides}"
+    if isinstance(mask, BlockMask) and max(mask.block.query, mask.block.key) > MOST_SIDE:
+        return f"block sides must be at most {MOST_SIDE}, got {mask.block.query} queries and {mask.block.key} keys"
     if q.shape[0] * q.shape[1] * (rows + -(-q.shape[2] // LEAST_SIDE)) > MOST_PROGRAMS:
         return (
             f"batch · heads · query tiles must stay below 2³¹, got {list(q.shape)} in {rows} rows of blocks"

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from videosieve.kernels.block_sparse_attention.plan import Plan, plan_mask
-from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
 
 # Gathered keys and values of one step, per thread: enough jobs to share out, and they stay in the last-level cache.
@@ -34,6 +34,7 @@ def block_sparse_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys; shapes as in the api."""
+    mask = _fitted(mask)
     plan = _plan(q, mask)
     if plan.dense:
         return _attend(q, k, v, scale)
@@ -61,6 +62,15 @@ def block_sparse_attention(
     return output.view(*shape, head_dim)[:, :, :queries], lse.view(shape)[:, :, :queries]
 
 
+def _fitted(mask: BlockMask) -> BlockMask:
+    """The same mask with sides no longer than the sequence: tokens are padded to whole blocks."""
+    block = BlockSize(min(mask.block.query, mask.queries), min(mask.block.key, mask.keys))
+    if block == mask.block:
+        return mask
+    name = "block_sparse_attention.cpu.fitted"
+    return mask.plans.setdefault(name, BlockMask(mask.keep, block, mask.queries, mask.keys))
+
+
 def _plan(q: Tensor, mask: BlockMask) -> Plan:
     batch, heads, _, head_dim = q.shape
     key_budget = torch.get_num_threads() * STEP_BYTES // (2 * head_dim * q.element_size())
@@ -76,14 +86,27 @@ def _plan(q: Tensor, mask: BlockMask) -> Plan:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    q, k, v = (_rows_apart(x) for x in (q, k, v))
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, scale=scale)
+
+
+def _rows_apart(x: Tensor) -> Tensor:
+    """x, or a copy where values of a token are not next to one another or tokens overlap.
+
+    The private operator asks for no such thing and computes as if it were so; torch's public one looks first.
+    """
+    return (
+        x
+        if x.stride(-1) == 1 and x.stride(-2) >= x.shape[-1]
+        else x.clone(memory_format=torch.contiguous_format)
+    )
 
 
 def _blocks(x: Tensor, side: int) -> Tensor:
     """[batch · heads · blocks, side · head_dim]; the last block of every head padded with zeros."""
     missing = -x.shape[2] % side
-    x = pad(x, (0, 0, 0, missing)) if missing else x.contiguous()
-    return x.view(-1, side * x.shape[3])
+    x = pad(x, (0, 0, 0, missing)) if missing else x
+    return x.contiguous().view(-1, side * x.shape[3])
 
 
 def _store(

@@ -38,6 +38,6 @@ def _offsets(mask: BlockMask | RaggedBlockMask) -> tuple[Tensor, Tensor]:
     if isinstance(mask, RaggedBlockMask):
         return mask.query_offsets.contiguous(), mask.key_offsets.contiguous()
     rows, columns = mask.keep.shape[2:]
-    query_offsets = torch.arange(rows + 1).mul_(mask.block.query).clamp_(max=mask.queries)
-    key_offsets = torch.arange(columns + 1).mul_(mask.block.key).clamp_(max=mask.keys)
+    query_offsets = torch.arange(rows + 1).mul_(min(mask.block.query, mask.queries)).clamp_(max=mask.queries)
+    key_offsets = torch.arange(columns + 1).mul_(min(mask.block.key, mask.keys)).clamp_(max=mask.keys)
     return query_offsets[None, None], key_offsets[None, None]

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import check_attention
 from videosieve.kernels.dense_attention import backends, blocks, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 
@@ -36,7 +38,7 @@ def dense_attention(
         q: Queries [batch, heads, queries, head_dim], any strides.
         k: Keys [batch, heads, keys, head_dim].
         v: Values [batch, heads, keys, head_dim].
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         causal: Whether query i sees keys 0 … i only.
         backend: Implementation to use; None takes the fastest that can run the call. Inside torch.compile, where
             choosing would break the graph, None leaves the choice to torch.
@@ -45,15 +47,16 @@ def dense_attention(
         Output [batch, heads, queries, head_dim] in the dtype of q.
 
     Raises:
-        ShapeError: The tensors do not fit together.
+        ShapeError: The tensors do not fit together, or cannot be read.
+        NumericsError: The scale is no finite number.
         BackendError: The implementation asked for cannot run the call.
     """
-    if k.shape != v.shape or (q.shape[:2] + q.shape[3:]) != (k.shape[:2] + k.shape[3:]):
-        raise ShapeError(
-            f"k and v must be [{q.shape[0]}, {q.shape[1]}, keys, {q.shape[3]}], "
-            f"got {list(k.shape)} and {list(v.shape)}"
-        )
-    scale = float(q.shape[-1] ** -0.5) if scale is None else scale
+    check_attention(q, k, v)
+    if not isinstance(causal, bool):
+        raise ShapeError(f"causal is True or False, got {causal!r}")
+    scale = resolve_scale(scale, q.shape[-1])
+    if scale <= 0:  # torch multiplies the −inf of what causal attention leaves out by it, and returns NaN
+        q, scale = (-q, -scale) if scale else (torch.zeros_like(q), 1.0)
     if backend is None and torch.compiler.is_compiling():
         return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal)
     return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, scale, causal).run(
@@ -66,10 +69,12 @@ def fastest(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> str:
 
     For dense steps of a sparse generation, which need not equal the untouched pipeline bit by bit.
     """
+    check_attention(q, k, v)
     refused = native.refuse(q, k, v, q.shape[-1] ** -0.5, causal) or native.refuse_slow()
     return runner(q, k, v, causal=causal) if refused else "native"
 
 
 def runner(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, backend: str | None = None) -> str:
     """Name of the implementation that `dense_attention` takes for these arguments."""
+    check_attention(q, k, v)
     return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, q.shape[-1] ** -0.5, causal).name

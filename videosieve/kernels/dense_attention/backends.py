@@ -30,29 +30,40 @@ RAISED = (
 )
 
 
-def refuse_flash3(q: Tensor, k: Tensor, v: Tensor, _scale: float, _causal: bool) -> str | None:
+def refuse_flash3(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
     """Why FlashAttention-3 cannot run a call, or None."""
     if not any(installed(module) for module in FLASH3_MODULES):
         return "FlashAttention-3 is not installed (pip install fa3-fwd)"
     if q.device.type != "cuda" or architecture(q.device) // 10 != 9:
         return f"it needs sm90, got {_where(q)}"
-    return _refuse_halves(q, 256) or _refuse_grad(q, k, v)
+    return (
+        _refuse_halves(q, 256)
+        or _refuse_causal(q, k, causal)
+        or _refuse_rows(q, k, v)
+        or _refuse_grad(q, k, v)
+    )
 
 
-def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, _scale: float, _causal: bool) -> str | None:
+def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
     """Why FlashAttention-4 cannot run a call, or None."""
     if not installed("flash_attn") or not installed("flash_attn.cute"):
         return "FlashAttention-4 is not installed (pip install --pre flash-attn-4)"
     if q.device.type != "cuda" or architecture(q.device) // 10 not in (9, 10):
         return f"it needs sm90 or sm100, got {_where(q)}"
-    return _refuse_halves(q, 128) or _refuse_grad(q, k, v)
+    return (
+        _refuse_halves(q, 128)
+        or _refuse_causal(q, k, causal)
+        or _refuse_rows(q, k, v)
+        or _refuse_grad(q, k, v)
+    )
 
 
 def refuse_cudnn(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
     """Why cuDNN's attention cannot run a call or is not worth it, or None."""
     if q.device.type != "cuda" or architecture(q.device) < 90:
         return f"it is preferred from sm90 on, got {_where(q)}"
-    return _refuse_halves(q, 128) or _ask_torch("can_use_cudnn_attention", q, k, v, causal)
+    reason = _refuse_halves(q, 128) or _refuse_causal(q, k, causal)
+    return reason or _ask_torch("can_use_cudnn_attention", q, k, v, causal)
 
 
 def refuse_flash(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
@@ -135,6 +146,20 @@ def _refuse_halves(q: Tensor, most: int) -> str | None:
     if q.dtype not in HALVES:
         return f"it needs bfloat16 or float16, got {str(q.dtype).removeprefix('torch.')}"
     return None if q.shape[-1] <= most else f"head_dim must be at most {most}, got {q.shape[-1]}"
+
+
+def _refuse_causal(q: Tensor, k: Tensor, causal: bool) -> str | None:
+    """Where there are more keys than queries, other libraries let the last query see all of them; torch's first key
+    belongs to its first query, and so does ours."""
+    if causal and q.shape[2] != k.shape[2]:
+        return f"causal attention needs as many keys as queries here, got {q.shape[2]} queries and {k.shape[2]} keys"
+    return None
+
+
+def _refuse_rows(*tensors: Tensor) -> str | None:
+    if any(x.stride(-1) != 1 for x in tensors):
+        return "the head_dim values of a token must lie next to one another; pass .contiguous()"
+    return None
 
 
 def _refuse_grad(*tensors: Tensor) -> str | None:

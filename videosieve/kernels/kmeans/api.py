@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import AXES, FLOATS, check_floats, check_tensor, check_whole
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.kmeans import cpu, launch, reference
 from videosieve.kernels.triton_support import lazily
 
 _HERE = "videosieve.kernels.kmeans"
+MOST_ITERATIONS = 1000
+"""Far beyond what changes a clustering: SVG2 takes 50; a larger number is a slip that would never come back."""
+MOST_SEED = 2**63 - 1
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "assign_and_update")),
@@ -53,31 +57,31 @@ def kmeans(
     Args:
         x: Tokens to cluster [batch, heads, tokens, head_dim], any strides; queries or keys after RoPE.
         clusters: Clusters per head, between 1 and the number of tokens.
-        iterations: At least 1; SVG2 takes 50 from a cold start and 2 from a warm one.
+        iterations: From 1 to 1,000; SVG2 takes 50 from a cold start and 2 from a warm one.
         centroids: Where to start [batch, heads, clusters, head_dim], as an earlier call returned them; None starts from
             tokens of x, one out of each of `clusters` equal stretches, so that no two starts are the same token.
-        seed: Source of that draw.
+        seed: Source of that draw, from 0 to 2**63 − 1.
         backend: Implementation to use; None takes the fastest that can run the call.
 
     Returns:
         Labels, centroids and sizes.
 
     Raises:
-        ShapeError: There are more clusters than tokens, no iteration, or the centroids do not fit.
+        ShapeError: x cannot be read, there are more clusters than tokens, iterations or seed are out of range, or the
+            centroids do not fit.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    if x.ndim != 4 or not 1 <= clusters <= x.shape[2]:
-        raise ShapeError(
-            f"clusters must lie between 1 and the tokens of x [batch, heads, tokens, head_dim], "
-            f"got {clusters=} and x {list(x.shape)}"
-        )
-    if iterations < 1:
-        raise ShapeError(f"kmeans needs at least one iteration to have labels, got {iterations=}")
+    check_floats(x=x)
+    check_whole("clusters", clusters, 1, x.shape[2], "a number of clusters among the tokens of x")
+    check_whole("iterations", iterations, 1, MOST_ITERATIONS, "a number of rounds")
+    check_whole("seed", seed, 0, MOST_SEED, "the source of a draw")
     shape = (*x.shape[:2], clusters, x.shape[3])
-    if centroids is not None and (centroids.shape != shape or centroids.device != x.device):
-        raise ShapeError(
-            f"centroids must be {list(shape)} on {x.device}, got {list(centroids.shape)} on {centroids.device}"
-        )
+    if centroids is not None:
+        check_tensor("centroids", centroids, (*AXES[:2], "clusters", AXES[3]), FLOATS)
+        if centroids.shape != shape or centroids.device != x.device:
+            raise ShapeError(
+                f"centroids must be {list(shape)} on {x.device}, got {list(centroids.shape)} on {centroids.device}"
+            )
     if torch.compiler.is_compiling():
         op = torch.ops.videosieve.kmeans
         return Clusters(*op(x, clusters, iterations, centroids, seed, backend))

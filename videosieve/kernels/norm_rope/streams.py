@@ -1,11 +1,13 @@
 """What goes into `norm_rope` and what comes out."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import FLOATS, check_device, check_floats, check_tensor
 
 FP8_LARGEST = 448.0
 """Largest value of float8_e4m3fn."""
@@ -17,7 +19,7 @@ class HeadNorm:
 
     Attributes:
         kind: "rms" divides by the root mean square, "layer" subtracts the mean first and divides by the deviation.
-        eps: Added to the mean square before the root.
+        eps: Added to the mean square before the root; finite, not negative.
         weight: Factors [head_dim], or [heads · head_dim] where `across_heads`; None means 1.
         bias: Summands shaped like the weight; None means 0.
         across_heads: Whether one token's heads share one mean, as in Wan; otherwise every head has its own.
@@ -65,20 +67,15 @@ class Stream:
     rotation: Rotation | None = None
 
     def __post_init__(self) -> None:
-        if self.q.ndim != 4 or self.q.shape != self.k.shape or self.q.dtype != self.k.dtype:
+        check_floats(q=self.q, k=self.k)
+        if self.q.shape != self.k.shape:
             raise ShapeError(
                 f"q and k of a stream must share one shape [batch, heads, tokens, head_dim] and dtype, "
                 f"got {list(self.q.shape)} {self.q.dtype} and {list(self.k.shape)} {self.k.dtype}"
             )
-        _, heads, tokens, head_dim = self.q.shape
         for norm in (self.q_norm, self.k_norm):
-            _check_norm(norm, heads, head_dim)
-        if self.rotation is not None:
-            for name, table in (("cos", self.rotation.cos), ("sin", self.rotation.sin)):
-                if head_dim % 2 or table.shape != (tokens, head_dim // 2):
-                    raise ShapeError(
-                        f"{name} must be [tokens, head_dim / 2] for {tokens=} and {head_dim=}, got {list(table.shape)}"
-                    )
+            _check_norm(norm, self.q)
+        _check_rotation(self.rotation, self.q)
 
 
 class NormRope(NamedTuple):
@@ -102,14 +99,43 @@ class NormRope(NamedTuple):
     k_scale: Tensor | None = None
 
 
-def _check_norm(norm: HeadNorm | None, heads: int, head_dim: int) -> None:
+def _check_norm(norm: HeadNorm | None, x: Tensor) -> None:
     if norm is None:
         return
-    if norm.kind not in ("rms", "layer"):
-        raise ShapeError(f"a norm is 'rms' or 'layer', got {norm.kind=}")
-    width = heads * head_dim if norm.across_heads else head_dim
+    if not isinstance(norm, HeadNorm) or norm.kind not in ("rms", "layer"):
+        raise ShapeError(f"a norm is a HeadNorm of kind 'rms' or 'layer', got {norm!r:.60}")
+    _check_switch("across_heads", norm.across_heads)
+    eps = norm.eps
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < math.inf:
+        raise ShapeError(f"the norm's eps must be finite and not negative, got {eps!r}")
+    width = x.shape[1] * x.shape[3] if norm.across_heads else x.shape[3]
     for name, values in (("weight", norm.weight), ("bias", norm.bias)):
-        if values is not None and values.shape != (width,):
+        if values is None:
+            continue
+        check_tensor(f"the norm's {name}", values, (str(width),), FLOATS)
+        if values.shape != (width,):
             raise ShapeError(
                 f"the norm's {name} must be [{width}] with across_heads={norm.across_heads}, got {list(values.shape)}"
             )
+        check_device(f"the norm's {name}", values, x.device)
+
+
+def _check_rotation(rotation: Rotation | None, x: Tensor) -> None:
+    if rotation is None:
+        return
+    if not isinstance(rotation, Rotation):
+        raise ShapeError(f"rotation must be a Rotation, got {type(rotation).__name__}")
+    _check_switch("halves", rotation.halves)
+    _, _, tokens, head_dim = x.shape
+    for name, table in (("cos", rotation.cos), ("sin", rotation.sin)):
+        check_tensor(name, table, ("tokens", "head_dim / 2"), FLOATS)
+        if head_dim % 2 or table.shape != (tokens, head_dim // 2):
+            raise ShapeError(
+                f"{name} must be [tokens, head_dim / 2] for {tokens=} and {head_dim=}, got {list(table.shape)}"
+            )
+        check_device(name, table, x.device)
+
+
+def _check_switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ShapeError(f"{name} is True or False, got {value!r}")

@@ -24,7 +24,8 @@ def norm_rope(streams: Sequence[Stream], order: Tensor | None, heads: Tensor | N
     pairs += [first.new_empty(shape, dtype=torch.float8_e4m3fn) if fp8 else None for _ in "qk"]
     scales = [first.new_empty(batch, count, tokens, dtype=torch.float32) if fp8 else None for _ in "qk"]
     outputs = [*pairs, *scales]
-    places = None if order is None else inverse_order(order)
+    # The kernel reads places next to one another; the inverse of a transposed order has its strides.
+    places = None if order is None else inverse_order(order).contiguous()
     start = 0
     for stream in streams:
         arguments = kernel_arguments(stream, outputs, places, heads, start)
@@ -57,8 +58,9 @@ def kernel_arguments(
     for name, x, norm in (("q", q, stream.q_norm), ("k", k, stream.k_norm)):
         chosen = norm or HeadNorm("rms", 0.0)
         result |= {
-            f"{name}_weight": chosen.weight,
-            f"{name}_bias": chosen.bias,
+            # Factors are read next to one another.
+            f"{name}_weight": None if chosen.weight is None else chosen.weight.contiguous(),
+            f"{name}_bias": None if chosen.bias is None else chosen.bias.contiguous(),
             f"{name}_eps": chosen.eps,
             f"{name}_strides": x.stride()[:3],
             f"{name.upper()}_KIND": "none" if norm is None else norm.kind,

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import BOOL, check_attention, check_shared, check_tensor
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.sampled_attention import cpu, launch, native, reference
 from videosieve.kernels.triton_support import lazily
@@ -55,22 +57,31 @@ def sampled_attention(
         k: All keys [batch, heads, keys, head_dim].
         v: All values [batch, heads, keys, head_dim].
         masks: At least one bool [batch|1, heads|1, rows, keys]; True keeps a key. Rows should keep at least one.
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
 
     Returns:
         Full and masked outputs with their LSE. A row that keeps no key has output 0 and LSE −inf.
 
     Raises:
-        ShapeError: A mask does not fit rows × keys.
+        ShapeError: Tensors and masks do not fit together or cannot be read, or there is no mask.
+        NumericsError: The scale is no finite number.
+        BackendError: No implementation, or not the one asked for, can run the call.
     """
+    check_attention(q, k, v)
     rows, keys = q.shape[2], k.shape[2]
+    if not isinstance(masks, list | tuple) or not masks:
+        raise ShapeError(
+            f"masks must be a list of at least one mask, got {type(masks).__name__} {masks!r:.40}"
+        )
     for mask in masks:
-        if mask.ndim != 4 or mask.shape[-2:] != (rows, keys):
+        check_tensor("every mask", mask, ("batch", "heads", str(rows), str(keys)), BOOL)
+        if mask.shape[-2:] != (rows, keys):
             raise ShapeError(
                 f"every mask must be bool [batch, heads, {rows}, {keys}], got {list(mask.shape)}"
             )
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+        check_shared("every mask", mask, q.shape[:2], device=q.device)
+    scale = resolve_scale(scale, q.shape[-1])
     if torch.compiler.is_compiling():
         return SampledAttention(*torch.ops.videosieve.sampled_attention(q, k, v, masks, scale, backend))
     chosen = choose("sampled_attention", IMPLEMENTATIONS, backend, q, k, v, masks, scale)

@@ -22,7 +22,9 @@ from videosieve.ragged_mask import RaggedBlockMask
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What the first branch of a step has chosen at one layer; the fields of a `Selection` but its recall.
+    """What the first branch of a step has chosen at one layer; the fields of a `Selection` but its recall and centroids.
+
+    Centroids are means of keys and values, which differ between branches: the borrower pools its own.
 
     Attributes:
         site: Where.
@@ -38,13 +40,15 @@ class Lent:
     patterns: tuple[str, ...]
     pattern: Tensor | None
     causal: bool
+    compensate: bool
 
     @classmethod
     def of(cls, call: AttentionCall, chosen: Selection) -> "Lent":
         """Keep the selection of a call."""
         mask = PackedMask.of(chosen.mask) if isinstance(chosen.mask, BlockMask) else chosen.mask
         orders = (chosen.query_order, chosen.key_order)
-        return cls(call.site, call.layout, mask, *orders, chosen.patterns, chosen.pattern, chosen.causal)
+        rest = (chosen.patterns, chosen.pattern, chosen.causal, chosen.compensate)
+        return cls(call.site, call.layout, mask, *orders, *rest)
 
     def to(self, call: AttentionCall) -> Selection | None:
         """The same choice for the same layer and step of another branch.
@@ -60,7 +64,8 @@ class Lent:
             return None
         mask = self.mask.unpack() if isinstance(self.mask, PackedMask) else self.mask
         orders = (self.query_order, self.key_order)
-        selection = Selection(mask, *orders, self.patterns, self.pattern, causal=self.causal)
+        how = {"causal": self.causal, "compensate": self.compensate}
+        selection = Selection(mask, *orders, self.patterns, self.pattern, **how)
         return selection if self.layout == call.layout else _fit(selection, self.layout, call.layout)
 
 

@@ -3,6 +3,7 @@
 name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
 shared_selection = true          # guidance branches compute the same blocks; false where left out
+compensate = "centroids"         # blocks that are left out answer with their means; "none" where left out
 
 [method]
 name = "svg"                     # the other keys are fields of the method's class
@@ -36,7 +37,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-_OWN_KEYS = ("min_tokens", "shared_selection")
+_OWN_KEYS = ("min_tokens", "shared_selection", "compensate")
+COMPENSATIONS = ("none", "centroids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Recipe:
         provenance: Where the numbers come from; free text by topic.
         shared_selection: Whether the guidance branches of a step compute the same blocks: the first chooses, the others
             take its selection over. Costs one choice instead of two; does nothing without guidance.
+        compensate: "centroids" lets every key block that is left out answer with its mean key, mean value and count;
+            "none" throws it away, as the papers do.
     """
 
     method: Method = field(default_factory=Dense)
@@ -59,11 +63,13 @@ class Recipe:
     min_tokens: int = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
+    compensate: str = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
             raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
         _require_shareable(self.method, self.shared_selection)
+        _require_compensable(self.method, self.compensate)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
 
@@ -73,8 +79,8 @@ class Recipe:
 
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
-            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens` or
-                `shared_selection`.
+            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens`,
+                `shared_selection` or `compensate`.
 
         Returns:
             The recipe.
@@ -150,6 +156,7 @@ class Recipe:
             table.get("min_tokens", 512),
             {key: str(value) for key, value in _section(table, "provenance").items()},
             table.get("shared_selection", False),
+            table.get("compensate", "none"),
         )
 
     def to_toml(self) -> str:
@@ -158,6 +165,7 @@ class Recipe:
         schedule = keys_of(self.schedule)
         lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
         lines += ["shared_selection = true"] if self.shared_selection else []
+        lines += [f"compensate = {_literal(self.compensate)}"] if self.compensate != "none" else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
             lines += ["", f"[{section}]", *written] if written else []
@@ -193,6 +201,21 @@ def _require_shareable(method: Method, shared: bool) -> None:
         raise RecipeError(
             f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "
             f"{method.name!r} is none. Leave shared_selection out"
+        )
+
+
+def _require_compensable(method: Method, compensate: str) -> None:
+    if compensate not in COMPENSATIONS:
+        raise RecipeError(f"compensate must be one of {', '.join(COMPENSATIONS)}, got {compensate!r}")
+    if compensate == "none":
+        return
+    if isinstance(method, Dense):
+        raise RecipeError(
+            "compensate needs a method that leaves blocks out; 'dense' leaves none. Leave compensate out"
+        )
+    if type(method).correct is not Method.correct:
+        raise RecipeError(
+            f"compensate answers for what is left out, and {method.name!r} does so in its own way. Leave compensate out"
         )
 
 

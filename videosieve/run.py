@@ -102,7 +102,11 @@ class Run:
             output = self.attend_dense(call, reason or "the method asked for it", timer, owner)
             self._show(call, None, owner)
             return output
+        if self.recipe.compensate == "centroids":
+            selection = replace(selection, compensate=True)
         result = attend_selected(call, selection, self._backend)
+        recall, compensated = self._recall(call, selection, result)
+        density = selection.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
@@ -111,8 +115,9 @@ class Run:
                 "sparse",
                 result.kernel,
                 _pairs(call),
-                selection.mask.head_density,  # read with the record: a float here would wait for the device
-                recall=self._recall(call, selection, result),
+                density if result.answered_density is None else density + result.answered_density,
+                recall=recall,
+                compensated=compensated,
                 patterns=selection.patterns,
                 pattern=selection.pattern,
                 source=source,
@@ -246,16 +251,25 @@ class Run:
         self._states[key] = method.observe(call, result, self._states[key])
         return method.correct(call, result.output, self._states[key])
 
-    def _recall(self, call: AttentionCall, selection: Selection, result: AttentionResult) -> Tensor | None:
-        if selection.recall is not None or not self._recall_rows:
-            return selection.recall
+    def _recall(
+        self, call: AttentionCall, selection: Selection, result: AttentionResult
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """True softmax mass that was computed, and mass for which centroids answered: [batch|1, heads] each."""
+        answered = result.answered_lse
+        if not self._recall_rows or (selection.recall is not None and answered is None):
+            return selection.recall, None
         rows = torch.linspace(0, call.tokens - 1, self._recall_rows, device=call.q.device).long()
         scores = call.q[:, :, rows].float() @ call.k.float().mT * call.scale
         if selection.causal:
             scores.masked_fill_(
                 torch.arange(call.tokens, device=rows.device) > rows.unsqueeze(-1), -torch.inf
             )
-        return (result.lse[..., rows] - scores.logsumexp(-1)).exp().mean(-1)
+        everything = scores.logsumexp(-1)
+        share = (result.lse[..., rows] - everything).exp()
+        recall = share.mean(-1) if selection.recall is None else selection.recall
+        if answered is None:
+            return recall, None
+        return recall, ((answered[..., rows] - everything).exp() - share).mean(-1)
 
 
 def _pairs(call: AttentionCall) -> int:

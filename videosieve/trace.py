@@ -34,6 +34,8 @@ class Record:
         milliseconds: Wall time of the call, selection included.
         source: Step and branch whose output was returned again, or, of a sparse call, whose selection was taken over;
             empty where this call made everything.
+        compensated: Softmax mass for which centroids answered, as a share of all true mass, per head, averaged over the
+            batch: a lower bound of what was left out, so that it and recall add up to at most 1. Empty without.
     """
 
     layer: int
@@ -48,6 +50,7 @@ class Record:
     pattern: list[str] = field(default_factory=list)
     milliseconds: float = 0.0
     source: tuple[int, str] | tuple[()] = ()
+    compensated: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", tuple(self.source))  # JSON has lists only
@@ -66,6 +69,7 @@ class Outcome:
     patterns: tuple[str, ...] = ()
     pattern: Tensor | None = None
     source: tuple[int, str] | tuple[()] = ()
+    compensated: Tensor | None = None
 
 
 class Trace:
@@ -109,7 +113,7 @@ class Trace:
             RecipeError: The file is missing, or a line is not a record.
         """
         known = {item.name for item in fields(Record)}
-        needed = known - {"source"}  # traces written before outputs were reused have none
+        needed = known - {"source", "compensated"}  # older traces have none
         records = []
         try:
             for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
@@ -141,6 +145,7 @@ class Summary:
         dense_reasons: Calls that stayed dense, by reason.
         reused_calls: Calls that computed nothing and returned an earlier output.
         borrowed_calls: Sparse calls that took over the selection of another guidance branch.
+        compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
     """
 
     calls: int
@@ -153,12 +158,14 @@ class Summary:
     dense_reasons: dict[str, int]
     reused_calls: int = 0
     borrowed_calls: int = 0
+    compensated: float | None = None
 
     @classmethod
     def of(cls, records: list[Record]) -> "Summary":
         """Add up records."""
         sparse = [record for record in records if record.action == "sparse"]
         recalls = [value for record in sparse for value in record.recall]
+        answered = [value for record in sparse for value in record.compensated]
         names = [name for record in sparse for name in record.pattern]
         reasons = [record.reason for record in records if record.action == "dense"]
         return cls(
@@ -172,6 +179,7 @@ class Summary:
             dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
             reused_calls=sum(record.action == "reuse" for record in records),
             borrowed_calls=sum(bool(record.source) for record in sparse),
+            compensated=sum(answered) / len(answered) if answered else None,
         )
 
     def __str__(self) -> str:
@@ -182,6 +190,8 @@ class Summary:
         if self.sparse_density is not None:
             recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
             parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
+        if self.compensated is not None:
+            parts.append(f"centroids answered for {self.compensated:.3f} of the mass")
         if self.borrowed_calls:
             parts.append(f"{self.borrowed_calls} took over the selection of another guidance branch")
         if self.reused_calls:
@@ -212,4 +222,5 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         pattern,
         milliseconds(),
         outcome.source,
+        [] if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
     )

@@ -43,7 +43,7 @@ def refuse(
     return reason
 
 
-def centroid_mass(  # noqa: PLR0913 - the op's arguments and one for tests
+def centroid_mass(
     q: Tensor,
     keys: Tensor,
     log_sizes: Tensor,

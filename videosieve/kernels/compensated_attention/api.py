@@ -110,7 +110,7 @@ def compensated_attention(
     return Compensated(output, *lses)
 
 
-def runner(  # noqa: PLR0913 - the op's arguments
+def runner(
     q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids, *, backend: str | None = None
 ) -> str:
     """Name of the implementation that `compensated_attention` takes for these arguments."""

@@ -7,7 +7,7 @@ from videosieve.kernels.centroids import AnyMask, Centroids
 from videosieve.kernels.triton_support import refuse_triton
 
 
-def refuse(  # noqa: PLR0913 - the op's arguments
+def refuse(
     q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids, _answers: Tensor, scale: float
 ) -> str | None:
     """Why the Triton kernel cannot run a call, or None."""

@@ -16,7 +16,7 @@ KERNELS = {implementation.name: implementation for implementation in EXACT}
 def refuse(name: str) -> Callable[..., str | None]:
     """Why a kernel cannot compute the kept blocks of a call: asked of the kernel itself."""
 
-    def ask(  # noqa: PLR0913 - the op's arguments
+    def ask(
         q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _centroids: Centroids, _answers: Tensor, scale: float
     ) -> str | None:
         return KERNELS[name].refuse(q, k, v, mask, scale) or KERNELS[name].verify(q, k, v, mask, scale)
@@ -27,7 +27,7 @@ def refuse(name: str) -> Callable[..., str | None]:
 def run(name: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     """The op by a kernel of block-sparse attention."""
 
-    def compensated_attention(  # noqa: PLR0913 - the op's arguments
+    def compensated_attention(
         q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids, answers: Tensor, scale: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         output, lse = KERNELS[name].run(q, k, v, mask, scale)

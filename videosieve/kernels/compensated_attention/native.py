@@ -9,7 +9,7 @@ from videosieve.kernels.native_attention import Answers, Blocks, attend_blocks
 from videosieve.kernels.native_library import refuse_library, refuse_tensors
 
 
-def refuse(  # noqa: PLR0913 - the op's arguments
+def refuse(
     q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids, _answers: Tensor, _scale: float
 ) -> str | None:
     """Why the native kernel cannot run a call, or None."""

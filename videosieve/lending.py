@@ -22,7 +22,7 @@ from videosieve.ragged_mask import RaggedBlockMask
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What the first branch of a step has chosen at one layer; the fields of a `Selection` but its recall and centroids.
+    """What the first branch of a step has chosen at one layer; a `Selection` but its recall and centroids.
 
     Centroids are means of keys and values, which differ between branches: the borrower pools its own.
 

@@ -1,13 +1,12 @@
 """Orders of the sequence whose stretches of equal length are compact boxes of video: cubes.
 
-A cube of frames × rows × columns is walked as a piece of a *rod*: frames and rows are cut into as equal parts as can be,
-a rod is one part of each across all columns, and tokens go along it column by column. Rods follow one another in a
-serpentine. So every stretch of `frames · rows · columns` tokens is a box where the sides divide the grid, and nearly one
-everywhere else: nothing is padded, all blocks have one size, and kernels need no ragged masks on any grid.
+A cube of frames × rows × columns is a piece of a *rod*: frames and rows are cut into parts as equal as can be, a rod is
+one part of each across all columns, and tokens go along it column by column. Rods follow one another in a serpentine.
+So every stretch of `frames · rows · columns` tokens is a box where the sides divide the grid, and nearly one everywhere
+else: nothing is padded, all blocks have one size, and kernels need no ragged masks on any grid.
 """
 
 from functools import lru_cache
-from math import prod
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ def cube_name(cube: Tile) -> str:
 
 
 def cubes_for(side: int) -> tuple[Tile, ...]:
-    """The cubes to choose among: those known for a block side, or else for the nearest, along columns as long as fits."""
+    """The cubes to choose among: those known for a block side, else for the nearest, as long along columns as fits."""
     if side in CUBES:
         return CUBES[side]
     nearest = min(CUBES, key=lambda known: abs(known - side))
@@ -81,8 +80,3 @@ def _cut(tokens: int, longest: int) -> Tensor:
     """Part of every token when an axis is cut into the fewest parts of at most `longest`, as equal as can be."""
     parts = -(-tokens // longest)
     return torch.arange(tokens) * parts // tokens
-
-
-def volume(cube: Tile) -> int:
-    """Tokens of a cube."""
-    return prod(cube)

@@ -1,10 +1,10 @@
 """sieve: compact blocks, kept where leaving them out cannot be repaired, and repaired everywhere else.
 
 This library's own method; no paper. Four ordinary parts: (1) blocks are cubes of video, of the shape that suits each
-head; (2) a block that is left out answers with its centroid, as SVG-EAR does for clusters (arXiv:2603.08982); (3) blocks
-are kept by the error that their centroids would make, estimated as mass × spread of keys × spread of values; (4) the
-shape of every head is chosen once a generation, by the error on a few sampled rows, as Sparse VideoGen chooses between
-two kinds (arXiv:2502.01776). docs/methods/sieve.md derives it.
+head; (2) a block that is left out answers with its centroid, as SVG-EAR does for clusters (arXiv:2603.08982); (3) kept
+are the blocks whose centroids would err most, estimated as mass × spread of keys × spread of values; (4) the shape of
+every head is chosen once a generation, by the error on a few sampled rows, as Sparse VideoGen chooses between two kinds
+(arXiv:2502.01776). docs/methods/sieve.md derives it.
 """
 
 from dataclasses import dataclass

@@ -16,25 +16,22 @@ def compensated_attention(
     A query without keys and centroids returns zeros and an LSE of −inf.
     """
     wide = torch.promote_types(q.dtype, torch.float32)
-    keys, values = (
-        torch.cat([x.to(wide), means.to(wide)], 2)
-        for x, means in ((k, centroids.keys), (v, centroids.values))
-    )
+    k, v, keys, values = (x.to(wide) for x in (k, v, centroids.keys, centroids.values))
     bias = centroids.log_sizes.to(wide).unsqueeze(-2)
     answers = answers & bias.isfinite()
-    outputs, lses, alls = [], [], []
+    parts = []
     for rows in torch.arange(mask.queries, device=q.device).split(ROWS):
-        scores = q[..., rows, :].to(wide) @ keys.mT * scale
-        exact, rough = scores[..., : mask.keys], scores[..., mask.keys :] + bias
-        exact = exact.masked_fill(~mask.rows(rows).to(q.device), -torch.inf)
+        some = q[..., rows, :].to(wide)
+        exact = (some @ k.mT * scale).masked_fill(~mask.rows(rows).to(q.device), -torch.inf)
+        rough = some @ keys.mT * scale + bias
         rough = rough.masked_fill(~of_queries(answers, mask, rows), -torch.inf)
-        scores = torch.cat([exact, rough], -1)
-        largest = scores.amax(-1, keepdim=True)
+        largest = torch.maximum(exact.amax(-1, keepdim=True), rough.amax(-1, keepdim=True))
         largest = largest.masked_fill(largest.isneginf(), 0.0)
-        weights = (scores - largest).exp()
-        total = weights.sum(-1, keepdim=True)
-        outputs.append(weights @ values / total.masked_fill(total == 0, 1.0))
-        kept = weights[..., : mask.keys].sum(-1, keepdim=True)
-        lses.append((kept.log() + largest).squeeze(-1))
-        alls.append((total.log() + largest).squeeze(-1))
-    return torch.cat(outputs, 2).to(q.dtype), torch.cat(lses, 2), torch.cat(alls, 2)
+        kept, answering = (exact - largest).exp(), (rough - largest).exp()
+        kept_total = kept.sum(-1, keepdim=True)
+        total = kept_total + answering.sum(-1, keepdim=True)
+        output = (kept @ v + answering @ values) / total.masked_fill(total == 0, 1.0)
+        lses = [(x.log() + largest).squeeze(-1) for x in (kept_total, total)]
+        parts.append((output.to(q.dtype), *lses))
+    output, lse, answered_lse = (torch.cat(part, 2) for part in zip(*parts, strict=True))
+    return output, lse, answered_lse

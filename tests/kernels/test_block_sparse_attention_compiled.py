@@ -48,6 +48,18 @@ def test_other_forms_of_the_kernel_compile_as_well(arch, variant):
     assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
 
 
+@pytest.mark.parametrize(("arch", "head_dim", "side"), [(80, 64, 64), (90, 128, 128), (100, 128, 64)])
+@pytest.mark.parametrize("form", [{}, {"ragged": True, "ordered": True}], ids=["uniform", "ragged and ordered"])
+def test_centroids_cost_no_spills(arch, head_dim, side, form):
+    compiled = compile_call(arch, head_dim, 2, side, answered=True, **form)
+    check_costs(compiled)
+    assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
+
+
+def test_counts_of_one_compile_with_centroids():
+    assert compile_call(80, 64, 2, 64, heads=1, tokens=1, answered=True).loop_spills == 0
+
+
 @pytest.mark.parametrize("arch", [80, 90, 100])
 def test_the_smallest_blocks_compile(arch):
     compiled = compile_call(arch, 48, 2, 16)

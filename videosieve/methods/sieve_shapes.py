@@ -63,7 +63,7 @@ def _errors(
         for i, (_, _, centroids) in enumerate(part):
             output = sampled.masked_output[i].float()
             if answered:
-                output = answer(q, centroids, ~kept[i], call.scale, output, sampled.masked_lse[i])
+                output = answer(q, centroids, ~kept[i], call.scale, output, sampled.masked_lse[i].float())
             errors.append((output - sampled.output.float()).abs().sum((-1, -2)))
     return torch.stack(errors)
 
@@ -79,7 +79,7 @@ def answer(
         answers: bool [batch, heads, rows, columns]; blocks left out by every row.
         scale: Factor on every q·k.
         output: [batch, heads, rows, head_dim]; over the kept keys.
-        lse: [batch, heads, rows]; likewise.
+        lse: fp32 [batch, heads, rows]; likewise.
 
     Returns:
         [batch, heads, rows, head_dim], fp32.

@@ -38,7 +38,6 @@ def prepare(
         "means": means,
         "spreads": spreads,
         "heads": x.shape[1],
-        "tokens": x.shape[2],
         "blocks": spreads.shape[2],
         "head_dim": x.shape[3],
         "x_strides": x.stride()[:3],

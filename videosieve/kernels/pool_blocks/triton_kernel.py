@@ -22,7 +22,7 @@ def read_tokens(
 
 @triton.jit
 def pool_blocks_kernel(
-    x, offsets, order, means, spreads, heads, tokens, blocks, head_dim, x_strides, offset_lanes, order_lanes,
+    x, offsets, order, means, spreads, heads, blocks, head_dim, x_strides, offset_lanes, order_lanes,
     ORDERED: tl.constexpr, BT: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
     """Mean and spread of one block. Strides are (batch, head, token); lanes are (batch, head) steps between lists."""

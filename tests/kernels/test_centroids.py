@@ -7,7 +7,7 @@ from videosieve.block_mask import BlockSize
 from videosieve.errors import ShapeError
 from videosieve.kernels import centroid_mass, centroids_of, pool_blocks
 from videosieve.kernels.centroid_mass import native as native_mass
-from videosieve.kernels.centroids import answered_density, of_queries, offsets_of
+from videosieve.kernels.centroids import answered_density, key_offsets, of_queries, query_offsets
 from videosieve.kernels.native_library import load, refuse_library
 from videosieve.kernels.pool_blocks import native as native_pool
 from videosieve.testing.compensation import answers_oracle, pool_oracle
@@ -52,14 +52,14 @@ def test_every_block_is_pooled_as_loops_do(backend, ordered, dtype, head_dim):
     _, k, _ = make_qkv(75, 75, batch=2, heads=3, head_dim=head_dim, dtype=dtype)
     for mask in masks(75):
         run = lambda x, offsets, order: pool_blocks(x, offsets, order=order, backend=backend)  # noqa: E731
-        check_pool(run, k, offsets_of(mask.key_sizes), order_of(2, 3, 75, ordered))
+        check_pool(run, k, key_offsets(mask), order_of(2, 3, 75, ordered))
 
 
 @pytest.mark.parametrize("instruction_set", SETS)
 def test_every_instruction_set_pools(instruction_set):
     _, k, _ = make_qkv(1, 333, heads=3, batch=2, head_dim=37)
     run = lambda x, offsets, order: native_pool.pool_blocks(x, offsets, order, instruction_set)  # noqa: E731
-    check_pool(run, k, offsets_of(masks(333)[1].key_sizes), order_of(2, 3, 333, True))
+    check_pool(run, k, key_offsets(masks(333)[1]), order_of(2, 3, 333, True))
 
 
 @backends
@@ -97,7 +97,7 @@ def mass_loops(q, keys, sizes, offsets, scale, order, dtype=torch.float64):
 
 def check_mass(run, q, k, mask, order, scale=0.3):
     centroids = centroids_of(k, k, mask)
-    offsets = offsets_of(mask.query_sizes)
+    offsets = query_offsets(mask)
     arguments = (q, centroids.keys, centroids.log_sizes, offsets)
     actual = run(*arguments, scale, order)
     exact, rough = (mass_loops(*arguments, scale, order, dtype) for dtype in (torch.float64, torch.float32))

@@ -13,7 +13,6 @@ from videosieve.kernels import centroid_mass, centroids_of, compensated_attentio
 from videosieve.kernels.centroid_mass.launch import LAUNCHES as MASS_LAUNCHES
 from videosieve.kernels.centroid_mass.triton import prepare as prepare_mass
 from videosieve.kernels.centroid_mass.triton_kernel import centroid_mass_kernel
-from videosieve.kernels.centroids import offsets_of
 from videosieve.kernels.launch import SHARED_MEMORY
 from videosieve.kernels.pool_blocks.launch import LAUNCHES as POOL_LAUNCHES
 from videosieve.kernels.pool_blocks.triton import prepare as prepare_pool

@@ -41,10 +41,22 @@ class Centroids:
         return replace(self, allowed=past if self.allowed is None else self.allowed & past)
 
 
-def offsets_of(sizes: Tensor) -> Tensor:
-    """First place of every block and the end, int64 [batch|1, heads|1, blocks + 1], from sizes [(…,) blocks]."""
-    sizes = sizes.view(1, 1, -1) if sizes.ndim == 1 else sizes
-    return torch.nn.functional.pad(sizes.cumsum(-1), (1, 0)).contiguous()
+def query_offsets(mask: AnyMask) -> Tensor:
+    """First place of every query block and the end, int64 [batch|1, heads|1, rows + 1], contiguous."""
+    if isinstance(mask, RaggedBlockMask):
+        return mask.query_offsets.contiguous()
+    return _even_offsets(mask.keep.shape[2], mask.block.query, mask.queries, mask.keep.device)
+
+
+def key_offsets(mask: AnyMask) -> Tensor:
+    """First place of every key block and the end, int64 [batch|1, heads|1, columns + 1], contiguous."""
+    if isinstance(mask, RaggedBlockMask):
+        return mask.key_offsets.contiguous()
+    return _even_offsets(mask.keep.shape[3], mask.block.key, mask.keys, mask.keep.device)
+
+
+def _even_offsets(blocks: int, side: int, tokens: int, device: torch.device) -> Tensor:
+    return (torch.arange(blocks + 1, device=device) * side).clamp(max=tokens)[None, None]
 
 
 def centroids_of(
@@ -62,7 +74,7 @@ def centroids_of(
     Returns:
         The centroids; means are over the tokens that are there, in the order in which the mask is executed.
     """
-    offsets = offsets_of(mask.key_sizes)
+    offsets = key_offsets(mask)
     pooled = keys or pool_blocks(k, offsets, order=key_order)
     values = pool_blocks(v, offsets, order=key_order)
     return Centroids(pooled.means, values.means, offsets.diff().float().log())

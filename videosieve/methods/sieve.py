@@ -17,7 +17,6 @@ from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels import Centroids, centroid_mass, pool_blocks
-from videosieve.kernels.centroids import offsets_of
 from videosieve.methods.base import Method, Selection, TokenOrder
 from videosieve.methods.cubes import check_cubes, cube_name, cube_orders, cubes_for
 from videosieve.methods.selection import block_side, check_block, check_share, top_k
@@ -97,15 +96,15 @@ class Sieve(Method):
 
     def _keep(self, call: AttentionCall, order: Tensor, side: int) -> tuple[Tensor, Centroids]:
         """Kept blocks [batch, heads, rows, columns] in an order of the tokens, and the centroids of all."""
-        sizes = BlockMask.dense(call.tokens, BlockSize(side, side), device=call.q.device).key_sizes
-        offsets = offsets_of(sizes)
+        blocks = -(-call.tokens // side)
+        offsets = (torch.arange(blocks + 1, device=call.q.device) * side).clamp(max=call.tokens)[None, None]
         keys, values = (pool_blocks(x, offsets, order=order) for x in (call.k, call.v))
-        log_sizes = sizes.float().log()[None, None]
+        log_sizes = offsets.diff().float().log()
         mass = centroid_mass(call.q, keys.means, log_sizes, offsets, scale=call.scale, order=order)
         rank = mass
         if self.rank == "error":
             rank = mass * (keys.spreads * values.spreads).sqrt().unsqueeze(-2)
-        text = torch.arange(len(sizes), device=rank.device) >= call.layout.grid.tokens // side
+        text = torch.arange(blocks, device=rank.device) >= call.layout.grid.tokens // side
         if not call.layout.other_tokens:
             text = torch.zeros_like(text)
         count = blocks_per_row(self.density, side, text)

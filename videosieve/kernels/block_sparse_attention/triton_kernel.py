@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from videosieve.kernels.block_sparse_attention.triton_kernel_centroids import attend_centroids
-from videosieve.kernels.block_sparse_attention.triton_kernel_store import store_lse, store_output
+from videosieve.kernels.block_sparse_attention.triton_kernel_store import store_lse, store_tile
 
 
 @triton.jit
@@ -242,6 +242,7 @@ def attend_blocks(
     k += batch * k_strides[0] + head * k_strides[1]
     v += batch * v_strides[0] + head * v_strides[1]
     out += batch * out_strides[0] + head * out_strides[1]
+    lse += lane.to(tl.int64) * queries
     q_tokens = token_pointers(q, q_strides[2], start, stored, query_order, BM, QUERY_ORDERED)
     q1 = load_values(q_tokens, stored, 0, D1, True)
     q2 = q1
@@ -266,11 +267,9 @@ def attend_blocks(
             state, (q1, q2), key, kept, count, keys, columns, k_scales, factor, BN, D1, D2,
             KEY_SIDE, WHOLE_KEYS, KEY_ORDERED, SCALED, PRECISION,
         )  # fmt: skip
-    lse_start = lane.to(tl.int64) * queries
-    store_lse(
-        state, token_pointers(lse + lse_start, 1, start, stored, query_order, BM, QUERY_ORDERED), stored
-    )
     if ANSWERED:
+        store_lse(state, token_pointers(lse, 1, start, stored, query_order, BM, QUERY_ORDERED), stored)
+        lse = answered_lse + lane.to(tl.int64) * queries
         at = (batch * answer_lanes[0] + head * answer_lanes[1]) * rows + row
         centroid_keys += batch * centroid_strides[0] + head * centroid_strides[1]
         centroid_values += batch * centroid_strides[3] + head * centroid_strides[4]
@@ -278,9 +277,8 @@ def attend_blocks(
         log_sizes += (batch * size_lanes[0] + head * size_lanes[1]) * columns
         state = attend_centroids(
             state, (q1, q2), centroids, log_sizes, answer_indices + at * columns, tl.load(answer_counts + at),
-            factor, BN, D1, D2, PRECISION,
+            factor, min(BN, 32), D1, D2, PRECISION,
         )  # fmt: skip
-        answered = token_pointers(answered_lse + lse_start, 1, start, stored, query_order, BM, QUERY_ORDERED)
-        store_lse(state, answered, stored)
     out_tokens = token_pointers(out, out_strides[2], start, stored, query_order, BM, QUERY_ORDERED)
-    store_output(state, out_tokens, stored, D1, D2)
+    lse_tokens = token_pointers(lse, 1, start, stored, query_order, BM, QUERY_ORDERED)
+    store_tile(state, out_tokens, lse_tokens, stored, D1, D2)

@@ -34,7 +34,7 @@ def attend_centroids(
     acc1, acc2, pivot, total = state
     q1, q2 = query
     keys, key_stride, values, value_stride = centroids
-    for first in tl.range(0, count, BN):
+    for first in tl.range(0, count, BN, num_stages=1):
         place = first + tl.arange(0, BN)
         valid = place < count
         column = tl.load(listed + place, mask=valid, other=0)

@@ -16,10 +16,13 @@ def store_lse(state, lse_tokens, stored):
 
 
 @triton.jit
-def store_output(state, out_tokens, stored, D1: tl.constexpr, D2: tl.constexpr):
-    """Write the output of a tile; a row without keys gets zeros."""
-    acc1, acc2, _, total = state
-    divisor = tl.where(total == 0.0, 1.0, total)[:, None]
+def store_tile(state, out_tokens, lse_tokens, stored, D1: tl.constexpr, D2: tl.constexpr):
+    """Write output and LSE of a tile; a row without keys gets zeros and −inf."""
+    acc1, acc2, pivot, total = state
+    empty = total == 0.0
+    divisor = tl.where(empty, 1.0, total)[:, None]
+    lse = tl.where(empty, -float("inf"), (pivot + tl.log2(tl.where(empty, 1.0, total))) * LN2)
+    tl.store(lse_tokens, lse[:, None], mask=stored[:, None])
     values = out_tokens.dtype.element_ty
     tl.store(out_tokens + tl.arange(0, D1)[None, :], (acc1 / divisor).to(values), mask=stored[:, None])
     if D2 > 0:

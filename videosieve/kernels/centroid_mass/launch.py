@@ -9,7 +9,7 @@ from videosieve.kernels.triton_support import launch_arch, refuse_products
 LAUNCHES = LaunchTable(
     "centroid_mass",
     "reasoned, not measured: scores are formed twice rather than stored, for they are 1/64 of those of attention",
-    {(80, 64): Launch((64, 64), 4, 2), (80, 128): Launch((64, 64), 4, 2)},
+    {(80, 64): Launch((64, 32), 4, 2), (80, 128): Launch((64, 32), 4, 2)},
 )
 
 

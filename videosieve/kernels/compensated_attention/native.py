@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
-from videosieve.kernels.centroids import AnyMask, Centroids, offsets_of
+from videosieve.kernels.centroids import AnyMask, Centroids, key_offsets, query_offsets
 from videosieve.kernels.native_attention import Answers, Blocks, attend_blocks
 from videosieve.kernels.native_library import refuse_library, refuse_tensors
 
@@ -33,12 +32,9 @@ def compensated_attention(  # noqa: PLR0913 - the op's arguments, orders, and on
     instruction_set: str | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, LSE over kept keys, LSE over both; shapes as in the api. `instruction_set` is for tests."""
-    offsets = offsets_of(mask.query_sizes), offsets_of(mask.key_sizes)
-    if not isinstance(mask, BlockMask):
-        offsets = mask.query_offsets.contiguous(), mask.key_offsets.contiguous()
     both = torch.empty(q.shape[:3])
     sizes = centroids.log_sizes.float().contiguous()
     wanted = Answers(centroids.keys, centroids.values, sizes, answers, both)
-    blocks = Blocks(mask.keep, *offsets, query_order, key_order)
+    blocks = Blocks(mask.keep, query_offsets(mask), key_offsets(mask), query_order, key_order)
     output, lse = attend_blocks(q, k, v, blocks, scale, instruction_set, wanted)
     return output, lse, both

@@ -114,7 +114,10 @@ def interval(values: list[float]) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: variants, their means, flips; then means by background."""
-    lines = ["| target | variant | run density | PSNR, dB | below 18 dB | captions right |", "| --- " * 6 + "|"]
+    lines = [
+        "| target | variant | run density | PSNR, dB | below 18 dB | captions right |",
+        "| --- " * 6 + "|",
+    ]
     for row in sorted(rows, key=lambda row: (row["target"], -fmean(row["psnr"]))):
         values, flips = row["psnr"], sum(value < FLIP for value in row["psnr"])
         lines.append(

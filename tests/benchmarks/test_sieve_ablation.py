@@ -12,7 +12,9 @@ def test_every_variant_differs_from_sieve_in_what_its_name_says():
     assert whole.method == Sieve(0.3, 32)
     assert whole.shared_selection
     assert whole.compensate == "none"  # it answers by itself
-    assert len({(recipe.method, recipe.shared_selection, recipe.compensate) for recipe in recipes.values()}) == len(VARIANTS)
+    assert len(
+        {(recipe.method, recipe.shared_selection, recipe.compensate) for recipe in recipes.values()}
+    ) == len(VARIANTS)
     assert recipes["each branch chooses"].method == whole.method
     assert not recipes["each branch chooses"].shared_selection
     assert recipes["svg"].compensate == "none"

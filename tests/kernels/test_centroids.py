@@ -144,7 +144,9 @@ def test_density_counts_a_centroid_as_one_key():
         answers = ~mask.keep
         real = (mask.key_sizes > 0).expand(2, 3, -1).unsqueeze(-2)
         counted = (answers_oracle(mask, answers).expand(2, 3, -1, -1) & real).sum((-1, -2)) / 75**2
-        torch.testing.assert_close(answered_density(mask, answers).expand(2, 3), counted.double(), check_dtype=False)
+        torch.testing.assert_close(
+            answered_density(mask, answers).expand(2, 3), counted.double(), check_dtype=False
+        )
         assert pairs_oracle(mask).shape[-2:] == (75, 75)
 
 

@@ -62,7 +62,9 @@ def test_a_joined_result_is_off_by_one_more_rounding(dtype):
     mask = band_mask(200, BlockSize(32, 32), 64)
     centroids = centroids_of(k, v, mask)
     joined = compensated_attention(q, k, v, mask, centroids, backend="cpu").output.double()
-    exact = compensated_attention(*(x.double() for x in (q, k, v)), mask, centroids, backend="reference").output
+    exact = compensated_attention(
+        *(x.double() for x in (q, k, v)), mask, centroids, backend="reference"
+    ).output
     # The kernel's weights, its output and the joined one are rounded, to values of at most the largest of v.
     assert (joined - exact).abs().max() <= 4 * torch.finfo(dtype).eps * v.abs().max()
 
@@ -134,7 +136,10 @@ def test_orders_are_those_of_the_mask(backend):
     centroids = centroids_of(k, v, mask, keys)
     orders = {"query_order": queries, "key_order": keys}
     actual = compensated_attention(q, k, v, mask, centroids, scale=0.3, backend=backend, **orders)
-    moved = [x.gather(2, o.expand(2, 3, -1)[..., None].expand(x.shape)) for x, o in ((q, queries), (k, keys), (v, keys))]
+    moved = [
+        x.gather(2, o.expand(2, 3, -1)[..., None].expand(x.shape))
+        for x, o in ((q, queries), (k, keys), (v, keys))
+    ]
     expected = compensated_attention(*moved, mask, centroids, scale=0.3, backend="reference")
     for got, want in zip(actual, expected, strict=True):
         index = queries if got.ndim == 3 else queries[..., None].expand(got.shape)
@@ -171,7 +176,9 @@ def test_every_instruction_set_matches_fp64(instruction_set, dtype, head_dim):
         random_mask(141, 340, BlockSize(48, 1), 0.2, heads=2),
         random_ragged_mask(141, 340, (5, 40), 0.4, heads=2),
     ):
-        order = torch.stack([torch.arange(340), torch.randperm(340, generator=torch.Generator().manual_seed(0))])
+        order = torch.stack(
+            [torch.arange(340), torch.randperm(340, generator=torch.Generator().manual_seed(0))]
+        )
         centroids = centroids_of(k, v, mask, order[None])
         arguments = (q, k, v, mask, centroids, centroids.answers(mask), 0.3, None, order[None])
         assert native.refuse(*arguments[:7]) is None

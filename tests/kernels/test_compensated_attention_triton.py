@@ -81,7 +81,10 @@ def test_pooling_matches_fp64(dtype, ordered):
     order = order_of(2, 150) if ordered else None
     with interpreted():
         means, spreads = pool_blocks(k, offsets, order=order, backend="triton")
-    exact, rough = pool_oracle(k, offsets, order), pool_blocks(k.float(), offsets, order=order, backend="reference")
+    exact, rough = (
+        pool_oracle(k, offsets, order),
+        pool_blocks(k.float(), offsets, order=order, backend="reference"),
+    )
     assert_within(means, rough.means.to(dtype), exact[0], "means", float(k.abs().max()))
     assert_within(spreads, rough.spreads, exact[1], "spreads", float(k.double().square().sum(-1).max()))
 

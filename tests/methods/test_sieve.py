@@ -38,7 +38,9 @@ def rank_loops(call, batch, head):
     rank = torch.zeros(len(blocks), len(blocks), dtype=torch.float64)
     for row, queries in enumerate(blocks):
         for query in queries:
-            scores = [call.scale * q[query] @ k[part].mean(0) + torch.tensor(len(part)).log() for part in blocks]
+            scores = [
+                call.scale * q[query] @ k[part].mean(0) + torch.tensor(len(part)).log() for part in blocks
+            ]
             rank[row] += torch.stack(scores).softmax(0) / len(queries)
     for column, part in enumerate(blocks):
         for x in (k, v):
@@ -103,7 +105,9 @@ def test_what_a_centroid_repairs_is_left_to_it():
     call.v[0, 0, blocks[5]] = call.v[0, 0, blocks[5]].mean(0)
     dense = scaled_dot_product_attention(call.q, call.k, call.v)
     errors = [
-        (attend_selected(call, Sieve(0.25, 16, (CUBE,), rank).select(call, None)[0]).output - dense).abs().mean()
+        (attend_selected(call, Sieve(0.25, 16, (CUBE,), rank).select(call, None)[0]).output - dense)
+        .abs()
+        .mean()
         for rank in ("error", "mass")
     ]
     assert errors[0] < errors[1]
@@ -133,7 +137,9 @@ def test_the_shape_is_kept_and_its_blocks_are_chosen_anew():
     forced = SieveState((state.shape + 1) % 5)
     again, kept = method.select(second, forced)
     assert torch.equal(kept.shape, forced.shape)
-    assert torch.equal(again.query_order.order[0, 0], cube_orders(layout, CUBES[32], torch.device("cpu"))[kept.shape[0, 0]])
+    assert torch.equal(
+        again.query_order.order[0, 0], cube_orders(layout, CUBES[32], torch.device("cpu"))[kept.shape[0, 0]]
+    )
     assert not torch.equal(again.mask.keep, selection.mask.keep)
 
 

@@ -51,7 +51,7 @@ def answers_oracle(mask: AnyMask, answers: Tensor) -> Tensor:
     return result
 
 
-def assert_compensated(  # noqa: PLR0913 - a call and what came of it
+def assert_compensated(
     actual: Compensated, q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids, scale: float
 ) -> None:
     """Raise an AssertionError unless output and both LSEs are as near to fp64 as their precision allows.
@@ -87,7 +87,7 @@ def assert_compensated(  # noqa: PLR0913 - a call and what came of it
     _within(actual.lse, rough[1], lse, pairs.any(-1), "LSE", 0.0)
 
 
-def _plain(  # noqa: PLR0913 - a call and its pairs
+def _plain(
     q: Tensor, k: Tensor, v: Tensor, centroids: Centroids, everything: Tensor, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Output, LSE and answered LSE in the precision of the inputs: weights rounded to it, sums in fp32."""
@@ -101,9 +101,7 @@ def _plain(  # noqa: PLR0913 - a call and its pairs
     return (weights @ values / weights.sum(-1, keepdim=True)).to(v.dtype), *lses
 
 
-def _within(  # noqa: PLR0913 - three results, where they count, and how far apart they may be
-    actual: Tensor, rough: Tensor, exact: Tensor, there: Tensor, name: str, slack: float
-) -> None:
+def _within(actual: Tensor, rough: Tensor, exact: Tensor, there: Tensor, name: str, slack: float) -> None:
     empty = 0.0 if name == "output" else -torch.inf
     if not bool((actual[~there] == empty).all()):
         raise AssertionError(f"a query without keys must have {name} {empty}, got {actual[~there]}")

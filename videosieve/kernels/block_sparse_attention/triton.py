@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
-from videosieve.kernels.block_sparse_attention.launch import SIDES, find_launch
+from videosieve.kernels.block_sparse_attention.launch import SIDES, find_launch, with_centroids
 from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
 from videosieve.kernels.block_sparse_attention.work import find_work, list_blocks
 from videosieve.kernels.launch import Launch
@@ -98,6 +98,7 @@ def prepare(  # noqa: PLR0913 - everything that one launch depends on
     if isinstance(mask, BlockMask):
         query_side, key_side = mask.block.query, mask.block.key
     launch = launch or find_launch(arch, head_dim, q.element_size(), query_side, key_side)
+    launch = launch if answers is None else with_centroids(launch, q.element_size())
     work = find_work(mask, batch, heads, launch.tile)
     wide = q.dtype == torch.float32
     first, second = split_head_dim(head_dim, 64 if wide else 128)

@@ -43,7 +43,7 @@ class Variant:
     Attributes:
         method: Its name.
         shared: Whether both branches of guidance have one selection.
-        shapes: "head" chooses a cube for every head, "one" takes one for all, "lying" blocks of the sequence as it lies.
+        shapes: "head" chooses a cube for every head, "one" takes one for all, "lying" runs of a row of the video.
         rank: As in `Sieve`.
         centroids: Whether they answer for what is left out.
     """

@@ -170,7 +170,7 @@ def test_scores_far_from_zero_stay_finite(backend):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("head_dim", [7, 64, 128])
 def test_every_instruction_set_matches_fp64(instruction_set, dtype, head_dim):
-    """Nearly three chunks of centroids, narrow and full panels, a head that keeps its order next to one that does not."""
+    """Nearly three chunks of centroids, narrow and full panels, a head that keeps its order beside another's."""
     q, k, v = make_qkv(141, 340, heads=2, head_dim=head_dim, dtype=dtype)
     for mask in (
         random_mask(141, 340, BlockSize(48, 1), 0.2, heads=2),

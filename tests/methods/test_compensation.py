@@ -33,7 +33,6 @@ def expected(call, selection, causal=False):
     orders = (selection.query_order, selection.key_order, selection.key_order)
     q, k, v = (order.apply(x) if order else x for order, x in zip(orders, tensors, strict=True))
     keep = pairs_oracle(mask).expand(2, 2, -1, -1)
-    owner = mask.to_dense().new_zeros(0)
     if isinstance(mask, BlockMask):
         owner = (torch.arange(mask.keys) // mask.block.key).expand(2, 2, -1)
     else:
@@ -42,9 +41,7 @@ def expected(call, selection, causal=False):
             torch.arange(mask.keys).expand(2, 2, -1).contiguous(),
             right=True,
         )
-    member = (
-        torch.nn.functional.one_hot(owner, mask.keep.shape[3]).double().mT
-    )  # [batch, heads, columns, keys]
+    member = torch.nn.functional.one_hot(owner, mask.keep.shape[3]).double().mT  # of every column, its keys
     sizes = member.sum(-1, keepdim=True)
     means = [member @ x / sizes.clamp(min=1) for x in (k, v)]
     rough = q @ means[0].mT * call.scale + sizes.log().mT

@@ -172,8 +172,7 @@ def test_the_other_branch_pools_its_own_keys():
     generator = torch.Generator().manual_seed(7)
     first = make_call(layout, site=Site(0, 1, 3, 9, "cond"))
     second = make_call(layout, site=Site(0, 1, 3, 9, "uncond"), generator=generator)
-    method = Sieve(0.2)
-    selection, state = method.select(first, None)
+    selection, _ = Sieve(0.2).select(first, None)
     borrowed = Lent.of(first, selection).to(second)
     assert borrowed.compensate
     assert borrowed.centroids is None

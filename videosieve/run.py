@@ -17,6 +17,7 @@ from videosieve.layout import VideoLayout
 from videosieve.lending import Lent
 from videosieve.methods import Dense, Selection, attend_selected
 from videosieve.methods.base import State
+from videosieve.methods.sampled_recall import sampled_recall
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recipe import Recipe
 from videosieve.schedule import Action
@@ -105,7 +106,7 @@ class Run:
         if self.recipe.compensate == "centroids":
             selection = replace(selection, compensate=True)
         result = attend_selected(call, selection, self._backend)
-        recall, compensated = self._recall(call, selection, result)
+        recall, compensated = sampled_recall(call, selection, result, self._recall_rows)
         density = selection.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
@@ -250,26 +251,6 @@ class Run:
         key, method = self._key(owner, call.site), self.recipe.method
         self._states[key] = method.observe(call, result, self._states[key])
         return method.correct(call, result.output, self._states[key])
-
-    def _recall(
-        self, call: AttentionCall, selection: Selection, result: AttentionResult
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """True softmax mass that was computed, and mass for which centroids answered: [batch|1, heads] each."""
-        answered = result.answered_lse
-        if not self._recall_rows or (selection.recall is not None and answered is None):
-            return selection.recall, None
-        rows = torch.linspace(0, call.tokens - 1, self._recall_rows, device=call.q.device).long()
-        scores = call.q[:, :, rows].float() @ call.k.float().mT * call.scale
-        if selection.causal:
-            scores.masked_fill_(
-                torch.arange(call.tokens, device=rows.device) > rows.unsqueeze(-1), -torch.inf
-            )
-        everything = scores.logsumexp(-1)
-        share = (result.lse[..., rows] - everything).exp()
-        recall = share.mean(-1) if selection.recall is None else selection.recall
-        if answered is None:
-            return recall, None
-        return recall, ((answered[..., rows] - everything).exp() - share).mean(-1)
 
 
 def _pairs(call: AttentionCall) -> int:

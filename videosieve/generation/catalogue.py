@@ -52,7 +52,8 @@ def common_settings() -> str:
     recipe = Recipe()
     timing = [f"{key}={value}" for key, value in keys_of(recipe.schedule).items()]
     shared = str(recipe.shared_selection).lower()
-    return "  ".join([*timing, f"min_tokens={recipe.min_tokens}", f"shared_selection={shared}"])
+    own = [f"min_tokens={recipe.min_tokens}", f"shared_selection={shared}", f"compensate={recipe.compensate}"]
+    return "  ".join([*timing, *own])
 
 
 def _paper(cls: type) -> str:

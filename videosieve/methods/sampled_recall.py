@@ -1,4 +1,4 @@
-"""How much true softmax mass a call computed, from a few of its rows: their LSE over all keys beside that of the kernel."""
+"""How much true softmax mass a call computed: the LSE of a few rows over all keys beside that of the kernel."""
 
 import torch
 from torch import Tensor

@@ -4,6 +4,7 @@ name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
 shared_selection = true          # guidance branches compute the same blocks; false where left out
 compensate = "centroids"         # blocks that are left out answer with their means; "none" where left out
+token_order = "4x4x4"            # in which a method that looks at q and k alone cuts blocks; "model" where left out
 
 [method]
 name = "svg"                     # the other keys are fields of the method's class
@@ -29,6 +30,7 @@ from typing import Any
 from videosieve.errors import OutputError, RecipeError
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
+from videosieve.methods.token_orders import Reordered, check_order
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
@@ -37,7 +39,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-_OWN_KEYS = ("min_tokens", "shared_selection", "compensate")
+_OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order")
 COMPENSATIONS = ("none", "centroids")
 
 
@@ -55,6 +57,9 @@ class Recipe:
             take its selection over. Costs one choice instead of two; does nothing without guidance.
         compensate: "centroids" lets every key block that is left out answer with its mean key, mean value and count;
             "none" throws it away, as the papers do.
+        token_order: The order whose stretches are blocks: "model" as the tokens lie, "token_major", "hilbert", a cube
+            such as "4x4x4", or "head", which finds the best of all for every head at the first sparse call. For methods
+            that choose by queries and keys alone.
     """
 
     method: Method = field(default_factory=Dense)
@@ -64,12 +69,14 @@ class Recipe:
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
     compensate: str = "none"
+    token_order: str = "model"
 
     def __post_init__(self) -> None:
         if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
             raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
         _require_shareable(self.method, self.shared_selection)
         _require_compensable(self.method, self.compensate)
+        check_order(self.token_order, self.method)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
 
@@ -80,7 +87,7 @@ class Recipe:
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
             **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens`,
-                `shared_selection` or `compensate`.
+                `shared_selection`, `compensate` or `token_order`.
 
         Returns:
             The recipe.
@@ -157,6 +164,7 @@ class Recipe:
             {key: str(value) for key, value in _section(table, "provenance").items()},
             table.get("shared_selection", False),
             table.get("compensate", "none"),
+            table.get("token_order", "model"),
         )
 
     def to_toml(self) -> str:
@@ -166,6 +174,7 @@ class Recipe:
         lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
         lines += ["shared_selection = true"] if self.shared_selection else []
         lines += [f"compensate = {_literal(self.compensate)}"] if self.compensate != "none" else []
+        lines += [f"token_order = {_literal(self.token_order)}"] if self.token_order != "model" else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
             lines += ["", f"[{section}]", *written] if written else []
@@ -177,6 +186,13 @@ class Recipe:
             Path(path).write_text(self.to_toml(), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write recipe {str(path)!r}: {error.strerror or error}") from None
+
+    @property
+    def chooser(self) -> Method:
+        """What is asked for selections: the method, or the method at work in another order of the tokens."""
+        if self.token_order == "model":
+            return self.method
+        return Reordered(self.method, self.token_order, self.compensate == "centroids")
 
     @property
     def is_dense(self) -> bool:

@@ -242,13 +242,13 @@ class Run:
         if lent is not None and borrowed is not None:
             return borrowed, (lent.site.step, lent.site.branch)
         key = self._key(owner, call.site)
-        selection, self._states[key] = self.recipe.method.select(call, self._states.get(key))
+        selection, self._states[key] = self.recipe.chooser.select(call, self._states.get(key))
         if selection is not None and self.recipe.shared_selection:
             self._lent[owner, call.site.layer] = Lent.of(call, selection)
         return selection, ()
 
     def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
-        key, method = self._key(owner, call.site), self.recipe.method
+        key, method = self._key(owner, call.site), self.recipe.chooser
         self._states[key] = method.observe(call, result, self._states[key])
         return method.correct(call, result.output, self._states[key])
 

@@ -109,6 +109,11 @@ class Method(ABC):
         """Whether no query may see a key behind it, in dense steps too."""
         return False
 
+    @property
+    def takes_any_order(self) -> bool:
+        """Whether blocks are chosen by queries and keys alone, so that the tokens may come in any order."""
+        return False
+
     @abstractmethod
     def select(self, call: AttentionCall, state: State) -> tuple[Selection | None, State]:
         """Decide which blocks of a call to compute.

@@ -8,6 +8,7 @@ every head is chosen once a generation, by the error on a few sampled rows, as S
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -78,10 +79,10 @@ class Sieve(Method):
         cubes = self.cubes or cubes_for(side)
         orders = cube_orders(call.layout, cubes, call.q.device)
         if state is None:
-            keep = lambda order: self._keep(call, order, side)  # noqa: E731
+            keep = partial(self._keep, call, side)
             state = SieveState(choose_orders(call, orders, side, keep, self.centroids))
         order = orders[0] if len(cubes) == 1 else orders[state.shape]
-        keep, centroids = self._keep(call, order, side)
+        keep, centroids = self._keep(call, side, order)
         token_order = TokenOrder(order)
         selection = Selection(
             BlockMask(keep, BlockSize(side, side), call.tokens),
@@ -94,7 +95,7 @@ class Sieve(Method):
         )
         return selection, state
 
-    def _keep(self, call: AttentionCall, order: Tensor, side: int) -> tuple[Tensor, Centroids]:
+    def _keep(self, call: AttentionCall, side: int, order: Tensor) -> tuple[Tensor, Centroids]:
         """Kept blocks [batch, heads, rows, columns] in an order of the tokens, and the centroids of all."""
         blocks = -(-call.tokens // side)
         offsets = (torch.arange(blocks + 1, device=call.q.device) * side).clamp(max=call.tokens)[None, None]

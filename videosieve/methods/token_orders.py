@@ -3,7 +3,7 @@
 A block is a stretch of the sequence, and what a stretch holds is a matter of order: a run of a row as the tokens lie, a
 place through time in token-major order, a box of space and time in cubes or along a Hilbert curve. A method that looks
 at queries and keys only can choose among the blocks of any order; `Reordered` hands it the call in that order and puts
-the order into its selection. `head` chooses the order of every head by itself, once a generation, as `sieve` chooses cubes.
+the order into its selection. `head` chooses one for every head by itself, once a generation, as `sieve` does its cubes.
 """
 
 from dataclasses import dataclass, replace

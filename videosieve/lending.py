@@ -64,8 +64,14 @@ class Lent:
             return None
         mask = self.mask.unpack() if isinstance(self.mask, PackedMask) else self.mask
         orders = (self.query_order, self.key_order)
-        how = {"causal": self.causal, "compensate": self.compensate}
-        selection = Selection(mask, *orders, self.patterns, self.pattern, **how)
+        selection = Selection(
+            mask,
+            *orders,
+            self.patterns,
+            self.pattern,
+            causal=self.causal,
+            compensate=self.compensate,
+        )
         return selection if self.layout == call.layout else _fit(selection, self.layout, call.layout)
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.testing.factories import band_mask, random_mask
 
 Pattern = Literal["band", "band + text", "random", "random per head"]

@@ -14,8 +14,8 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from benchmarks.cases import Case
 from benchmarks.timing import time_by_turns
-from videosieve.block_mask import BlockMask
 from videosieve.kernels import block_sparse_attention
+from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.factories import make_qkv
 
 

@@ -29,12 +29,12 @@ from benchmarks.gpu_cases import (
 )
 from benchmarks.gpu_ops import time_ops
 from benchmarks.gpu_timing import copies_beyond_cache, describe_device, rotate, time_calls
-from videosieve.block_mask import BlockMask
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention, dense_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as SPARSE
-from videosieve.kernels.block_sparse_attention import fp8
+from videosieve.kernels.block_sparse_attention.fp8 import reference as fp8
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE
+from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.tolerances import assert_attention
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"

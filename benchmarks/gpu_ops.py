@@ -9,7 +9,6 @@ from torch import Tensor
 from benchmarks.cases import Case, Shape
 from benchmarks.gpu_cases import make_inputs
 from benchmarks.gpu_timing import copies_beyond_cache, rotate, time_calls
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
@@ -19,6 +18,7 @@ from videosieve.kernels import (
 )
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream, norm_rope
 from videosieve.layout import inverse_order
+from videosieve.masks.block_mask import BlockMask, BlockSize
 
 PROFILED = 0.01  # of the video tokens, as Sparse VideoGen's default
 Row = dict[str, Any]

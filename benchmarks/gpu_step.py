@@ -15,6 +15,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from videosieve import sparsify
+from videosieve.metrics.amdahl import amdahl_bound
 from videosieve.testing.pipelines import tiny_hunyuanvideo_transformer
 
 DENSITIES = (0.2, 0.3)
@@ -53,7 +54,7 @@ def time_step(device: torch.device, *, dry_run: bool) -> list[Row]:
         rows.append({**row, "speedup": rows[0]["seconds"] / seconds if rows else 1.0, **parts})
     for row in rows:  # what Amdahl's law allows if sparse attention cost its density of the dense
         share = rows[0]["attention"] / sum(rows[0][part] for part, _ in (*PARTS, ("rest", "")))
-        row["amdahl_bound"] = 1 / (1 - share + share * row["density"])
+        row["amdahl_bound"] = amdahl_bound(share, row["density"])
     return rows
 
 

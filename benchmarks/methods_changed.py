@@ -23,12 +23,12 @@ from benchmarks.methods_rows import OPTIONS, Bench
 from benchmarks.rows import read_rows, write_rows
 from videosieve.generation.generate import generate
 from videosieve.integrations.diffusers import sparsify
+from videosieve.judging.evaluate import unseen_captions
 from videosieve.methods import make_method
-from videosieve.methods.sliding_tile_search import SlidingTileSearch, best_windows
+from videosieve.methods.searches.sliding_tile import SlidingTileSearch, best_windows
 from videosieve.metrics import psnr
 from videosieve.recipe import Recipe
 from videosieve.schedule import DenseFirst
-from videosieve.shapes.evaluate import unseen_captions
 
 SHARED = "one selection for both branches"
 SEARCHED = "windows searched head by head"

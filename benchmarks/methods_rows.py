@@ -12,18 +12,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request, default_steps
+from videosieve.judging.evaluate import unseen_captions
+from videosieve.judging.judge import judge_video, summarise
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import Method, Selection, attend_selected, make_method
 from videosieve.methods.base import State
 from videosieve.metrics import psnr, recall, relative_l1, ssim
 from videosieve.recipe import Recipe
 from videosieve.schedule import DenseFirst
 from videosieve.shapes import load_shapes, parse_caption
-from videosieve.shapes.evaluate import unseen_captions
-from videosieve.shapes.judge import judge_video, summarise
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "oracle_top_k": {"block": 32, "scope": "call"},

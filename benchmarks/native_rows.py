@@ -13,10 +13,10 @@ from benchmarks.cases import Case, Pattern, Shape
 from benchmarks.flex import time_flex
 from benchmarks.run import check_rows
 from benchmarks.timing import time_by_turns
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels import block_sparse_attention
 from videosieve.layout import VideoLayout
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_ragged_mask
 
 PATTERNS = (("band", 128), ("band", 64), ("random per head", 128), ("random per head", 64), ("ragged", 128))

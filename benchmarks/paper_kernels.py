@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.timing import time_by_turns
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels import block_sparse_attention
 from videosieve.layout import VideoLayout
-from videosieve.methods.band import BandPattern, band_patterns
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.methods.geometry.band import BandPattern, band_patterns
 from videosieve.testing.factories import make_qkv
 
 LAYOUT = VideoLayout.of(16, 16, 32)

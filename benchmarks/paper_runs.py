@@ -11,7 +11,7 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.timing import describe_machine
-from videosieve.generation.floor import dense_kernels
+from videosieve.comparison.noise_floor import dense_kernels
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request
 from videosieve.metrics import measure

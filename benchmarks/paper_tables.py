@@ -168,7 +168,7 @@ def make_requests(given: argparse.Namespace) -> list[Request]:
         ]
         texts = texts[: given.prompts]
     elif is_shapes(given.model):
-        from videosieve.shapes.evaluate import unseen_captions
+        from videosieve.judging.evaluate import unseen_captions
 
         texts = unseen_captions(given.prompts)
     else:

@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels.block_sparse_attention.launch import TABLE
 from videosieve.kernels.block_sparse_attention.triton import Answers, Scales, prepare
 from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
 from videosieve.kernels.launch import SHARED_MEMORY, Launch
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.triton_compile import Compiled, compile_for
 from videosieve.testing.triton_interpreter import interpreted

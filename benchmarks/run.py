@@ -21,8 +21,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from benchmarks.cases import CASES, LONG_64, QUICK_CASES, Case, Pattern, Shape
 from benchmarks.flex import time_flex
 from benchmarks.timing import describe_machine, peak_extra_memory, time_by_turns
-from videosieve.block_mask import BlockMask
 from videosieve.kernels import block_sparse_attention, reorder_tokens, sampled_attention
+from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.tolerances import assert_attention
 

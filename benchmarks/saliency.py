@@ -25,13 +25,13 @@ from benchmarks.saliency_pictures import draw_pictures
 from benchmarks.saliency_tables import report
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.generation.load import load_pipeline
-from videosieve.generation.machine import describe_machine, describe_versions
 from videosieve.integrations.diffusers import describe
-from videosieve.integrations.diffusers.concepts import Question
-from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
+from videosieve.integrations.diffusers.concepts.recorder import Question
+from videosieve.integrations.diffusers.concepts.saliency import make_question, saliency_of_video
+from videosieve.judging.evaluate import UNSEEN
 from videosieve.metrics import Counts, average_precision
+from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
-from videosieve.shapes.evaluate import UNSEEN
 
 RESULTS = Path(__file__).parent / "results" / "saliency.json"
 WORK = Path("runs") / "saliency"

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d, normalize
 
 from benchmarks.saliency_clips import name_concepts
-from videosieve.integrations.diffusers import concept_probes, describe
-from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
+from videosieve.integrations.diffusers import describe
+from videosieve.integrations.diffusers.concepts import probes as concept_probes
+from videosieve.integrations.diffusers.concepts.saliency import make_question, saliency_of_video
 
 Heads = tuple[Tensor, Tensor, Tensor]  # weights on the video, outputs, values of the concepts
 

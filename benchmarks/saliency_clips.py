@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from videosieve.shapes.captions import plain_caption
-from videosieve.shapes.factors import Factors, sample_factors
-from videosieve.shapes.render import frame_times, render
+from videosieve.shapes.world.captions import plain_caption
+from videosieve.shapes.world.factors import Factors, sample_factors
+from videosieve.shapes.world.render import frame_times, render
 
 STEPS = 10
 """Denoising steps of which a clip is brought to the noise level."""

@@ -14,9 +14,9 @@ from benchmarks.saliency_clips import STEPS, name_concepts, render_clip
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.concepts.maps import COLOURS
 from videosieve.inspection import MEASURES, Inspection, Spot
-from videosieve.integrations.diffusers.saliency import make_question, saliency_of_video
+from videosieve.integrations.diffusers.concepts.saliency import make_question, saliency_of_video
 from videosieve.report.files import whole_file
-from videosieve.report.inspection_plots import plot_heads, plot_reading
+from videosieve.report.pictures.inspection import plot_heads, plot_reading
 
 PROMPT = "a large red circle moves left over a striped background"
 CONCEPTS = ["red circle", "striped background"]

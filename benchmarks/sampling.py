@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.rows import read_rows, write_rows
 from videosieve.generation.request import default_steps
+from videosieve.judging.evaluate import evaluate, unseen_captions
 from videosieve.shapes import load_shapes
-from videosieve.shapes.evaluate import evaluate, unseen_captions
 from videosieve.shapes.pipeline import GUIDANCE, ShapesPipeline
 
 SCORES = {

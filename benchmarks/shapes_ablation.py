@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.rows import read_rows, write_rows
-from videosieve.shapes.evaluate import UNSEEN
+from videosieve.judging.evaluate import UNSEEN
 from videosieve.shapes.model import SIZES
-from videosieve.shapes.objective import Batch, draw_batch, predict_velocity
-from videosieve.shapes.phases import Draw, Phase
-from videosieve.shapes.trainer import TrainConfig, Trainer
+from videosieve.shapes.training.objective import Batch, draw_batch, predict_velocity
+from videosieve.shapes.training.phases import Draw, Phase
+from videosieve.shapes.training.trainer import TrainConfig, Trainer
 
 RESULTS = Path(__file__).parent / "results" / "shapes_ablation.json"
 SIGMAS = (0.6, 0.9, 0.97)

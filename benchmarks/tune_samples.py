@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
@@ -21,6 +20,7 @@ from videosieve.kernels import (
 )
 from videosieve.kernels.launch import Launch, LaunchTable
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream, norm_rope
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.testing.factories import band_mask, make_qkv
 
 TOKENS, HEADS, DRY_TOKENS, DRY_HEADS = 32_768, 16, 80, 1

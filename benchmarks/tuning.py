@@ -15,10 +15,10 @@ from statistics import fmean, median
 from benchmarks.timing import describe_machine
 from videosieve.generation.load import load_pipeline
 from videosieve.generation.request import Request, default_steps
-from videosieve.generation.tune_trials import shoot
+from videosieve.judging.evaluate import unseen_captions
 from videosieve.metrics import psnr
 from videosieve.recipe import Recipe, bundled_recipes
-from videosieve.shapes.evaluate import unseen_captions
+from videosieve.tuning.trials import shoot
 
 DENSE = Recipe.of("dense")
 TOGETHER = 4

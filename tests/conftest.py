@@ -1,7 +1,21 @@
-"""Settings of the whole suite."""
+"""Settings of the whole suite, and the pipeline that most of it generates with."""
 
+from typing import Any
+
+import pytest
 from hypothesis import settings
 
 # A loaded machine is no defect: examples have no time limit.
 settings.register_profile("videosieve", deadline=None)
 settings.load_profile("videosieve")
+
+
+@pytest.fixture(scope="session")
+def nano() -> Any:
+    """A tiny untrained shapes pipeline: 16 frames of 16 × 16 pixels, 256 video tokens, half a second a video."""
+    from videosieve.shapes.model import build_networks
+    from videosieve.shapes.pipeline import ShapesPipeline
+
+    pipe = ShapesPipeline.from_networks(build_networks("shapes-nano"))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -7,24 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from videosieve.methods import METHODS
+
 PACKAGE = Path(__file__).parent.parent / "videosieve"
 
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["layout", "kept_blocks"],
-    ["block_mask", "ragged_mask"],
+    ["layout", "masks", "frame_rate", "forward", "timing", "records"],
     ["call"],
     ["kernels"],
     ["methods"],
     ["schedule", "concepts", "inspection"],
-    ["trace", "outputs", "lending", "append_log"],
+    ["generations"],
+    ["trace", "outputs", "lending", "states", "recall", "append_log"],
     ["recipe", "metrics"],
-    ["run", "tuning"],
+    ["run", "tuning.search"],
     ["functional"],
     ["testing"],
     ["integrations", "shapes", "report"],
+    ["planning"],
     ["generation"],
+    ["judging", "atlas"],
+    ["comparison", "tuning"],
     ["batch"],
     ["cli"],
     ["__main__", "__init__"],
@@ -33,8 +38,10 @@ LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def room_of(module: str) -> str:
+    """The innermost room on a floor of its own that holds a module, given without "videosieve."."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((name for name in names if name in LEVEL), parts[0])
 
 
 def imported_modules(path: Path) -> list[str]:
@@ -59,9 +66,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path):
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    own = room_of(".".join(path.relative_to(PACKAGE).with_suffix("").parts))
     for module in imported_modules(path):
-        room = room_of(module)
+        room = room_of(module.partition(".")[2] or "__init__")
         assert room in LEVEL, f"{module} is on no floor"
         assert room == own or LEVEL[room] < LEVEL[own], f"{own} must not import {module}"
 
@@ -69,6 +76,17 @@ def test_imports_point_down(path: Path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_small(path: Path):
     assert len(path.read_text().splitlines()) <= 300
+
+
+ROOMS = sorted({path.parent for path in FILES} - {PACKAGE})  # a file beside the rooms is a room of its own
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(PACKAGE)))
+def test_rooms_stay_small(room: Path):
+    """At most 16 files of its own; papers do not count, a method is a file and there are as many as there are."""
+    papers = {method.__module__ for method in METHODS.values()}
+    files = {f"{'.'.join(room.relative_to(PACKAGE.parent).parts)}.{path.stem}" for path in room.glob("*.py")}
+    assert len(files - papers) <= 16, f"{room.name} is a store; take it apart by subject"
 
 
 def test_import_videosieve_loads_nothing_heavy():

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from videosieve import Method, Recipe, RecipeError, Run, Selection
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.inspection.kept import KeptRows
 from videosieve.layout import VideoLayout
 from videosieve.lending import Lent
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import METHODS, attend_selected, make_method
 from videosieve.schedule import DenseFirst
 from videosieve.testing.factories import make_call

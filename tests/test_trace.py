@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from videosieve import OutputError, RecipeError, Site, Trace
-from videosieve.trace import Outcome
+from videosieve.records import Outcome
 
 
 def example() -> Trace:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
     BackendError,
@@ -23,10 +22,13 @@ from videosieve.errors import (
     RecipeError,
     ShapeError,
     VideosieveError,
+    VideosieveWarning,
 )
+from videosieve.forward import Site
 from videosieve.functional import attention
 from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import (
     METHODS,
     AdaSpa,
@@ -42,16 +44,17 @@ from videosieve.methods import (
     XAttention,
 )
 from videosieve.recipe import Recipe
+from videosieve.records import Record
 from videosieve.run import Run
 from videosieve.schedule import Action, DenseFirst, Schedule
-from videosieve.trace import Record, Summary, Trace
+from videosieve.trace import Summary, Trace
 from videosieve.version import __version__
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch.nn import Module
 
-    from videosieve.generation.tune_outcome import Outcome
+    from videosieve.tuning.outcome import Outcome
 
 
 def sparsify(
@@ -90,9 +93,9 @@ def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) ->
 def tune(pipe: "DiffusionPipeline", prompts: Sequence[str], **options: Any) -> "Outcome":
     """Search the recipe that meets a target on this pipeline and machine, and write it as recipe.toml.
 
-    See `videosieve.generation.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
+    See `videosieve.tuning.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.
     """
-    from videosieve.generation.tune import tune as tune_pipeline
+    from videosieve.tuning.tune import tune as tune_pipeline
 
     return tune_pipeline(pipe, prompts, **options)
 
@@ -137,6 +140,7 @@ __all__ = [
     "Trace",
     "VideoLayout",
     "VideosieveError",
+    "VideosieveWarning",
     "XAttention",
     "__version__",
     "attention",

@@ -1,37 +1,15 @@
-"""One attention call: what goes in, where in the model it happens, what comes out."""
+"""One attention call: what goes in, what comes out. Where in a generation it happens is a `Site`."""
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.errors import NumericsError, ShapeError
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
-from videosieve.ragged_mask import RaggedBlockMask
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where in a generation an attention call happens.
-
-    Attributes:
-        layer: Index of the hooked self-attention in call order, 0 … layers − 1.
-        layers: Hooked self-attentions in the transformer.
-        step: Denoising step, 0 … steps − 1.
-        steps: Denoising steps of the generation.
-        branch: "cond", "uncond" or "cond_uncond", as the pipeline names it.
-    """
-
-    layer: int = 0
-    layers: int = 1
-    step: int = 0
-    steps: int = 1
-    branch: str = "cond"
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.layer < self.layers and 0 <= self.step < self.steps):
-            raise ShapeError(f"a site needs 0 <= layer < layers and 0 <= step < steps, got {self}")
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +23,7 @@ class AttentionCall:
         layout: Which token is which.
         site: Layer, step and branch.
         scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        guided: Whether the batch holds both branches of guidance, the unconditional half first.
 
     Raises:
         ShapeError: The tensors disagree with one another or with the layout.
@@ -56,6 +35,7 @@ class AttentionCall:
     layout: VideoLayout
     site: Site = field(default_factory=Site)
     scale: float = -1.0
+    guided: bool = False
 
     def __post_init__(self) -> None:
         if self.q.ndim != 4 or not (self.q.shape == self.k.shape == self.v.shape):

@@ -11,12 +11,18 @@ VideosieveError (a ValueError)
 ├── OutputError       a file that cannot be written or would be overwritten
 └── NumericsError     NaN or infinity where finite numbers were promised
 
+VideosieveWarning (a UserWarning): a run did not do what its recipe means.
+
 Every message states what must hold, the values that were met, and the way out, in one line.
 """
 
 
 class VideosieveError(ValueError):
     """Base class of every error that videosieve raises on purpose."""
+
+
+class VideosieveWarning(UserWarning):
+    """Something ran otherwise than the recipe means it; `Run.warnings` has the same sentences."""
 
 
 class ShapeError(VideosieveError):

@@ -4,10 +4,12 @@ from typing import Any
 
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import LONG_SIDE
 from videosieve.methods import Method, Selection, attend_selected, make_method
 
 
@@ -61,4 +63,4 @@ def attention(  # noqa: PLR0913 - the one plain function; everything after `meth
 
 
 def _everything(call: AttentionCall) -> Selection:
-    return Selection(BlockMask.dense(call.tokens, BlockSize(128, 128), device=call.q.device))
+    return Selection(BlockMask.dense(call.tokens, BlockSize(LONG_SIDE, LONG_SIDE), device=call.q.device))

@@ -1,18 +1,18 @@
 """Module outputs that a later step, or the other guidance branch, returns again; and how much memory they hold.
 
 An output is kept only where the schedule says that it will be wanted, and given up when a newer one takes its place or
-a new generation begins. Each branch has its own: the conditional output never stands in for the unconditional one
-unless the schedule shares them.
+its generation ends. Each branch, and each pass of a branch in a step, has its own: the conditional output never stands
+in for the unconditional one unless the schedule shares them.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from videosieve.call import Site
+from videosieve.forward import Site
 from videosieve.schedule import Kind, Schedule
 
 
@@ -55,7 +55,7 @@ class Memory:
 
 
 class Outputs:
-    """The stored outputs of one run, by module and branch.
+    """The stored outputs of one run, by module, generation, branch and pass.
 
     Attributes:
         returned: How often outputs of each kind were returned again, over the whole run.
@@ -69,8 +69,8 @@ class Outputs:
         self.returned: Counter[Kind] = Counter()
         self.peak = 0
         self._schedule = schedule
-        self._kept: dict[tuple[str, str], Kept] = {}
-        self._sizes: dict[tuple[str, str], int] = {}
+        self._kept: dict[_Key, Kept] = {}
+        self._sizes: dict[_Key, int] = {}
 
     @property
     def bytes(self) -> int:
@@ -86,17 +86,17 @@ class Outputs:
 
     def keep(self, module: str, kind: Kind, site: Site, value: Any, pairs: int = 0) -> None:
         """Store what a module returned at `site`, if it is wanted; the older output of this branch goes either way."""
-        key = (module, site.branch)
-        self.drop(*key)
+        key = _key(module, site)
+        self.drop(module, site)
         if self.wanted(kind, site):
             self._kept[key] = Kept(value, site, pairs)
             self._sizes[key] = storage_bytes(value)
             self.peak = max(self.peak, self.bytes)
 
-    def drop(self, module: str, branch: str) -> None:
-        """Give up an output."""
-        self._kept.pop((module, branch), None)
-        self._sizes.pop((module, branch), None)
+    def drop(self, module: str, site: Site) -> None:
+        """Give up the output of a module in this branch and pass."""
+        self._kept.pop(_key(module, site), None)
+        self._sizes.pop(_key(module, site), None)
 
     def find(self, module: str, kind: Kind, site: Site) -> Kept | None:
         """What a module is to return at `site` instead of computing; None where it must compute.
@@ -104,18 +104,18 @@ class Outputs:
         An output of an earlier step than the schedule means is not returned: a cache outside has skipped the step.
         """
         if kind == "attention" and site.branch == "uncond" and self._schedule.shares(site):
-            kept = self._kept.get((module, "cond"))
+            kept = self._kept.get(_key(module, replace(site, branch="cond")))
             return self._hand_over(module, kind, site, kept) if kept and kept.site.step == site.step else None
         if not self._schedule.reuses(kind, site):
             return None
-        kept = self._kept.get((module, site.branch))
+        kept = self._kept.get(_key(module, site))
         return kept if kept and kept.site.step >= self._source(kind, site) else None
 
     def give(self, module: str, kind: Kind, site: Site) -> None:
         """Note that a module returned its stored output at `site`, which goes where nobody wants it any more."""
         self.returned[kind] += 1
         if not self.wanted(kind, site):
-            self.drop(module, site.branch)
+            self.drop(module, site)
 
     def snapshot(self) -> Callable[[], None]:
         """Remember what is stored; the result puts it back."""
@@ -126,15 +126,15 @@ class Outputs:
 
         return put_back
 
-    def clear(self) -> None:
-        """Give up everything."""
-        self._kept.clear()
-        self._sizes.clear()
-        self.peak = 0
+    def clear(self, keep: Collection[int] = ()) -> None:
+        """Give up the outputs of every generation but those."""
+        self._kept = {key: kept for key, kept in self._kept.items() if key[1] in keep}
+        self._sizes = {key: size for key, size in self._sizes.items() if key[1] in keep}
+        self.peak = self.bytes
 
     def _hand_over(self, module: str, kind: Kind, site: Site, kept: Kept) -> Kept:
-        key = (module, site.branch)
-        self.drop(*key)
+        key = _key(module, site)
+        self.drop(module, site)
         if self.wanted(kind, site):
             self._kept[key], self._sizes[key] = kept, 0
         return kept
@@ -144,6 +144,13 @@ class Outputs:
         while step > 0 and self._schedule.reuses(kind, replace(site, step=step)):
             step -= 1
         return step
+
+
+_Key = tuple[str, int, str, int]
+
+
+def _key(module: str, site: Site) -> _Key:
+    return (module, site.generation, site.branch, site.pass_number)
 
 
 def storage_bytes(value: Any) -> int:

@@ -1,27 +1,34 @@
 """A run: the only mutable thing. Method states and the trace of one sparsified pipeline."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
+from warnings import warn
 
-import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
+from videosieve.errors import VideosieveWarning
+from videosieve.forward import Site
+from videosieve.generations import generations_of
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.layout import VideoLayout
-from videosieve.lending import Lent
+from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, attend_selected
 from videosieve.methods.base import State
-from videosieve.methods.sampled_recall import sampled_recall
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
+from videosieve.recall import shares_of
 from videosieve.recipe import Recipe
+from videosieve.records import Outcome
 from videosieve.schedule import Action
-from videosieve.trace import Outcome, Summary, Trace
+from videosieve.states import Place, States
+from videosieve.timing import start_timer
+from videosieve.trace import Summary, Trace
+
+_ASKED = "the method asked for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,7 @@ class Observation:
         v: Values, likewise.
         output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
         scale: Factor on every q·k.
+        guided: Whether the batch holds both branches of guidance, the unconditional half first.
     """
 
     owner: str
@@ -48,6 +56,7 @@ class Observation:
     v: Tensor
     output: Tensor
     scale: float
+    guided: bool = False
 
 
 class Run:
@@ -58,6 +67,8 @@ class Run:
         trace: One record per attention call.
         outputs: Module outputs that later steps return again.
         observers: Called with every self-attention that was computed in full view of its layout.
+        warns: Whether leaving the `with` block without an error also gives the `warnings` as Python warnings.
+        checks: Asked by `warnings` for a sentence each, empty where all is well.
         witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
             where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
 
@@ -77,11 +88,13 @@ class Run:
         self.outputs = Outputs(recipe.schedule)
         self.observers: list[Callable[[Observation], None]] = []
         self.witnesses: list[Callable[[AttentionCall, Selection | None, str], None]] = []
+        self.warns = False
+        self.checks: list[Callable[[], str]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend
-        self._states: dict[tuple[str, int, str], State] = {}
-        self._lent: dict[tuple[str, int], Lent] = {}
+        self._states = States()
+        self._loans = Loans()
         self._cleanup = ExitStack()
 
     def attend(self, call: AttentionCall, owner: str = "") -> Tensor:
@@ -98,15 +111,15 @@ class Run:
             call.check_finite()
         timer = start_timer(call.q.device)
         reason = self._dense_reason(call)
-        selection, source = (None, ()) if reason else self._choose(call, owner)
+        selection, source, note = (None, (), "") if reason else self._choose(call, owner)
         if selection is None:
-            output = self.attend_dense(call, reason or "the method asked for it", timer, owner)
+            output = self.attend_dense(call, reason or _ASKED, timer, owner)
             self._show(call, None, owner)
             return output
         if self.recipe.compensate == "centroids":
             selection = replace(selection, compensate=True)
         result = attend_selected(call, selection, self._backend)
-        recall, compensated = sampled_recall(call, selection, result, self._recall_rows)
+        recall, compensated = shares_of(call, selection, result, self._recall_rows)
         density = selection.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
@@ -122,6 +135,7 @@ class Run:
                 patterns=selection.patterns,
                 pattern=selection.pattern,
                 source=source,
+                note=note,
             ),
             milliseconds,
         )
@@ -145,16 +159,20 @@ class Run:
         kernel = self._dense_kernel(call, causal)
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
         if self._sparse_follows(call):
-            key = self._key(owner, call.site)
-            self._states[key] = self.recipe.method.observe_dense(call, output, self._states.get(key))
+            place = self._place(owner, call.site, call.batch)
+            self._states.put(place, self.recipe.method.observe_dense(call, output, self._states.get(place)))
         self.trace.add(call.site, Outcome("dense", kernel, _pairs(call), 1.0, reason), timer())
         return output.contiguous()
 
-    def begin(self) -> None:
-        """Forget the method states and stored outputs: a new generation starts. The trace goes on."""
-        self._states.clear()
-        self._lent.clear()
-        self.outputs.clear()
+    def begin(self, keep: Collection[int] = ()) -> None:
+        """Forget method states, shared selections and stored outputs: a new generation starts. The trace goes on.
+
+        Args:
+            keep: Generations that are still running beside the new one, whose memory stays.
+        """
+        self._states.forget(keep)
+        self._loans.forget(keep)
+        self.outputs.clear(keep)
 
     def reuse(self, site: Site, kept: Kept) -> None:
         """Note that an attention module returns a stored output."""
@@ -163,32 +181,47 @@ class Run:
 
     def share_state(self, owner: str, site: Site) -> None:
         """Hand the conditional branch's method state to the branch of `site`, where the method allows it."""
-        source = self._states.get((owner, site.layer, "cond"))
+        source = self._states.get(self._place(owner, replace(site, branch="cond"), 0))
         if self.recipe.method.shares_state and source is not None:
-            self._states[(owner, site.layer, site.branch)] = source
+            self._states.put(self._place(owner, site, 0), source)
 
     def memory(self) -> Memory:
         """Bytes held now by method states, selections that branches share, and stored outputs."""
-        states = storage_bytes([*self._states.values(), *self._lent.values()])
+        states = storage_bytes([*self._states.values(), *self._loans.values()])
         return Memory(states, self.outputs.bytes, self.outputs.peak)
 
     def states(self) -> dict[tuple[str, int, str], State]:
-        """What the method remembers of this generation, by (owner, layer, branch)."""
-        return dict(self._states)
+        """What the method remembers of the newest generation, by (owner, layer, branch).
+
+        The branch of a further pass, or of some items of the batch, says so: "cond, pass 1", "cond, items [0]".
+        """
+        return self._states.of_newest()
 
     def snapshot(self) -> Callable[[], None]:
         """Remember states, shared selections and stored outputs; the result puts them back, any number of times."""
-        states, lent, restore = dict(self._states), dict(self._lent), self.outputs.snapshot()
+        restores = [part.snapshot() for part in (self._states, self._loans, self.outputs)]
 
         def put_back() -> None:
-            self._states, self._lent = dict(states), dict(lent)
-            restore()
+            for restore in restores:
+                restore()
 
         return put_back
 
     def summary(self) -> Summary:
-        """Totals over everything traced so far."""
-        return self.trace.summary()
+        """Totals over everything traced so far; first of all what is not as the recipe means it."""
+        return Summary.of(self.trace.records, self.warnings())
+
+    def warnings(self) -> list[str]:
+        """What is not as the recipe means it, a sentence each: the share of dense steps, nothing sparse or hooked."""
+        schedule, records = self.recipe.schedule, self.trace.records
+        found = [said for check in self.checks if (said := check())]
+        found += [
+            said for one in generations_of(records, schedule.dense_reason) if (said := one.mismatch(schedule))
+        ]
+        other = {r.reason for r in records if r.action == "dense"} - {schedule.dense_reason, _ASKED}
+        if records and not self.recipe.is_dense and other and all(r.action == "dense" for r in records):
+            found.append(f"nothing was sparse: {'; '.join(sorted(other))}")
+        return found
 
     def on_remove(self, undo: Callable[[], object]) -> None:
         """Have `undo` called by `remove`, last registered first."""
@@ -205,6 +238,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        if error is None and self.warns:
+            for warning in self.warnings():
+                warn(warning, VideosieveWarning, stacklevel=2)
         self.remove()
 
     def _dense_reason(self, call: AttentionCall) -> str:
@@ -221,9 +257,8 @@ class Run:
             return dense_runner(*tensors, causal=causal, backend=method.kernel)
         return fastest(*tensors, causal=causal)
 
-    def _key(self, owner: str, site: Site) -> tuple[str, int, str]:
-        both = site.branch == "cond_uncond" and self.recipe.method.shares_state
-        return (owner, site.layer, "cond" if both else site.branch)
+    def _place(self, owner: str, site: Site, batch: int) -> Place:
+        return Place.of(owner, site, batch, self.recipe.method.shares_state)
 
     def _sparse_follows(self, call: AttentionCall) -> bool:
         """Whether the method is called again before the next dense step."""
@@ -235,48 +270,27 @@ class Run:
 
     def _choose(
         self, call: AttentionCall, owner: str
-    ) -> tuple[Selection | None, tuple[int, str] | tuple[()]]:
-        """The selection, and the step and branch that made it where it was another branch."""
-        lent = self._lent.get((owner, call.site.layer))
-        borrowed = None if lent is None else lent.to(call)
-        if lent is not None and borrowed is not None:
-            return borrowed, (lent.site.step, lent.site.branch)
-        key = self._key(owner, call.site)
-        selection, self._states[key] = self.recipe.chooser.select(call, self._states.get(key))
+    ) -> tuple[Selection | None, tuple[int, str] | tuple[()], str]:
+        """The selection; the step and branch that made it where it was another branch; what the trace should add."""
+        selection, source, note = self._loans.borrow(owner, call)
+        if selection is not None:
+            return selection, source, note
+        place = self._place(owner, call.site, call.batch)
+        state = self._states.get(place)
+        if state is None and not note and self._states.has_neighbour(place):
+            note = f"chosen afresh: what is remembered of {place.label} is not about {call.batch} items of the batch"
+        selection, state = self.recipe.chooser.select(call, state)
+        self._states.put(place, state)
         if selection is not None and self.recipe.shared_selection:
-            self._lent[owner, call.site.layer] = Lent.of(call, selection)
-        return selection, ()
+            self._loans.lend(owner, call, selection)
+        return selection, (), note
 
     def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
-        key, method = self._key(owner, call.site), self.recipe.chooser
-        self._states[key] = method.observe(call, result, self._states[key])
-        return method.correct(call, result.output, self._states[key])
+        place, method = self._place(owner, call.site, call.batch), self.recipe.chooser
+        state = method.observe(call, result, self._states.get(place))
+        self._states.put(place, state)
+        return method.correct(call, result.output, state)
 
 
 def _pairs(call: AttentionCall) -> int:
     return call.batch * call.heads * call.tokens**2
-
-
-def start_timer(device: torch.device) -> Callable[[], Callable[[], float]]:
-    """Start timing; the result stops the clock and hands back a reader of the milliseconds."""
-    if device.type != "cuda":
-        start = time.perf_counter()
-
-        def stop() -> Callable[[], float]:
-            elapsed = (time.perf_counter() - start) * 1e3
-            return lambda: elapsed
-
-        return stop
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    first.record()
-
-    def stop_cuda() -> Callable[[], float]:
-        last.record()
-
-        def read() -> float:
-            last.synchronize()
-            return first.elapsed_time(last)
-
-        return read
-
-    return stop_cuda

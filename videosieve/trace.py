@@ -5,71 +5,16 @@ included; *sparse density* counts the sparse calls only. Both are weighted by qu
 """
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from videosieve.call import Site
 from videosieve.errors import OutputError, RecipeError
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One attention call.
-
-    Attributes:
-        layer: Index of the self-attention.
-        step: Denoising step.
-        branch: "cond", "uncond" or "cond_uncond".
-        action: "dense", "sparse" or "reuse".
-        reason: Why it was dense; empty for sparse calls.
-        kernel: Implementation that computed it.
-        pairs: Query–key pairs of the call, batch and heads included.
-        density: Computed pairs ÷ all pairs, in [0, 1].
-        recall: True softmax mass inside the kept blocks, per head, averaged over the batch; empty if not measured.
-        pattern: Pattern name per head of the first batch element; empty where the method has one pattern.
-        milliseconds: Wall time of the call, selection included.
-        source: Step and branch whose output was returned again, or, of a sparse call, whose selection was taken over;
-            empty where this call made everything.
-        compensated: Softmax mass for which centroids answered, as a share of all true mass, per head, averaged over the
-            batch: a lower bound of what was left out, so that it and recall add up to at most 1. Empty without.
-    """
-
-    layer: int
-    step: int
-    branch: str
-    action: str
-    reason: str
-    kernel: str
-    pairs: int
-    density: float
-    recall: list[float] = field(default_factory=list)
-    pattern: list[str] = field(default_factory=list)
-    milliseconds: float = 0.0
-    source: tuple[int, str] | tuple[()] = ()
-    compensated: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "source", tuple(self.source))  # JSON has lists only
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a call was computed, before device tensors and timers are read; a density may be a tensor, one per head."""
-
-    action: str
-    kernel: str
-    pairs: int
-    density: float | Tensor
-    reason: str = ""
-    recall: Tensor | None = None
-    patterns: tuple[str, ...] = ()
-    pattern: Tensor | None = None
-    source: tuple[int, str] | tuple[()] = ()
-    compensated: Tensor | None = None
+from videosieve.forward import Site
+from videosieve.generations import describe_generations, generations_of
+from videosieve.records import LATER, Outcome, Record
 
 
 class Trace:
@@ -113,7 +58,7 @@ class Trace:
             RecipeError: The file is missing, or a line is not a record.
         """
         known = {item.name for item in fields(Record)}
-        needed = known - {"source", "compensated"}  # older traces have none
+        needed = known - LATER
         records = []
         try:
             for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
@@ -145,6 +90,8 @@ class Summary:
         dense_reasons: Calls that stayed dense, by reason.
         reused_calls: Calls that computed nothing and returned an earlier output.
         borrowed_calls: Sparse calls that took over the selection of another guidance branch.
+        courses: Which steps ran and were dense, sparse or reused, in words, by generation.
+        warnings: What is not as the recipe means it; a run knows, a trace alone does not.
         compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
     """
 
@@ -158,10 +105,12 @@ class Summary:
     dense_reasons: dict[str, int]
     reused_calls: int = 0
     borrowed_calls: int = 0
+    courses: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     compensated: float | None = None
 
     @classmethod
-    def of(cls, records: list[Record]) -> "Summary":
+    def of(cls, records: list[Record], warnings: Sequence[str] = ()) -> "Summary":
         """Add up records."""
         sparse = [record for record in records if record.action == "sparse"]
         recalls = [value for record in sparse for value in record.recall]
@@ -180,11 +129,15 @@ class Summary:
             reused_calls=sum(record.action == "reuse" for record in records),
             borrowed_calls=sum(bool(record.source) for record in sparse),
             compensated=sum(answered) / len(answered) if answered else None,
+            courses=tuple(describe_generations(generations_of(records))),
+            warnings=tuple(warnings),
         )
 
     def __str__(self) -> str:
-        parts = [
+        parts = [f"warning: {warning}" for warning in self.warnings]
+        parts += [
             f"{self.calls} attention calls, {self.sparse_calls} sparse",
+            *self.courses,
             f"run density {self.run_density:.3f}",
         ]
         if self.sparse_density is not None:
@@ -222,5 +175,10 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         pattern,
         milliseconds(),
         outcome.source,
+        site.generation,
+        site.steps,
+        site.pass_number,
+        site.items,
+        outcome.note,
         [] if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
     )

@@ -11,10 +11,10 @@ pytest.importorskip("triton")
 from benchmarks import gpu, gpu_step, tune_launch
 from benchmarks.cases import Case
 from benchmarks.gpu_cases import DRY_SHAPES, SHAPES
-from videosieve.block_mask import BlockMask
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention.launch import TABLE
 from videosieve.kernels.launch import Launch, LaunchTable
+from videosieve.masks.block_mask import BlockMask
 
 
 def test_the_tables_are_written_and_every_kernel_was_checked(tmp_path, capsys):

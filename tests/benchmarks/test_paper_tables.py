@@ -11,7 +11,7 @@ from benchmarks.paper_kernels import time_bands, untransformed
 from benchmarks.paper_runs import Runs, make_recipe, spec_name
 from benchmarks.paper_tables import main, our_figures, read_published, render, wanted_specs
 from videosieve import VideoLayout
-from videosieve.methods.band import band_patterns
+from videosieve.methods.geometry.band import band_patterns
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
 

@@ -9,12 +9,12 @@ from benchmarks import saliency as benchmark
 from benchmarks import saliency_aim as aim
 from benchmarks import saliency_pictures as pictures
 from benchmarks import saliency_tables as tables
-from videosieve.integrations.diffusers import concept_probes
+from videosieve.integrations.diffusers.concepts import probes as concept_probes
 from videosieve.metrics import Counts
-from videosieve.shapes.captions import check_prompt
-from videosieve.shapes.factors import sample_factors
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
+from videosieve.shapes.world.captions import check_prompt
+from videosieve.shapes.world.factors import sample_factors
 
 
 def make_truth():

@@ -8,8 +8,8 @@ import pytest
 from benchmarks import sampling
 from benchmarks.saliency_clips import render_clip
 from benchmarks.sampling import Sampler, vary
-from videosieve.shapes.evaluate import Evaluation
-from videosieve.shapes.judge import judge_video
+from videosieve.judging.evaluate import Evaluation
+from videosieve.judging.judge import judge_video
 
 DEFAULT = Sampler(3.0, 20, 5.0)
 

@@ -7,9 +7,9 @@ import torch
 
 from benchmarks import shapes_ablation
 from benchmarks.shapes_ablation import FIRST_SEED, PHASE, VARIANTS, clip_error, read_as_clip, score, table
-from videosieve.shapes.objective import draw_batch, predict_velocity
-from videosieve.shapes.phases import Draw
-from videosieve.shapes.trainer import TrainConfig, Trainer
+from videosieve.shapes.training.objective import draw_batch, predict_velocity
+from videosieve.shapes.training.phases import Draw
+from videosieve.shapes.training.trainer import TrainConfig, Trainer
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_control_c_is_one_line_and_exit_code_130(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt("1 of 4 videos are finished and valid in 'demo'")
 
-    monkeypatch.setattr("videosieve.generation.compare.compare", interrupt)
+    monkeypatch.setattr("videosieve.comparison.compare.compare", interrupt)
     result = run("compare", "--model", model, "--output", "demo")
     assert result.exit_code == 130
     assert result.stderr == "interrupted: 1 of 4 videos are finished and valid in 'demo'\n"

@@ -12,16 +12,17 @@ from rich.console import Console
 from videosieve.cli import comparing, console
 from videosieve.cli.comparing import gather_requests, print_results
 from videosieve.cli.console import command_line, scaled
+from videosieve.comparison.plan import Plan, name_recipes
+from videosieve.comparison.quality import Quality
+from videosieve.comparison.takes import Takes, first_take
 from videosieve.errors import ModelError, PromptError, RecipeError
 from videosieve.generation.generate import Clip
-from videosieve.generation.plan import Plan, name_recipes
-from videosieve.generation.quality import Quality
 from videosieve.generation.request import Request
-from videosieve.generation.takes import Takes, first_take
 from videosieve.metrics import Psnr
 from videosieve.recipe import Recipe
+from videosieve.records import Record
 from videosieve.report import Results
-from videosieve.trace import Record, Trace
+from videosieve.trace import Trace
 
 BASE = Request("", negative_prompt="noise", steps=4)
 NAMES = {"dense": "baseline", "dense (block-sparse kernel)": "floor", "semantic_permutation": "method"}

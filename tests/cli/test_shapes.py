@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 from videosieve.cli import app
 from videosieve.errors import ModelError, OutputError
-from videosieve.generation.shapes_batches import FinishedBatches
-from videosieve.generation.shapes_run import make_config
+from videosieve.judging.batches import FinishedBatches
+from videosieve.judging.run_card import make_config
 from videosieve.shapes.checkpoint import read_checkpoint
-from videosieve.shapes.phases import PHASES, PHASES_M, PHASES_M_ON, PHASES_ON
 from videosieve.shapes.pipeline import ShapesPipeline
-from videosieve.shapes.train import read_log
+from videosieve.shapes.training.phases import PHASES, PHASES_M, PHASES_M_ON, PHASES_ON
+from videosieve.shapes.training.train import read_log
 
 TRAIN = (
     "shapes",

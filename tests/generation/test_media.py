@@ -110,9 +110,3 @@ def test_an_unwritable_folder_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         media.check_output(tmp_path / "video.mp4")
-
-
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), 1000])
-def test_rates_that_cannot_be_played_are_refused(fps: float):
-    with pytest.raises(OutputError, match="fps"):
-        media.check_fps(fps)

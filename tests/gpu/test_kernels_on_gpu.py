@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels import block_sparse_attention, dense_attention
-from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, fp8
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
+from videosieve.kernels.block_sparse_attention.fp8 import reference as fp8
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Selection, TokenOrder, attend_selected
-from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_call, make_qkv, random_mask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention

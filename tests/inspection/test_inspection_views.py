@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.inspection import (
     MEASURES,
     KeptRows,
@@ -18,8 +17,9 @@ from videosieve.inspection import (
     view_head,
 )
 from videosieve.layout import Grid, VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods import Selection, SemanticPermutation, SparseVideoGen, TokenOrder, attend_selected
-from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_call
 
 LAYOUT = VideoLayout.of(3, 4, 5, text_first=3, text_last=4)  # 67 tokens: cells of 9 do not divide them

@@ -14,6 +14,7 @@ from diffusers import (
     TaylorSeerCacheConfig,
 )
 from diffusers.hooks import apply_group_offloading
+from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from videosieve.integrations.diffusers import describe, sparsify
@@ -222,10 +223,11 @@ def test_gradients_under_compile_break_the_graph_and_are_traced():
     assert transformer.blocks[0].attn1.to_q.weight.grad.abs().sum() > 0
 
 
-def test_a_copied_transformer_reports_to_the_same_run_and_the_original_comes_off(wan, sparse):
+def test_a_copied_transformer_is_plain_and_the_original_stays_sparse(wan, sparse):
     with sparsify(wan.target, "svg", **sparse) as run:
         copied = copy.deepcopy(wan.target.transformer)
-        assert describe(copied)[0].attentions["blocks.0.attn1"].processor.videosieve_layer.handle.item() >= 0
+        processors = [module.processor for module in describe(copied)[0].attentions.values()]
+        assert {type(processor) for processor in processors} == {WanAttnProcessor}
         wan.generate()
     assert run.summary().sparse_calls == 8
 

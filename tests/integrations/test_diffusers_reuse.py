@@ -20,7 +20,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from videosieve import Dense, IntegrationError, Recipe, RecipeError, VideoLayout
 from videosieve.integrations.diffusers import describe, sparsify
-from videosieve.integrations.diffusers.memory import reuse_memory
+from videosieve.planning.reuse_memory import reuse_memory
 from videosieve.schedule import Broadcast, Table
 from videosieve.testing.pipelines import (
     cogvideox_call,

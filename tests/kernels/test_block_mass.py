@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import block_mass
 from videosieve.kernels.block_mass import IMPLEMENTATIONS, cpu
 from videosieve.kernels.native_library import refuse_library
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.tolerances import assert_within
 

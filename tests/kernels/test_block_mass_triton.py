@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import block_mass
 from videosieve.kernels.block_mass.launch import LAUNCHES
 from videosieve.kernels.block_mass.triton import prepare
 from videosieve.kernels.block_mass.triton_kernel import block_mass_kernel
 from videosieve.kernels.launch import SHARED_MEMORY
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.tolerances import assert_within
 from videosieve.testing.triton_compile import compile_for

@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, cpu
 from videosieve.kernels.native_library import refuse_library
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.testing.factories import band_mask, make_qkv, random_mask, random_ragged_mask
 from videosieve.testing.oracles import pairs_oracle
 from videosieve.testing.tolerances import assert_attention

@@ -6,13 +6,14 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention
-from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, adapters, reference
-from videosieve.kernels.block_sparse_attention.self_test import find_failure
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, reference
+from videosieve.kernels.block_sparse_attention.foreign import adapters
+from videosieve.kernels.block_sparse_attention.foreign.self_test import find_failure
 from videosieve.kernels.dispatch import Implementation, choose
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.oracles import pairs_oracle
 from videosieve.testing.tolerances import assert_attention

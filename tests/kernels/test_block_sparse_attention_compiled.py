@@ -6,15 +6,15 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks.resources import HEADS, TOKENS, compile_call
-from videosieve.block_mask import BlockSize
-from videosieve.kernels.block_sparse_attention import fp8
 from videosieve.kernels.block_sparse_attention import launch as launches
+from videosieve.kernels.block_sparse_attention.fp8 import reference as fp8
+from videosieve.kernels.block_sparse_attention.fp8.triton import rounding_arguments
+from videosieve.kernels.block_sparse_attention.fp8.triton_kernel import round_block
 from videosieve.kernels.block_sparse_attention.launch import TABLE, find_launch
-from videosieve.kernels.block_sparse_attention.triton_fp8 import rounding_arguments
-from videosieve.kernels.block_sparse_attention.triton_kernel_fp8 import round_block
 from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.block_sparse_attention.work import listing_arguments
 from videosieve.kernels.launch import SHARED_MEMORY, Launch
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.triton_compile import compile_for
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention
-from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, checks, fp8
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS, checks
+from videosieve.kernels.block_sparse_attention.fp8 import reference as fp8
+from videosieve.masks.block_mask import BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention
@@ -84,7 +85,7 @@ def test_the_kernel_computes_its_meaning(tokens, block, head_dim, dtype):
         fp8.quantise(k.float() - mean.unsqueeze(2), block.key),
     )
     with interpreted():
-        from videosieve.kernels.block_sparse_attention.triton_fp8 import attend_rounded
+        from videosieve.kernels.block_sparse_attention.fp8.triton import attend_rounded
 
         actual = attend_rounded(rounded_q, rounded_k, v, mask, scale)
     meant = rounded_q.restore(block.query), rounded_k.restore(block.key)
@@ -102,7 +103,7 @@ def test_the_rounding_kernel_rounds_as_it_is_meant(side, contiguous):
     x[0, 0, :16] = 0.0
     mean = x.mean(2, dtype=torch.float32)
     with interpreted():
-        from videosieve.kernels.block_sparse_attention.triton_fp8 import round_blocks
+        from videosieve.kernels.block_sparse_attention.fp8.triton import round_blocks
 
         actual, products = round_blocks(x, side, centre=mean, probe=mean)
     centred = x.float() - mean.unsqueeze(2)

@@ -7,13 +7,13 @@ import torch
 
 pytest.importorskip("triton")
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention.work import find_work
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Selection, TokenOrder, attend_selected
-from videosieve.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import band_mask, make_call, make_qkv, random_mask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import ShapeError
 from videosieve.kernels import centroid_mass, centroids_of, pool_blocks
 from videosieve.kernels.centroid_mass import native as native_mass
 from videosieve.kernels.centroids import answered_density, key_offsets, of_queries, query_offsets
 from videosieve.kernels.native_library import load, refuse_library
 from videosieve.kernels.pool_blocks import native as native_pool
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.compensation import answers_oracle, pool_oracle
 from videosieve.testing.factories import make_qkv, random_mask, random_ragged_mask
 from videosieve.testing.oracles import pairs_oracle

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError, ShapeError
 from videosieve.kernels import Centroids, block_sparse_attention, centroids_of, compensated_attention
 from videosieve.kernels.compensated_attention import IMPLEMENTATIONS, native
 from videosieve.kernels.native_library import load, refuse_library
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.testing.compensation import assert_compensated
 from videosieve.testing.factories import band_mask, make_qkv, random_mask, random_ragged_mask
 

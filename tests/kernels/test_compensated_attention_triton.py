@@ -7,7 +7,6 @@ import torch
 
 pytest.importorskip("triton")
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import centroid_mass, centroids_of, compensated_attention, pool_blocks
 from videosieve.kernels.centroid_mass.launch import LAUNCHES as MASS_LAUNCHES
@@ -17,6 +16,7 @@ from videosieve.kernels.launch import SHARED_MEMORY
 from videosieve.kernels.pool_blocks.launch import LAUNCHES as POOL_LAUNCHES
 from videosieve.kernels.pool_blocks.triton import prepare as prepare_pool
 from videosieve.kernels.pool_blocks.triton_kernel import pool_blocks_kernel
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.compensation import assert_compensated, pool_oracle
 from videosieve.testing.factories import make_qkv, random_mask, random_ragged_mask
 from videosieve.testing.tolerances import assert_within

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels import block_sparse_attention, centroids_of, compensated_attention, dense_attention
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.factories import make_qkv, random_mask, random_ragged_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch warns about itself while it imports its compiler

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention, native_attention, native_library
 from videosieve.kernels.block_sparse_attention import native
 from videosieve.kernels.native_library import ELEMENTS, SWITCH, load, refuse_library
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.testing.factories import band_mask, make_qkv, random_mask, random_ragged_mask
 from videosieve.testing.oracles import pairs_oracle
 from videosieve.testing.tolerances import assert_attention

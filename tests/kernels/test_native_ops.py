@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import BackendError
 from videosieve.kernels import antidiagonal_scores, block_mass, sampled_attention
 from videosieve.kernels.antidiagonal_scores import native as antidiagonals
@@ -12,6 +11,7 @@ from videosieve.kernels.block_mass import native as masses
 from videosieve.kernels.block_mass import reference as masses_reference
 from videosieve.kernels.native_library import ELEMENTS, load, refuse_library
 from videosieve.kernels.sampled_attention import native as sampled
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.tolerances import assert_attention, assert_within
 

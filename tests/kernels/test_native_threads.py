@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
-from videosieve.generation.capabilities import examine
 from videosieve.kernels import block_sparse_attention, native_library, native_threads
 from videosieve.kernels.native_library import refuse_library
 from videosieve.kernels.native_threads import SWITCH, describe_threads, refuse_team, team
+from videosieve.masks.block_mask import BlockSize
+from videosieve.planning.doctor import examine
 from videosieve.testing.factories import make_qkv, random_mask
 
 if (reason := refuse_library()) is not None:
@@ -110,7 +110,7 @@ def test_inside_an_openmp_region_every_thread_gets_the_whole_result(threads):
 
 FORKED = """
 import os, signal, torch
-from videosieve.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.testing.factories import make_qkv

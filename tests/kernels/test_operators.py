@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
@@ -15,6 +14,7 @@ from videosieve.kernels import (
     sampled_attention,
 )
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.factories import make_qkv
 
 Q, K, V = make_qkv(75, 63, batch=2, heads=3)

@@ -5,7 +5,6 @@ import contextlib
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
@@ -15,6 +14,7 @@ from videosieve.kernels import (
     sampled_attention,
 )
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.tolerances import assert_attention, assert_within
 from videosieve.testing.triton_interpreter import interpreted

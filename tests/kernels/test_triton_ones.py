@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from videosieve.block_mask import BlockSize
 from videosieve.kernels.antidiagonal_scores import launch as antidiagonal_launch
 from videosieve.kernels.antidiagonal_scores import triton as antidiagonal
 from videosieve.kernels.block_mass import launch as block_mass_launch
@@ -20,6 +19,7 @@ from videosieve.kernels.reorder_tokens import launch as reorder_launch
 from videosieve.kernels.reorder_tokens import triton as reorder
 from videosieve.kernels.sampled_attention import launch as sampled_launch
 from videosieve.kernels.sampled_attention import triton as sampled
+from videosieve.masks.block_mask import BlockSize
 from videosieve.testing.triton_compile import compile_for
 
 X = torch.zeros(1, 1, 1, 64, dtype=torch.bfloat16)

@@ -289,7 +289,7 @@ import resource, torch
 from videosieve import AttentionCall, BlockMask, BlockSize, Site, VideoLayout
 from videosieve.methods import AdaSpa
 from videosieve.methods.adaspa import AdaSpaState
-from videosieve.methods.packed_mask import PackedMask
+from videosieve.masks.packed_mask import PackedMask
 layout = VideoLayout.of(33, 45, 80, text_last=256)
 q, k, v = torch.randn(3, 1, 1, layout.tokens, 32, dtype=torch.bfloat16)
 call = AttentionCall(q, k, v, layout, Site(0, 1, 30, 50))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from videosieve import Recipe, Run, VideoLayout
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import Site
 from videosieve.lending import Lent
+from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import METHODS, Selection, attend_selected, make_method
 from videosieve.schedule import Broadcast, DenseFirst
 from videosieve.testing.compensation import answers_oracle

@@ -40,12 +40,15 @@ def test_no_field_is_documented_that_does_not_exist(page):
 @pytest.mark.parametrize("page", sorted(set(PAGES.values())), ids=lambda page: page.stem)
 def test_every_function_that_a_page_names_is_where_it_says(page):
     text = page.read_text(encoding="utf-8")
-    mentions = re.findall(r"((?:`[\w.]+`(?:, | and )?)+) in `(kernels|methods)/(\w+)(?:\.py|/)`", text)
+    mentions = re.findall(
+        r"((?:`[\w.]+`(?:, | and )?)+) in `((?:kernels|methods|masks|schedule|planning)/[\w/]+?)(?:\.py|/)`",
+        text,
+    )
     assert mentions
-    for names, room, stem in mentions:
-        module = importlib.import_module(f"videosieve.{room}.{stem}")
+    for names, path in mentions:
+        module = importlib.import_module(f"videosieve.{path.replace('/', '.')}")
         for name in re.findall(r"`([\w.]+)`", names):
             value = sys.modules[module.__name__]
             for part in name.split("."):
-                assert hasattr(value, part), f"{page.name} names {name} in {room}/{stem}"
+                assert hasattr(value, part), f"{page.name} names {name} in {path}"
                 value = getattr(value, part)

@@ -11,8 +11,9 @@ from torch.nn.functional import scaled_dot_product_attention
 import videosieve
 from videosieve import AttentionCall, DenseFirst, Recipe, RecipeError, Run, Site, VideoLayout
 from videosieve.methods import MInference, attend_selected
-from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.minference_patterns import (
+from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.estimates.sampled_rows import sample_rows, stratified_rows
+from videosieve.methods.geometry.minference_patterns import (
     PATTERNS,
     VERTICAL_SHARES,
     block_sparse,
@@ -21,8 +22,7 @@ from videosieve.methods.minference_patterns import (
     sampled_mass,
     vertical_slash,
 )
-from videosieve.methods.minference_search import MInferenceSearch, best_patterns
-from videosieve.methods.sparse_videogen_profile import sample_rows, stratified_rows
+from videosieve.methods.searches.minference import MInferenceSearch, best_patterns
 from videosieve.testing.factories import make_call
 
 LAYOUTS = {
@@ -294,7 +294,7 @@ LONG = """
 import resource, torch
 from videosieve import AttentionCall, VideoLayout
 from videosieve.methods import MInference
-from videosieve.methods.minference_patterns import PATTERNS
+from videosieve.methods.geometry.minference_patterns import PATTERNS
 layout = VideoLayout.of(33, 45, 80, text_last=256)
 q, k, v = torch.randn(3, 1, 5, layout.tokens, 32, dtype=torch.bfloat16)
 selection, _ = MInference(head_patterns=(PATTERNS,)).select(AttentionCall(q, k, v, layout), None)

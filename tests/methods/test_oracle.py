@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 import videosieve
 from videosieve import AttentionCall, RecipeError, Site, VideoLayout
 from videosieve.methods import OracleTopK, RandomBlocks, XAttention
-from videosieve.methods.exact_mass import exact_mass
+from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.oracle import spend
 from videosieve.testing.factories import ODD_LAYOUT, make_call
 

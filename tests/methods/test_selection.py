@@ -5,10 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videosieve import BlockSize, RecipeError, VideoLayout
-from videosieve.methods.packed_mask import PackedMask
+from videosieve import RecipeError, VideoLayout
 from videosieve.methods.selection import (
-    block_side,
     check_share,
     check_table,
     outside_video,
@@ -17,7 +15,6 @@ from videosieve.methods.selection import (
     top_k,
     top_p,
 )
-from videosieve.testing.factories import random_mask
 
 CPU = torch.device("cpu")
 
@@ -132,23 +129,6 @@ def test_blocks_outside_the_video_are_those_that_hold_such_a_token(layout):
     assert outside_video(layout, 8, CPU).tolist() == expected
     pairs = [[row or column for column in expected] for row in expected]
     assert text_blocks(layout, 8, CPU).tolist() == pairs
-
-
-@pytest.mark.parametrize("shape", [(75, 75, 16), (200, 63, 8), (5, 700, 16), (64, 64, 64)])
-def test_a_packed_mask_unpacks_to_itself_at_an_eighth_of_its_size(shape):
-    queries, keys, side = shape
-    mask = random_mask(queries, keys, BlockSize(side, side), 0.4, batch=2, heads=3)
-    packed = PackedMask.of(mask)
-    again = packed.unpack()
-    assert torch.equal(again.keep, mask.keep)
-    assert (again.block, again.queries, again.keys) == (mask.block, mask.queries, mask.keys)
-    assert packed.bits.dtype == torch.uint8
-    assert packed.bits.numel() == mask.keep[..., ::8].numel()
-
-
-def test_the_block_side_follows_the_length():
-    assert [block_side(None, tokens) for tokens in (16_383, 16_384)] == [64, 128]
-    assert block_side(32, 119_056) == 32
 
 
 @pytest.mark.parametrize("value", [0, -0.1, 1.5, True, "0.5", None, float("nan")])

@@ -8,8 +8,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve import DenseFirst, Recipe, RecipeError, Run, Site, VideoLayout
 from videosieve.methods import attend_selected
+from videosieve.methods.searches.sliding_tile import SlidingTileSearch, best_windows
 from videosieve.methods.sliding_tile import SlidingTile, window_for, window_tiles
-from videosieve.methods.sliding_tile_search import SlidingTileSearch, best_windows
 from videosieve.testing.factories import make_call
 
 COUNTS = (5, 6, 4)

@@ -9,9 +9,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve import AttentionCall, RecipeError, Site, VideoLayout
 from videosieve.methods import SparseVideoGen, SpatialOnly, TemporalOnly, attend_selected
-from videosieve.methods import sparse_videogen_profile as profiling
-from videosieve.methods.band import band_patterns
-from videosieve.methods.sparse_videogen_profile import generator_for, row_count, stratified_rows
+from videosieve.methods.estimates import sampled_rows as profiling
+from videosieve.methods.estimates.sampled_rows import generator_for, row_count, stratified_rows
+from videosieve.methods.geometry.band import band_patterns
 
 LAYOUTS = {
     "video only": VideoLayout.of(5, 4, 5),

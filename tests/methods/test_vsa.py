@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve import AttentionCall, RecipeError, VideoLayout
 from videosieve.methods import attend_selected
-from videosieve.methods.tiles import tile_video
+from videosieve.methods.geometry.tiles import tile_video
 from videosieve.methods.vsa import VsaCoarse
 from videosieve.testing.factories import make_call
 

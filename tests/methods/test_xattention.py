@@ -11,15 +11,15 @@ from torch.nn.functional import scaled_dot_product_attention
 import videosieve
 from videosieve import AttentionCall, DenseFirst, Recipe, RecipeError, Run, Site, VideoLayout
 from videosieve.methods import XAttention, attend_selected, xattention
-from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.selection import top_p
-from videosieve.methods.xattention import antidiagonal_mass
-from videosieve.methods.xattention_profile import (
+from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.searches.xattention import (
     LEAST_THRESHOLD,
     XAttentionProfile,
     fit_thresholds,
     thresholds,
 )
+from videosieve.methods.selection import top_p
+from videosieve.methods.xattention import antidiagonal_mass
 from videosieve.testing.factories import ODD_LAYOUT, make_call
 
 LAYOUTS = {

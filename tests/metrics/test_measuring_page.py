@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from videosieve.metrics import lse_error, psnr, recall, relative_l1, temporal_flicker
-from videosieve.report.statistics import amdahl_bound
+from videosieve.metrics.amdahl import amdahl_bound
 
 PAGE = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text(encoding="utf-8")
 

@@ -22,7 +22,7 @@ from videosieve.layout import VideoLayout
 from videosieve.methods import SparseVideoGen
 from videosieve.report import inspection as page
 from videosieve.report.inspection import render_inspection, write_inspection_page
-from videosieve.report.inspection_plots import outline_edges, plot_heads, plot_reading
+from videosieve.report.pictures.inspection import outline_edges, plot_heads, plot_reading
 from videosieve.testing.factories import make_call
 
 LAYOUT = VideoLayout.of(4, 6, 5, text_last=7)

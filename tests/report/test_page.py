@@ -14,9 +14,9 @@ import pytest
 
 from videosieve.errors import OutputError
 from videosieve.report import Results, render_page, write_report
-from videosieve.report.columns import display_name
+from videosieve.report.comparison.columns import display_name
+from videosieve.report.comparison.style import METHOD_COLOURS
 from videosieve.report.results import FLOOR, INTERRUPTED, RESULTS
-from videosieve.report.style import METHOD_COLOURS
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from videosieve.frame_rate import FRAME_RATE
+
 LONGEST_NAME = 60  # characters of the prompt in a file name
 
 
@@ -62,7 +64,7 @@ class Order:
     recipe: str
     folder: str
     suffix: str = ".mp4"
-    fps: float = 8.0
+    fps: float = FRAME_RATE
     dtype: str = ""
     steps: int | None = None
     height: int | None = None

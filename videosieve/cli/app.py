@@ -5,22 +5,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from videosieve.cli.batch import batch
-from videosieve.cli.compare import compare
 from videosieve.cli.console import complain, say
-from videosieve.cli.doctor import doctor
-from videosieve.cli.explain import explain
-from videosieve.cli.generate import generate
-from videosieve.cli.inspect import inspect
-from videosieve.cli.methods import methods
-from videosieve.cli.models import models
-from videosieve.cli.plan import plan
-from videosieve.cli.profile import profile
-from videosieve.cli.report import report
-from videosieve.cli.saliency import saliency
-from videosieve.cli.shapes import shapes
-from videosieve.cli.sweep import sweep
-from videosieve.cli.tune import tune
+from videosieve.cli.verbs.batch import batch
+from videosieve.cli.verbs.compare import compare
+from videosieve.cli.verbs.doctor import doctor
+from videosieve.cli.verbs.explain import explain
+from videosieve.cli.verbs.generate import generate
+from videosieve.cli.verbs.inspect import inspect
+from videosieve.cli.verbs.methods import methods
+from videosieve.cli.verbs.models import models
+from videosieve.cli.verbs.plan import plan
+from videosieve.cli.verbs.profile import profile
+from videosieve.cli.verbs.report import report
+from videosieve.cli.verbs.saliency import saliency
+from videosieve.cli.verbs.shapes import shapes
+from videosieve.cli.verbs.sweep import sweep
+from videosieve.cli.verbs.tune import tune
 from videosieve.errors import VideosieveError
 from videosieve.version import __version__
 

@@ -8,11 +8,11 @@ from videosieve.cli.console import err, number, out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
-    from videosieve.generation.compare import Stage
-    from videosieve.generation.plan import Plan
+    from videosieve.comparison.compare import Stage
+    from videosieve.comparison.plan import Plan
     from videosieve.generation.request import Request
     from videosieve.report import ClipResult, Results
-    from videosieve.report.statistics import Estimate, MethodSummary
+    from videosieve.report.comparison.statistics import Estimate, MethodSummary
 
 
 def gather_requests(
@@ -37,7 +37,7 @@ def gather_requests(
         ModelError: An image of the file does not exist.
     """
     from videosieve.batch import read_prompts
-    from videosieve.generation.plan import cross_requests
+    from videosieve.comparison.plan import cross_requests
 
     if file is None:
         return cross_requests(base, prompts, seeds, model)
@@ -53,10 +53,10 @@ def gather_requests(
 
 def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Results":
     """Load the model, make every video of the plan, print the tables and where the page is."""
-    from videosieve.generation.compare import compare
-    from videosieve.generation.compare_ledger import is_interrupted
+    from videosieve.comparison.compare import compare
+    from videosieve.comparison.ledger import is_interrupted
+    from videosieve.comparison.plan import check_folder
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.plan import check_folder
     from videosieve.report import PAGE
 
     with GenerationBar() as bar:
@@ -84,7 +84,7 @@ def _warn_of_missing(metrics: tuple[str, ...]) -> None:
 
 def print_results(results: "Results") -> None:
     """Two tables, time and quality, each within 80 columns for names of up to 28 characters."""
-    from videosieve.report.statistics import FEWEST_SCENES, attention_share, summarise
+    from videosieve.report.comparison.statistics import FEWEST_SCENES, attention_share, summarise
 
     rows, scenes = summarise(results), len(results.scenes())
     _print_times(rows)

@@ -56,7 +56,6 @@ Seeds = Annotated[
 Method = Annotated[
     str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
 ]
-INDICES = "Indices like 0,2,3"  # verbs differ in what they index, and in the default
 OWN_ATTENTION = "A method, a bundled recipe, or a .toml file; default: the pipeline's own attention."
 ResultsFolder = Annotated[
     Path,
@@ -94,3 +93,18 @@ Dtype = Annotated[
     ),
 ]
 Fps = Annotated[float, typer.Option(help="Frames per second of the written video, in (0, 240].")]
+
+
+def indices(what: str, default: str) -> typer.models.OptionInfo:
+    """An option for a list of indices; verbs differ in what they index, and in the default."""
+    return optional(f"Indices like 0,2,3{what}; default: {default}.")
+
+
+def folder(meaning: str) -> typer.models.OptionInfo:
+    """The option for the folder that a verb writes to."""
+    return typer.Option("--output", "-o", help=meaning)
+
+
+def optional(meaning: str, *flags: str) -> typer.models.OptionInfo:
+    """An option whose help says in words what happens without it."""
+    return typer.Option(*flags, help=meaning, show_default=False)

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
+from videosieve.frame_rate import FRAME_RATE
 
 # A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
 COLOURS = (
@@ -138,7 +139,7 @@ class SaliencyMaps:
             paint = _heat(maps[self._index(concept)])
         return frames.float().cpu() * (1 - strength) + paint * strength
 
-    def save(self, path: str | Path, concept: str | None = None, fps: float = 8.0) -> Path:
+    def save(self, path: str | Path, concept: str | None = None, fps: float = FRAME_RATE) -> Path:
         """Write maps, parts and video as safetensors, which `load` reads, or the overlay as something to look at.
 
         Args:

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from videosieve.errors import OutputError
+from videosieve.frame_rate import check_fps
 
 SHEET_FRAMES = 8
 SMALLEST_SIDE = 128  # pixels; smaller frames are enlarged without smoothing
@@ -38,8 +39,7 @@ def write_film(frames: Tensor, path: Path, fps: float) -> None:
     Raises:
         OutputError: fps is out of range, or imageio-ffmpeg is not installed.
     """
-    if not 0 < fps <= 240:
-        raise OutputError(f"fps must lie in (0, 240], got {fps}")
+    check_fps(fps)
     try:
         import imageio_ffmpeg
     except ImportError:

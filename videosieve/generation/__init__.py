@@ -1,1 +1,1 @@
-"""From a prompt to files: load a pipeline, generate, compare methods, write videos and results."""
+"""From a prompt to files: load a pipeline, take a request, generate, and write what came out."""

@@ -13,7 +13,8 @@ from videosieve.generation.memory import PeakMemory
 from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_device, synchronize
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
 from videosieve.recipe import Recipe
-from videosieve.trace import Record, Trace
+from videosieve.records import Record
+from videosieve.trace import Trace
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline

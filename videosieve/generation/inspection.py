@@ -72,7 +72,7 @@ def write_inspection(found: Inspection, folder: str | Path) -> Path:
         OutputError: The folder or a file in it cannot be written, or the page would be too large.
     """
     from videosieve.report.inspection import write_inspection_page
-    from videosieve.report.inspection_plots import plot_heads, plot_reading
+    from videosieve.report.pictures.inspection import plot_heads, plot_reading
 
     folder = Path(folder)
     make_folder(folder)

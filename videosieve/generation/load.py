@@ -68,7 +68,7 @@ def check_words(model: str, *prompts: str) -> None:
         PromptError: A word is unknown; the message names near ones.
     """
     if is_shapes(model):
-        from videosieve.shapes.captions import check_prompt
+        from videosieve.shapes.world.captions import check_prompt
 
         for prompt in prompts:
             check_prompt(prompt)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import OutputError, ShapeError
+from videosieve.frame_rate import check_fps
 from videosieve.report.files import check_writable, whole_file
 from videosieve.trace import Trace
 
@@ -60,12 +61,6 @@ def make_folder(folder: Path) -> None:
             f"cannot make {str(folder)!r}: {error.strerror or error}; choose another output"
         ) from None
     check_writable(folder)
-
-
-def check_fps(fps: float) -> None:
-    """Raise an OutputError unless `fps` is a rate that can be played."""
-    if not 0 < fps <= 240:
-        raise OutputError(f"fps must lie in (0, 240], got {fps}")
 
 
 def write_trace(trace: Trace, path: Path) -> None:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.layout import VideoLayout, inverse_order
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods import Selection
 from videosieve.methods.base import TokenOrder
-from videosieve.ragged_mask import RaggedBlockMask
 
 
 class KeptRows:

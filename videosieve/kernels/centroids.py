@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.pool_blocks import Pooled, pool_blocks
-from videosieve.ragged_mask import RaggedBlockMask, blocks_of
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask, blocks_of
 
 AnyMask = BlockMask | RaggedBlockMask
 

@@ -12,13 +12,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, AttentionResult, Site
+from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.kernels import block_mass
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.packed_mask import PackedMask
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.packed_mask import PackedMask
-from videosieve.methods.selection import block_side, check_block, check_share, outside_video, top_k
+from videosieve.methods.selection import check_share, outside_video, top_k
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import ShapeError
 from videosieve.kernels import (
@@ -25,8 +24,9 @@ from videosieve.kernels.block_sparse_attention import TAKE_ORDERS, runner
 from videosieve.kernels.centroids import answered_density
 from videosieve.kernels.compensated_attention import runner as compensated_runner
 from videosieve.layout import inverse_order
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.causal import attend_causal
-from videosieve.ragged_mask import RaggedBlockMask
 
 State = Any
 

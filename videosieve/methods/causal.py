@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
 from videosieve.errors import ShapeError
 from videosieve.kernels import Centroids, block_sparse_attention, compensated_attention
+from videosieve.masks.block_mask import BlockMask
 
 
 def attend_causal(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
-from videosieve.methods.tiles import Tile, is_triple
+from videosieve.methods.geometry.tiles import Tile, is_triple
 
 CUBES: dict[int, tuple[Tile, ...]] = {
     32: ((2, 4, 4), (4, 2, 4), (4, 4, 2), (8, 2, 2), (1, 4, 8)),

@@ -12,12 +12,13 @@ from typing import ClassVar
 
 import torch
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.minference_patterns import PATTERNS, pattern_blocks
-from videosieve.methods.selection import as_table, block_side, check_block, check_share, check_table
+from videosieve.methods.geometry.minference_patterns import PATTERNS, pattern_blocks
+from videosieve.methods.selection import as_table, check_share, check_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class MInference(Method):
         pattern: Shape of all heads: "a_shape" (first block and a band), "slash", "vertical_slash", "vertical" (columns
             and diagonals in three proportions) or "block_sparse" (top-k of mean-pooled scores).
         head_patterns: A shape for every layer and head, [layers][heads], in place of `pattern`; as
-            `minference_search.best_patterns` finds them. None uses `pattern` for all.
+            `searches.minference.best_patterns` finds them. None uses `pattern` for all.
         rows: Video queries sampled to find columns and diagonals; the paper's last_q.
         block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.
         seed: Source of the sampled rows, together with layer and step.

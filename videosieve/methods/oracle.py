@@ -10,13 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.exact_mass import exact_mass
-from videosieve.methods.selection import block_side, check_block, check_share, top_k
-from videosieve.methods.sparse_videogen_profile import generator_for
+from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.estimates.sampled_rows import generator_for
+from videosieve.methods.selection import check_share, top_k
 
 
 @dataclass(frozen=True, slots=True)

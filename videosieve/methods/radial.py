@@ -16,14 +16,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import block_side, check_block, check_share
-from videosieve.methods.tiles import Tiling, tile_frames
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.methods.geometry.tiles import Tiling, tile_frames
+from videosieve.methods.selection import check_share
 
 WIDTHS = ("paper", "official")
 

@@ -14,18 +14,6 @@ from torch.nn.functional import pad
 
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
-from videosieve.methods.band import LONG_SEQUENCE
-
-
-def block_side(block: int | None, tokens: int) -> int:
-    """The block side of a call, tokens: as given, else 128, or 64 below LONG_SEQUENCE tokens."""
-    return block or (128 if tokens >= LONG_SEQUENCE else 64)
-
-
-def check_block(block: object) -> None:
-    """Raise a RecipeError unless `block` is a side in whole tokens or None."""
-    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
-        raise RecipeError(f"block is a side in whole tokens, at least 1, got {block=}; None chooses it")
 
 
 def check_share(name: str, value: object, meaning: str) -> None:

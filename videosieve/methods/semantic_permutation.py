@@ -21,9 +21,9 @@ from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels.kmeans import Clusters, kmeans
 from videosieve.layout import VideoLayout
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, TokenOrder
 from videosieve.methods.selection import check_share, top_k, top_p
-from videosieve.ragged_mask import RaggedBlockMask
 
 QUERY_CLUSTERS, KEY_CLUSTERS = 100, 500
 LEAST_QUERIES, LEAST_KEYS = 64, 32

@@ -14,15 +14,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels import Centroids, centroid_mass, pool_blocks
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, TokenOrder
 from videosieve.methods.cubes import check_cubes, cube_name, cube_orders, cubes_for
-from videosieve.methods.selection import block_side, check_block, check_share, top_k
+from videosieve.methods.geometry.tiles import Tile
+from videosieve.methods.selection import check_share, top_k
 from videosieve.methods.sieve_shapes import choose_orders
-from videosieve.methods.tiles import Tile
 
 SHORT_SEQUENCE = 2_048
 """Tokens below which blocks have 32 tokens: with 64 there would be too few to choose among."""

@@ -2,7 +2,7 @@
 
 Zhang et al., "Fast Video Generation with Sliding Tile Attention", arXiv:2502.04507. Tokens are put in tile order, so
 that a tile is a block and no block is half masked. Which window a head gets is found offline by
-sliding_tile_search.py. The fine-tuned variant needs training and is no part of this.
+searches/sliding_tile.py. The fine-tuned variant needs training and is no part of this.
 
 Deviations: any grid (the authors' kernels take three); an even window covers exactly its tiles, theirs one more; one
 window for all steps of a head. All deviations: docs/methods/sliding_tile.md.
@@ -17,14 +17,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.geometry.tiles import Tile, Tiling, check_tile, is_triple, tile_of, tile_video
 from videosieve.methods.selection import check_share, check_table
-from videosieve.methods.tiles import Tile, Tiling, check_tile, is_triple, tile_of, tile_video
-from videosieve.ragged_mask import RaggedBlockMask
 
 LONG_TILE, SHORT_TILE = (6, 8, 8), (4, 4, 4)
 
@@ -38,7 +38,7 @@ class SlidingTile(Method):
         window: Tiles along frames, rows and columns that a query sees, its own included; more than there are mean
             all. None chooses it by density.
         head_windows: A window for every layer and head, [layers][heads][3], in place of `window`; as
-            `sliding_tile_search.best_windows` finds them. None uses one window for all.
+            `searches.sliding_tile.best_windows` finds them. None uses one window for all.
         tile: Longest sides of a tile, tokens along frames, rows and columns; None takes the paper's (6, 8, 8), or
             (4, 4, 4) below 16,384 tokens.
     """

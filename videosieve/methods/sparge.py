@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State, TokenOrder
-from videosieve.methods.hilbert import hilbert_order
-from videosieve.methods.selection import block_side, check_block, check_share, top_k
+from videosieve.methods.geometry.hilbert import hilbert_order
+from videosieve.methods.selection import check_share, top_k
 
 VALUES_AT_ONCE = 2**22
 """Values (batch × heads × tokens × head_dim) that are pooled per pass, 4 bytes each; about three copies live."""

@@ -15,10 +15,14 @@ import torch
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
-from videosieve.methods.band import KINDS, HeadKind, band_patterns, check_band, select_kinds
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.sparse_videogen_official import official_patterns, official_profile, official_rows
-from videosieve.methods.sparse_videogen_profile import check_rows, profile_masks, sample_rows, stratified_rows
+from videosieve.methods.estimates.sampled_rows import check_rows, profile_masks, sample_rows, stratified_rows
+from videosieve.methods.geometry.band import KINDS, HeadKind, band_patterns, check_band, select_kinds
+from videosieve.methods.geometry.sparse_videogen_official import (
+    official_patterns,
+    official_profile,
+    official_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)

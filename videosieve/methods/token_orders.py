@@ -17,12 +17,12 @@ from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
 from videosieve.kernels import Centroids, centroids_of, reorder_tokens
 from videosieve.layout import VideoLayout
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, TokenOrder
 from videosieve.methods.cubes import cube_name, cube_orders, cubes_for
-from videosieve.methods.hilbert import hilbert_order
-from videosieve.methods.selection import block_side
+from videosieve.methods.geometry.hilbert import hilbert_order
+from videosieve.methods.geometry.tiles import Tile
 from videosieve.methods.sieve_shapes import choose_orders
-from videosieve.methods.tiles import Tile
 
 MODEL, HEAD = "model", "head"
 NAMED = (MODEL, "token_major", "hilbert", HEAD)

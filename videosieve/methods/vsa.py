@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from videosieve.call import AttentionCall
 from videosieve.methods.base import Method, Selection, State
+from videosieve.methods.geometry.tiles import Tile, check_tile, tile_of, tile_video
 from videosieve.methods.selection import check_share, top_k
-from videosieve.methods.tiles import Tile, check_tile, tile_of, tile_video
 
 CUBE = (4, 4, 4)
 

@@ -3,7 +3,7 @@
 Yuan et al., "DiTFastAttn: Attention Compression for Diffusion Transformer Models", arXiv:2406.08552, §3.2 (WA-RS). At a
 full step r the residual R_r = O_r − W_r is kept, with O full and W window attention per head, before the output
 projection; at a later step k the output is W_k + R_r. Sharing across steps (AST) and guidance branches (ASC) is the
-schedule's work: `schedule/table.py`; `generation/plan_search.py` searches it.
+schedule's work: `schedule/table.py`; `integrations/diffusers/plan_search.py` searches it.
 
 Deviations: text sees and is seen by everything, the band is on the video alone, and it is rounded up to whole blocks.
 More, and the defects of the reference that are not repeated: docs/methods/ditfastattn.md.
@@ -16,13 +16,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
-from videosieve.methods.band import LONG_SEQUENCE, always_kept, nearest_pairs
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State, attend_selected
-from videosieve.methods.selection import check_block
+from videosieve.methods.geometry.band import always_kept, nearest_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class WindowResidual(Method):
                 f"write 1.0 for all of them"
             )
         width = self.window if isinstance(self.window, int) else int(self.window * video + 1e-9)
-        side = self.block or (128 if call.tokens >= LONG_SEQUENCE else 64)
+        side = block_side(self.block, call.tokens)
         return window_mask(call.layout, width, side, self.first_frame_sink, call.q.device)
 
 

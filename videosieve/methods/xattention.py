@@ -4,7 +4,7 @@ Xu et al., "XAttention: Block Sparse Attention with Antidiagonal Scoring", arXiv
 
 Deviations: tokens past the end never enter the estimate (the authors' non-causal code gives padded keys a score of 0);
 masses are summed in fp32; every batch element has its own mask; no key block is kept for its place alone unless
-`keep_first` asks for it. The paper's programme for thresholds per head is unpublished: xattention_profile.py fits them
+`keep_first` asks for it. The paper's programme for thresholds per head is unpublished: searches/xattention.py fits them
 by recall instead. All deviations: docs/methods/xattention.md.
 """
 
@@ -14,20 +14,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.kernels import antidiagonal_scores
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side, check_block
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import (
-    as_table,
-    block_side,
-    check_block,
-    check_share,
-    check_table,
-    sum_blocks,
-    top_p,
-)
+from videosieve.methods.selection import as_table, check_share, check_table, sum_blocks, top_p
 
 SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
 """Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
@@ -41,7 +34,7 @@ class XAttention(Method):
         threshold: Share of the estimated mass to keep per query block, in (0, 1]. The paper's τ.
         stride: Side of the cells whose antidiagonal is scored, tokens; must divide the block. The paper's S.
         head_thresholds: A threshold for every layer and head, [layers][heads], in place of `threshold`; as
-            `xattention_profile.thresholds` fits them. None uses `threshold` for all.
+            `searches.xattention.thresholds` fits them. None uses `threshold` for all.
         keep_first: Whether every query also sees the first key block, as in the authors' non-causal code.
         causal: No query sees a key behind it; the first and the diagonal block are kept, and counted first.
         block: Block side, tokens; None takes 128, or 64 below 16,384 tokens. The paper's B.

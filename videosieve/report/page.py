@@ -9,11 +9,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from videosieve.errors import OutputError
+from videosieve.report.comparison.scene import scene_view
+from videosieve.report.comparison.style import method_styles
+from videosieve.report.comparison.summary import summary_view
 from videosieve.report.files import write_text
 from videosieve.report.results import Results
-from videosieve.report.scene import scene_view
-from videosieve.report.style import method_styles
-from videosieve.report.summary import summary_view
 
 PAGE = "report.html"
 CSS = ("colours.css", "layout.css", "player.css", "charts.css", "table.css")

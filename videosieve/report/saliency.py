@@ -49,6 +49,6 @@ def write_saliency_page(panels: list[Panel], prompt: str, facts: str, path: Path
         ]
     except OSError as error:
         raise OutputError(f"cannot read {error.filename!r}: {error.strerror}") from None
-    template = (resources.files("videosieve.report") / "saliency.html").read_text(encoding="utf-8")
+    template = (resources.files("videosieve.report") / "assets" / "saliency.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
     write_text(path, page.render(videos=videos, prompt=prompt, facts=facts))

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import ClassVar, Literal
 
-from videosieve.call import Site
+from videosieve.forward import Site
 
 Kind = Literal["attention", "cross", "mlp", "joint"]
 KINDS: tuple[Kind, ...] = ("attention", "cross", "mlp", "joint")

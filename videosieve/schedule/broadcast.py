@@ -12,8 +12,8 @@ multiples of the range. docs/methods/pab.md has the rest.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from videosieve.call import Site
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.schedule.base import KINDS, Action, Kind, Schedule
 
 

@@ -6,8 +6,8 @@ dense. A fraction is rounded down as in Sparse VideoGen's scripts: floor(fractio
 
 from dataclasses import dataclass
 
-from videosieve.call import Site
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.schedule.base import Action, Schedule
 
 

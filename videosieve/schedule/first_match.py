@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from videosieve.call import Site
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.schedule.base import KINDS, Action, Kind, Schedule
 
 

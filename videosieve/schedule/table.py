@@ -6,8 +6,8 @@ Yuan et al., "DiTFastAttn: Attention Compression for Diffusion Transformer Model
 from dataclasses import dataclass
 from typing import ClassVar
 
-from videosieve.call import Site
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.schedule.base import Action, Kind, Schedule
 
 ACTIONS = {

@@ -8,10 +8,10 @@ from diffusers.video_processor import VideoProcessor
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import PromptError, ShapeError
-from videosieve.shapes.captions import check_prompt
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import Networks
 from videosieve.shapes.text import ShapesTextEncoder
+from videosieve.shapes.world.captions import check_prompt
 
 GUIDANCE = 3.0  # binds colours and motions to the right object more often than 1.0; see the model card
 _MAX_FRAMES = 64
@@ -25,7 +25,7 @@ class ShapesPipeline(HunyuanVideoPipeline):
 
     Args:
         text_encoder: Encodes captions.
-        tokenizer: Closed vocabulary; see videosieve.shapes.captions.
+        tokenizer: Closed vocabulary; see videosieve.shapes.world.captions.
         transformer: diffusers' own class.
         vae: The lossless codec.
         scheduler: Flow matching, Euler.

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
-from videosieve.shapes.captions import MAX_TOKENS, SPECIAL, VOCABULARY
+from videosieve.shapes.world.captions import MAX_TOKENS, SPECIAL, VOCABULARY
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels import Centroids, Compensated
 from videosieve.kernels.centroids import AnyMask
+from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_within, score_rounding
 

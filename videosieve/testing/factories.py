@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 ODD_LAYOUT = VideoLayout.of(3, 5, 5)
 """75 tokens, no text: neither 16 nor 64 divides it, nor does a frame fill a block."""

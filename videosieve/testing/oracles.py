@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 
 def attention_oracle(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float) -> tuple[Tensor, Tensor]:

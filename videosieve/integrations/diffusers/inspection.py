@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall, Site
+from videosieve.call import AttentionCall
 from videosieve.errors import IntegrationError, PromptError
+from videosieve.forward import Site
 from videosieve.inspection import (
     MEASURES,
     Inspection,
@@ -21,11 +22,11 @@ from videosieve.inspection import (
     view_head,
 )
 from videosieve.integrations.diffusers.clips import frame_of, running, to_video
-from videosieve.integrations.diffusers.concepts import require_indices
-from videosieve.integrations.diffusers.sparsify import Target, describe
+from videosieve.integrations.diffusers.concepts.recorder import require_indices
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection
-from videosieve.methods.sparse_videogen_profile import generator_for, stratified_rows
+from videosieve.methods.estimates.sampled_rows import generator_for, stratified_rows
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
 
@@ -149,7 +150,7 @@ class _Recorder:
         if self._is_wanted(seen.site):
             tokens = seen.layout.tokens
             q, k, v = (x[:, :, :tokens] for x in (seen.q, seen.k, seen.v))
-            self._look(AttentionCall(q, k, v, seen.layout, seen.site, seen.scale), None)
+            self._look(AttentionCall(q, k, v, seen.layout, seen.site, seen.scale, seen.guided), None)
 
     def _witness(self, call: AttentionCall, selection: Selection | None, owner: str) -> None:
         del owner
@@ -168,7 +169,8 @@ class _Recorder:
                     f"{len(self._layers)} × {len(self._heads)} × {len(steps)} = {spots}; choose fewer of them"
                 )
             self._chosen[site.steps] = steps
-        return site.branch != "uncond" and site.step in self._chosen[site.steps]
+        first = site.branch != "uncond" and not site.pass_number and site.items[:1] in ((), (0,))
+        return first and site.step in self._chosen[site.steps]
 
     def _look(self, call: AttentionCall, selection: Selection | None) -> None:
         site, layout = call.site, call.layout
@@ -199,8 +201,7 @@ class _Recorder:
 
     def _batch(self, call: AttentionCall) -> int:
         """The conditional element of the batch; guidance puts the unconditional one before it."""
-        guided = getattr(self._pipe, "do_classifier_free_guidance", True)
-        return call.batch // 2 if call.site.branch == "cond_uncond" and guided else 0
+        return call.batch // 2 if call.guided else 0
 
     def _require_sight(self) -> None:
         if not self._readings:

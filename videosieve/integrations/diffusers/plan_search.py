@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.call import Site
 from videosieve.errors import IntegrationError, RecipeError
+from videosieve.forward import Site
+from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
-from videosieve.integrations.diffusers.sparsify import Target, attach, describe
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.methods.window_residual import WindowResidual
 from videosieve.recipe import Recipe
 from videosieve.run import Run

@@ -1,8 +1,7 @@
 """Slots: modules that may return a stored output instead of computing, and halve a batch whose guidance branches share.
 
-A self-attention's slot sits in its re-bound processor. Other modules get theirs by a dynamic subclass with another
-`__call__`: it wraps whatever diffusers' own hooks put into `forward`, and goes with the class. Modules that only feed
-one that returns a stored output are idle: they hand on what they were given, and nobody reads it.
+A self-attention's slot sits in its re-bound processor; `reuse_hooks.py` gives other modules theirs. Modules that only
+feed one that returns a stored output are idle: what they return nobody reads.
 What a slot does is settled before every forward, as plain booleans, so that torch.compile traces one graph per case and
 never looks at the schedule; tensors come and go through two custom ops.
 """
@@ -10,15 +9,14 @@ never looks at the schedule; tensors come and go through two custom ops.
 import itertools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.call import Site
 from videosieve.errors import IntegrationError
+from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Moment
 from videosieve.outputs import Kept, tensors_in
 from videosieve.run import Run
@@ -73,11 +71,9 @@ class Slot:
         self._name = f"{component}.{module}"
         self._layer, self._layers, self._channels = layer, layers, channels
         self._site = Site()
+        self._batch = 0
         self._kept: Kept | None = None
         _SLOTS[number] = self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Slot":
-        return self  # a copied transformer reports to the same run
 
     def prepare(self, moment: Moment) -> None:
         """Settle what the module does in the forward that begins."""
@@ -86,14 +82,14 @@ class Slot:
         tokens = min((group.layout.tokens for group in moment.groups), default=0)
         if tokens < max(recipe.min_tokens, 1) or torch.is_grad_enabled():
             return
-        self._site = Site(self._layer, self._layers, moment.step, moment.steps, moment.branch)
+        self._site, self._batch = moment.forward.site(self._layer, self._layers), moment.batch
         self._kept = outputs.find(self._name, self._kind, self._site)
         self.reuses = self._kept is not None
         if not self.reuses:
-            outputs.drop(self._name, moment.branch)  # before the new one is made
+            outputs.drop(self._name, self._site)  # before the new one is made
             self.keeps = outputs.wanted(self._kind, self._site)
             shared = self._kind == "attention" and recipe.schedule.shares(self._site)
-            self.halves = shared and moment.guided and moment.branch == "cond_uncond"
+            self.halves = shared and moment.guided
 
     def forget(self) -> None:
         """Neither return nor store anything."""
@@ -119,6 +115,8 @@ class Slot:
             likes = [x[..., : self._channels] for x in inputs] if self._channels else inputs
             values = tuple(recall(like, self.handle, part) for part, like in enumerate(likes))
             return values[0] if self.single else values
+        if self.halves and inputs[0].shape[0] != self._batch:
+            self.halves = False  # a cache has left a half out already
         if self.halves:
             args, kwargs = _second_half(args, kwargs, inputs[0].shape[0])
         output = compute(*args, **kwargs)
@@ -200,51 +198,6 @@ def keep(values: Sequence[Tensor], token: Tensor, handle: Tensor, single: bool) 
 @keep.register_fake
 def _(values: Sequence[Tensor], token: Tensor, handle: Tensor, single: bool) -> None:
     del values, token, handle, single
-
-
-class ReuseHooks:
-    """Puts slots on modules of one transformer that are no self-attentions."""
-
-    def __init__(self) -> None:
-        self._classes: dict[tuple[type, Callable[[type], type]], type] = {}
-
-    def hook(self, module: Module, slot: Slot) -> Callable[[], None]:
-        """Let `module` go through `slot`; the result undoes it."""
-        return self._rebase(module, slot, _subclass)
-
-    def idle(self, module: Module, slot: Slot) -> Callable[[], None]:
-        """Let `module` hand on its input while the module of `slot` returns its stored output; the result undoes it."""
-        return self._rebase(module, slot, _idle_subclass)
-
-    def _rebase(self, module: Module, slot: Slot, make: Callable[[type], type]) -> Callable[[], None]:
-        cls = type(module)
-        if (cls, make) not in self._classes:
-            self._classes[cls, make] = make(cls)
-        ours = self._classes[cls, make]
-        module.__dict__["videosieve_slot"] = slot
-        module.__class__ = ours
-
-        def undo() -> None:
-            slot.forget()
-            if type(module) is ours:
-                module.__class__ = cls
-            module.__dict__.pop("videosieve_slot", None)
-
-        return undo
-
-
-def _subclass(cls: type) -> type:
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.videosieve_slot.run(partial(cls.__call__, self), args, kwargs)
-
-    return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
-
-
-def _idle_subclass(cls: type) -> type:
-    def call(self: Any, hidden: Tensor) -> Tensor:
-        return hidden if self.videosieve_slot.skips(hidden) else cls.__call__(self, hidden)
-
-    return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
 
 
 def _inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:

@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from videosieve.call import AttentionCall, Site
-from videosieve.integrations.diffusers.clock import Group, Moment
+from videosieve.call import AttentionCall
+from videosieve.forward import Site
+from videosieve.integrations.diffusers.clock import Group, Moment, Turn
 from videosieve.integrations.diffusers.reuse import Slot
 from videosieve.outputs import Kept
-from videosieve.run import Observation, Run, start_timer
-from videosieve.trace import Outcome
+from videosieve.records import Outcome
+from videosieve.run import Observation, Run
+from videosieve.timing import start_timer
 
 # The one global of the library: a custom op can only carry tensors and numbers, so the number in the handle must be
 # looked up somewhere. Weak, so that a removed run leaves nothing behind.
@@ -34,6 +36,7 @@ class Stage:
         run: What attends and remembers.
         layers: Number of hooked self-attentions.
         moment: Facts about the running forward.
+        turn: Who is inside the forward.
         handle: Handle of the self-attention that is running; what the router hands to the op.
     """
 
@@ -42,6 +45,7 @@ class Stage:
         self.run = run
         self.layers = layers
         self.moment = Moment()
+        self.turn = Turn()
         self.handle = torch.tensor(-1, device="cpu")
 
 
@@ -72,9 +76,6 @@ class Layer:
         """Take the layer out of the table: processors that still carry its handle attend as if never hooked."""
         _LAYERS.pop(self._number, None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Layer":
-        return self  # a copied transformer reports to the same run
-
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
         """Sparse where the layout fits, else dense with the reason traced; tensors [batch, heads, tokens, head_dim]."""
         self.routed += 1
@@ -83,12 +84,10 @@ class Layer:
         if reason:
             return self.attend_dense(q, k, v, mask, scale, reason)
         output = self._attend_groups(q, k, v, scale)
+        moment, factor = self._stage.moment, q.shape[-1] ** -0.5 if scale is None else scale
         for observe in self._stage.run.observers:
-            layout, factor = (
-                self._stage.moment.groups[0].layout,
-                q.shape[-1] ** -0.5 if scale is None else scale,
-            )
-            observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor))
+            layout, both = moment.groups[0].layout, moment.holds_both(q.shape[0])
+            observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor, both))
         return output
 
     def _note_pairs(self, q: Tensor) -> None:
@@ -97,7 +96,7 @@ class Layer:
         if slot is None:
             return
         groups = self._stage.moment.groups
-        sizes = [len(group.members) if group.members else q.shape[0] for group in groups]
+        sizes = [len(group.items) or q.shape[0] for group in groups]
         tokens = [group.layout.tokens for group in groups]
         slot.pairs = q.shape[1] * sum(n * t**2 for n, t in zip(sizes, tokens, strict=True))
         if slot.halves:
@@ -113,8 +112,8 @@ class Layer:
         # its rows may hold anything finite, and zeros cost nothing.
         output = q.new_zeros(q.shape)
         for group, part in zip(moment.groups, parts, strict=True):
-            members = slice(None) if group.members is None else torch.tensor(group.members, device=q.device)
-            output[members, :, : group.layout.tokens] = part
+            items = list(group.items) if group.items else slice(None)
+            output[items, :, : group.layout.tokens] = part
         return output
 
     def attend_dense(
@@ -129,17 +128,14 @@ class Layer:
 
     def _attend_group(self, group: Group, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         tokens = group.layout.tokens
-        if group.members is None:
-            owner = self._stage.name
-            picked = (q, k, v)
-        else:
-            # Method states are as long as the sequence, so every text length keeps its own.
-            owner = f"{self._stage.name}, {tokens} tokens"
-            picked = tuple(x[list(group.members)] for x in (q, k, v))
+        picked = (x[list(group.items)] for x in (q, k, v)) if group.items else (q, k, v)
         q, k, v = (x[:, :, :tokens] for x in picked)
-        call = AttentionCall(q, k, v, group.layout, self._site(), -1.0 if scale is None else scale)
-        run, moment = self._stage.run, self._stage.moment
-        if run.recipe.shared_selection and moment.guided and call.site.branch == "cond_uncond":
+        run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
+        both = moment.holds_both(q.shape[0])
+        call = AttentionCall(
+            q, k, v, group.layout, self._site(group.items), -1.0 if scale is None else scale, both
+        )
+        if run.recipe.shared_selection and both:
             cond, uncond = (run.attend(half, owner) for half in _branches(call))
             return torch.cat([uncond, cond])
         return run.attend(call, owner)
@@ -159,18 +155,22 @@ class Layer:
             return "an attention mask that is not text padding"
         return ""
 
-    def _site(self) -> Site:
-        moment = self._stage.moment
-        branch = "cond" if self.slot is not None and self.slot.halves else moment.branch
-        return Site(self.index, self._stage.layers, moment.step, moment.steps, branch)
+    def _site(self, items: tuple[int, ...] = ()) -> Site:
+        branch = "cond" if self.slot is not None and self.slot.halves else ""
+        return self._stage.moment.forward.site(self.index, self._stage.layers, branch, items)
 
 
 def _branches(call: AttentionCall) -> tuple[AttentionCall, AttentionCall]:
     """The conditional and the unconditional half of a batch with both; the unconditional one comes first in it."""
     half = call.batch // 2
     cond, uncond = (
-        replace(call, q=call.q[some], k=call.k[some], v=call.v[some], site=replace(call.site, branch=name))
-        for name, some in (("cond", slice(half, None)), ("uncond", slice(half)))
+        replace(
+            call,
+            **{name: getattr(call, name)[some] for name in "qkv"},
+            site=replace(call.site, branch=branch),
+            guided=False,
+        )
+        for branch, some in (("cond", slice(half, None)), ("uncond", slice(half)))
     )
     return cond, uncond
 

@@ -10,6 +10,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -41,8 +42,13 @@ class Rebinder:
         self._classes: dict[type, type] = {}
         self._modules: list[str] = []
 
-    def rebind(self, processor: Any, layer: Layer) -> Any:
+    def rebind(self, processor: Any, layer: Layer, original: Any) -> Any:
         """A copy of `processor` whose attention primitive is the router.
+
+        Args:
+            processor: Whose code runs.
+            layer: Where its attention calls go.
+            original: The module's own processor, which a copy of the module gets.
 
         Raises:
             IntegrationError: Its `__call__` names no attention primitive.
@@ -51,7 +57,8 @@ class Rebinder:
         if cls not in self._classes:
             self._classes[cls] = self._subclass(cls)
         rebound = object.__new__(self._classes[cls])
-        rebound.__dict__.update(processor.__dict__, videosieve_handle=layer.handle, videosieve_layer=layer)
+        ours = {"handle": layer.handle, "layer": layer, "original": original}
+        rebound.__dict__.update(processor.__dict__, **{f"videosieve_{name}": x for name, x in ours.items()})
         return rebound
 
     def close(self) -> None:
@@ -82,7 +89,8 @@ class Rebinder:
 
         # diffusers drops every keyword argument that the processor's signature does not name.
         call.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
-        return type(cls.__name__, (cls,), {"__call__": call, "__module__": cls.__module__})
+        members = {"__call__": call, "__deepcopy__": _copy_of_original, "__module__": cls.__module__}
+        return type(cls.__name__, (cls,), members)
 
     def _globals(self, cls: type, original: Any) -> ModuleType:
         code = getattr(original, "__code__", None)
@@ -135,6 +143,11 @@ class Rebinder:
             return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
 
         return dispatch_attention_fn
+
+
+def _copy_of_original(self: Any, memo: dict[int, Any]) -> Any:
+    """A copied transformer is no part of the run: it has the model's own processors."""
+    return deepcopy(self.videosieve_original, memo)
 
 
 def _attend_ulysses(

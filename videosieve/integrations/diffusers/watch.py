@@ -13,12 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.call import Site
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.clock import Clock, bind_forward, follow_cache_context, read_moment
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
-from videosieve.integrations.diffusers.sparsify import Target, describe
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.recipe import Recipe
 from videosieve.run import Observation, Run
 
@@ -91,9 +90,10 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
         if not moment.groups or q.shape != k.shape or q.shape[2] != moment.tokens:
             return  # not the whole video: context parallelism, or a call that the layout does not describe
         layer = by_handle[int(stage.handle)]
-        site = Site(layer.index, found.layers, moment.step, moment.steps, moment.branch)
+        site = moment.forward.site(layer.index, found.layers)
         layout = moment.groups[0].layout
-        seen = Observation(found.component, site, layout, q, k, v, output, q.shape[-1] ** -0.5)
+        scale, both = q.shape[-1] ** -0.5, moment.holds_both(q.shape[0])
+        seen = Observation(found.component, site, layout, q, k, v, output, scale, both)
         for observe in run.observers:
             observe(seen)
 
@@ -102,12 +102,12 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
     undo.callback(rebinder.close)
     for module, layer in zip(found.attentions.values(), layers, strict=True):
         undo.callback(layer.forget)
-        _replace(module, rebinder.rebind(module.processor, layer), undo)
-    undo.callback(follow_cache_context(found.transformer, clock))
+        _replace(module, rebinder.rebind(module.processor, layer, module.processor), undo)
+    undo.callback(follow_cache_context(found.transformer, clock.contexts))
     bind = bind_forward(found.transformer)
 
     def before(transformer: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stage.moment = read_moment(clock, found.row, transformer, bind(args, kwargs))
+        stage.moment = read_moment(clock, found.row, found.component, transformer, bind(args, kwargs))
 
     hook: Any = torch.compiler.disable(before)
     undo.callback(found.transformer.register_forward_pre_hook(hook, with_kwargs=True).remove)

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockSize
 from videosieve.errors import ShapeError
 from videosieve.kernels.block_mass import cpu, launch, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.triton_support import lazily
+from videosieve.masks.block_mask import BlockSize
 
 _HERE = "videosieve.kernels.block_mass"
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockSize
+from videosieve.masks.block_mask import BlockSize
 
 # Scores that are worked on together; they are written by the product and read by exp and by the sum.
 SCORE_BYTES = 2 << 20

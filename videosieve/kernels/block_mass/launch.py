@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockSize
 from videosieve.kernels.launch import Launch, LaunchTable
 from videosieve.kernels.triton_support import launch_arch, refuse_products
+from videosieve.masks.block_mask import BlockSize
 
 LARGEST_SIDE = 128
 

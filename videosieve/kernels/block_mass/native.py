@@ -5,7 +5,6 @@ import ctypes
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockSize
 from videosieve.kernels.native_library import (
     SIZES,
     TensorPointer,
@@ -14,6 +13,7 @@ from videosieve.kernels.native_library import (
     refuse_tensors,
     sizes,
 )
+from videosieve.masks.block_mask import BlockSize
 
 
 class _Call(ctypes.Structure):

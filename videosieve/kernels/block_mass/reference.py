@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.block_mask import BlockSize
+from videosieve.masks.block_mask import BlockSize
 
 
 def block_mass(q: Tensor, k: Tensor, lse: Tensor, block: BlockSize, scale: float) -> Tensor:

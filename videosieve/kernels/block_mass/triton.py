@@ -6,11 +6,11 @@ import torch
 import triton
 from torch import Tensor
 
-from videosieve.block_mask import BlockSize
 from videosieve.kernels.block_mass.launch import find_launch
 from videosieve.kernels.block_mass.triton_kernel import block_mass_kernel
 from videosieve.kernels.launch import Launch
 from videosieve.kernels.triton_support import on_device
+from videosieve.masks.block_mask import BlockSize
 
 
 def block_mass(q: Tensor, k: Tensor, lse: Tensor, block: BlockSize, scale: float) -> Tensor:

@@ -5,14 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import ShapeError
-from videosieve.kernels.block_sparse_attention import adapters, checks, cpu, native, reference
+from videosieve.kernels.block_sparse_attention import checks, cpu, native, reference
+from videosieve.kernels.block_sparse_attention.foreign import adapters
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.triton_support import debugging, lazily
 from videosieve.layout import inverse_order
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 _HERE = "videosieve.kernels.block_sparse_attention"
 
@@ -23,7 +24,7 @@ IMPLEMENTATIONS = (
     Implementation(
         "triton-fp8",
         checks.refuse_fp8_attention,
-        lazily(f"{_HERE}.triton_fp8", "block_sparse_attention"),
+        lazily(f"{_HERE}.fp8.triton", "block_sparse_attention"),
         automatic=False,
     ),
     Implementation("native", native.refuse, native.block_sparse_attention),

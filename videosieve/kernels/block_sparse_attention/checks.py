@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.triton_support import refuse_triton
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 HEAD_DIMS = (16, 32, 48, 64, 80, 96, 128)
 LEAST_SIDE = 16  # the narrowest operand of a matrix instruction

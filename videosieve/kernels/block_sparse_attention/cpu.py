@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.block_sparse_attention.plan import Plan, plan_mask
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 # Gathered keys and values of one step, per thread: enough jobs to share out, and they stay in the last-level cache.
 STEP_BYTES = 4 << 20

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.native_attention import Blocks, attend_blocks
 from videosieve.kernels.native_library import refuse_library, refuse_tensors
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 
 def refuse(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, _scale: float) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
+from videosieve.masks.block_mask import BlockMask
 
 # Query tokens per group, and the fewest shared keys worth a call of their own. Measured on x86 with AVX-512: against
 # 1,024 queries per call, 256 cost 8 % more time per pair, 128 20 %, 64 35 %, 32 65 %; a split costs about 60 keys.

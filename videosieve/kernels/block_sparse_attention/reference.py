@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 ROWS = 128  # whose scores are in memory at a time
 

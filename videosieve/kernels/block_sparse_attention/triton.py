@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.block_sparse_attention.launch import SIDES, find_launch, with_centroids
 from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
 from videosieve.kernels.block_sparse_attention.work import find_work, list_blocks
 from videosieve.kernels.launch import Launch
 from videosieve.kernels.triton_support import launch_arch, on_device
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 AnyMask = BlockMask | RaggedBlockMask
 

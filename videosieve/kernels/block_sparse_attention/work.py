@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask
 from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.launch import COMPILER_OPTIONS
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 # Tiles whose work differs by less than 1/32 of the most run in sequence order: neighbours share keys in the cache.
 LEVELS = 32

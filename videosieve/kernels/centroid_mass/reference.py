@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from videosieve.ragged_mask import blocks_of
+from videosieve.masks.ragged_mask import blocks_of
 
 ROWS = 1024  # queries whose scores are in memory at a time
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.errors import ShapeError
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as EXACT
 from videosieve.kernels.centroids import AnyMask, Centroids
@@ -15,7 +14,8 @@ from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.triton_support import lazily
 from videosieve.layout import inverse_order
-from videosieve.ragged_mask import RaggedBlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.ragged_mask import RaggedBlockMask
 
 _HERE = "videosieve.kernels.compensated_attention"
 _OWN = ("triton", "native", "reference")

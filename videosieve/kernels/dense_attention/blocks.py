@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
-from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import LONG_SIDE
 
-BLOCK = BlockSize(128, 128)
+BLOCK = BlockSize(LONG_SIDE, LONG_SIDE)
 
 
 def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from videosieve.ragged_mask import blocks_of
+from videosieve.masks.ragged_mask import blocks_of
 
 
 def pool_blocks(x: Tensor, offsets: Tensor, order: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,77 @@
+"""`videosieve compare`: several methods, the same noise, one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.comparing import gather_requests, run_plan
+from videosieve.cli.console import command_line
+from videosieve.frame_rate import FRAME_RATE
+
+
+def compare(
+    prompt: options.Prompts = None,
+    prompts: Annotated[
+        Path | None,
+        options.optional("More prompts from a .txt, .csv, .jsonl or .parquet file, as batch reads it."),
+    ] = None,
+    model: options.Model = "shapes-s",
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods, bundled recipes or .toml files, separated by commas; dense is always added."
+        ),
+    ] = "svg,spatial_only,temporal_only",
+    density: options.Density = None,
+    settings: options.Settings = None,
+    negative_prompt: options.NegativePrompt = "",
+    image: options.Image = None,
+    steps: options.Steps = None,
+    seed: Annotated[
+        list[int] | None,
+        options.optional("Seed of the initial noise, >= 0; repeatable, every prompt gets all. Default: 0."),
+    ] = None,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    guidance: options.Guidance = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    output: options.ResultsFolder = Path("comparison"),
+    repeats: Annotated[
+        int, typer.Option(help="Timed runs per video, >= 1, in turns; the median is reported.")
+    ] = 1,
+    floor: Annotated[
+        bool,
+        typer.Option(
+            help="Run dense attention once more with another kernel, to see what rounding alone does."
+        ),
+    ] = True,
+    metrics: Annotated[
+        str,
+        options.optional("Further metrics, separated by commas: flip, st_lpips, lpips, vmaf."),
+    ] = "",
+    fps: options.Fps = FRAME_RATE,
+) -> None:
+    """Compare methods with dense attention on the same noise: videos, numbers and report.html.
+
+    videosieve compare --methods svg,spatial_only,temporal_only --density 0.3 --output comparison
+    """
+    from videosieve.comparison.plan import Plan, name_recipes
+    from videosieve.generation.recipe_settings import make_recipes
+    from videosieve.generation.request import Request
+
+    base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
+    plan = Plan(
+        gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),
+        name_recipes(make_recipes(methods, density, settings or ())),
+        repeats,
+        fps,
+        model,
+        floor,
+        command_line(),
+        tuple(name.strip() for name in metrics.split(",") if name.strip()),
+    )
+    run_plan(plan, output, device, dtype)

@@ -1,0 +1,77 @@
+"""`videosieve generate`: one prompt, one video."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.console import say
+from videosieve.cli.progress import GenerationBar
+from videosieve.frame_rate import FRAME_RATE, check_fps
+
+
+def generate(
+    prompt: options.PromptArgument = None,
+    prompt_option: options.PromptOption = None,
+    model: options.Model = "shapes-s",
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "--recipe", help="A method, a bundled recipe, or a .toml file; dense for none."
+        ),
+    ] = "svg",
+    density: options.Density = None,
+    settings: options.Settings = None,
+    negative_prompt: options.NegativePrompt = "",
+    image: options.Image = None,
+    steps: options.Steps = None,
+    seed: options.Seed = 0,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    guidance: options.Guidance = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file ending in .mp4, .gif or .webp.")
+    ] = Path("video.mp4"),
+    trace: Annotated[
+        Path | None,
+        options.optional("Write one JSON line per attention call to this .jsonl file; default: none."),
+    ] = None,
+    fps: options.Fps = FRAME_RATE,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    """Generate one video with sparse attention, and say what was computed.
+
+    videosieve generate "a small red circle moves left" --method svg --density 0.3 --output circle.mp4
+    """
+    from videosieve.generation import generate as generation
+    from videosieve.generation import media
+    from videosieve.generation.load import check_words, load_pipeline
+    from videosieve.generation.recipe_settings import make_recipe
+    from videosieve.generation.request import Request, choose_prompt
+
+    request = Request(
+        choose_prompt(prompt, prompt_option),
+        negative_prompt, image, steps, seed, height, width, frames, guidance,
+    )  # fmt: skip
+    recipe = make_recipe(method, density, settings or ())
+    media.check_output(output, overwrite=overwrite)
+    if trace is not None:
+        media.check_output(trace, (".jsonl",), overwrite=overwrite)
+    check_fps(fps)
+    check_words(model, request.prompt, request.negative_prompt)
+    with GenerationBar() as bar:
+        bar.begin(recipe.name, f"loading {model}")
+        pipe = load_pipeline(model, device, dtype)
+        bar.begin(recipe.name, "reading the prompt")
+        clip = generation.generate(pipe, request, recipe, progress=bar.advance)
+        bar.begin(recipe.name, f"writing {output}")
+        media.write_video(clip.frames, output, fps)
+        if trace is not None:
+            media.write_trace(clip.trace, trace)
+    count, _, rows, columns = clip.frames.shape
+    say(f"{output}: {count} frames of {columns} × {rows} pixels, {clip.steps} steps in {clip.seconds:.1f} s")
+    say(str(clip.trace.summary()))

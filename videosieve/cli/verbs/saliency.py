@@ -1,0 +1,98 @@
+"""`videosieve saliency`: where in a generated or given video each concept is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from videosieve.cli import options
+from videosieve.cli.console import say
+from videosieve.cli.progress import GenerationBar
+from videosieve.frame_rate import FRAME_RATE, check_fps
+
+
+def saliency(
+    prompt: options.PromptArgument = None,
+    prompt_option: options.PromptOption = None,
+    concept: Annotated[
+        list[str] | None,
+        options.optional("A word or phrase to look for; give several, a background too."),
+    ] = None,
+    video: Annotated[
+        Path | None,
+        options.optional(
+            "Look at this video instead of generating one: a video file, .gif, .webp, or a folder of pictures; "
+            "--frames takes the first ones, --height and --width scale it."
+        ),
+    ] = None,
+    model: options.Model = "shapes-s",
+    method: Annotated[str, typer.Option(help="concept, or cross_attention.")] = "concept",
+    temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
+    layers: Annotated[
+        str | None,
+        options.indices(" of self-attentions", "the model's, or all"),
+    ] = None,
+    look_at: Annotated[
+        str | None,
+        options.indices(" of denoising steps", "middle noise levels"),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        options.optional(options.OWN_ATTENTION),
+    ] = None,
+    steps: options.Steps = None,
+    seed: options.Seed = 0,
+    height: options.Height = None,
+    width: options.Width = None,
+    frames: options.Frames = None,
+    guidance: options.Guidance = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    output: Annotated[Path, options.folder("Folder for the maps, videos and page; made if missing.")] = Path(
+        "saliency"
+    ),
+    fps: options.Fps = FRAME_RATE,
+) -> None:
+    """Generate a video, or take one, and show where in it each concept is; a generated video is the same as without.
+
+    videosieve saliency "a red circle moves left" --concept "red circle" --concept background -o saliency
+
+    videosieve saliency "a red circle" --video circle.mp4 --concept "red circle" --concept background
+    """
+    from videosieve.concepts import normalise_concepts
+    from videosieve.errors import ModelError
+    from videosieve.generation.footage import fit_footage, read_footage
+    from videosieve.generation.load import check_words, load_pipeline
+    from videosieve.generation.media import make_folder
+    from videosieve.generation.recipe_settings import make_recipe
+    from videosieve.generation.request import Request, choose_prompt
+    from videosieve.generation.saliency import find_saliency, parse_indices, parse_method, write_saliency
+
+    request = Request(
+        choose_prompt(prompt, prompt_option),
+        steps=steps, seed=seed, height=height, width=width, frames=frames, guidance=guidance,
+    )  # fmt: skip
+    concepts = list(normalise_concepts(concept or []))
+    chosen = parse_method(method, temperature)
+    places = parse_indices("layers", layers), parse_indices("look-at", look_at)
+    plan = None if recipe is None else make_recipe(recipe, None, ())
+    check_fps(fps)
+    if video is not None and guidance is not None:
+        raise ModelError("a given video is looked at without guidance; leave --guidance out")
+    given = None if video is None else read_footage(video, frames)
+    make_folder(output)
+    check_words(model, request.prompt, *concepts)
+    with GenerationBar() as bar:
+        bar.begin("saliency", f"loading {model}")
+        pipe = load_pipeline(model, device, dtype)
+        if given is not None:
+            given = fit_footage(pipe, given, height, width, whole=frames is not None)
+        bar.begin("saliency", "generating" if given is None else f"looking at {video}")
+        found = find_saliency(
+            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan, video=given
+        )
+        bar.begin("saliency", f"writing {output}")
+        page = write_saliency(found, output, request.prompt, fps)
+    for name, mask in zip(found.concepts, found.masks(), strict=True):
+        say(f"{name}: wins {mask.float().mean():.1%} of the video")
+    say(f"open {page}")

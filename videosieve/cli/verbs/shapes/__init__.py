@@ -1,0 +1,12 @@
+"""`videosieve shapes`: train and evaluate the bundled model."""
+
+import typer
+
+from videosieve.cli.verbs.shapes.evaluate import evaluate
+from videosieve.cli.verbs.shapes.train import train
+
+shapes = typer.Typer(no_args_is_help=True, help="Train and evaluate the bundled model.")
+for verb in (train, evaluate):
+    shapes.command()(verb)
+
+__all__ = ["shapes"]

@@ -1,0 +1,187 @@
+"""What to compare: prompts, seeds and methods, checked before a model is loaded; and the folder for results."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from videosieve.errors import MetricError, OutputError, RecipeError
+from videosieve.frame_rate import FRAME_RATE, check_fps
+from videosieve.generation.load import is_shapes
+from videosieve.generation.request import Request
+from videosieve.recipe import Recipe
+from videosieve.report.files import check_writable
+from videosieve.report.results import RESULTS
+
+DENSE = "dense"  # the name of the baseline
+FURTHER_METRICS = ("flip", "st_lpips", "lpips", "vmaf")  # they take long, or need weights
+DEFAULT_PROMPT = "a large red circle moves left and a small blue square moves up over a striped background"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to compare.
+
+    Attributes:
+        requests: One video per request and method; requests differ in prompt or seed.
+        recipes: The methods by name; see `name_recipes`.
+        repeats: Timed runs per video, at least 1.
+        fps: Frames per second of the written videos.
+        model: What the results call the model.
+        floor: Whether dense attention runs again with another kernel: the noise floor.
+        command: The command line, for the record; empty from Python.
+        metrics: Of `FURTHER_METRICS`.
+
+    Raises:
+        RecipeError: Nothing to compare, a scene twice, requests of different size, or fewer than one repeat.
+        MetricError: An unknown metric.
+    """
+
+    requests: tuple[Request, ...]
+    recipes: dict[str, Recipe]
+    repeats: int = 1
+    fps: float = FRAME_RATE
+    model: str = ""
+    floor: bool = True
+    command: str = ""
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_requests(self.requests)
+        if unknown := [name for name in self.metrics if name not in FURTHER_METRICS]:
+            raise MetricError(
+                f"further metrics are {', '.join(FURTHER_METRICS)}; got {', '.join(unknown)}. "
+                f"PSNR, SSIM, MS-SSIM and flicker are always measured"
+            )
+        check_fps(self.fps)
+        if self.repeats < 1:
+            raise RecipeError(f"repeats must be at least 1, got {self.repeats}")
+        if next(iter(self.recipes), None) != DENSE:
+            raise RecipeError(f"the first method must be {DENSE!r}; make the recipes with name_recipes")
+
+
+def _check_requests(requests: tuple[Request, ...]) -> None:
+    if not requests:
+        raise RecipeError("a comparison needs at least one prompt and seed")
+    scenes = Counter((request.prompt, request.seed) for request in requests)
+    if twice := [scene for scene, count in scenes.items() if count > 1]:
+        prompt, seed = twice[0]
+        raise RecipeError(
+            f"a comparison takes every prompt and seed once, got {prompt!r} with seed {seed} "
+            f"{scenes[twice[0]]} times; leave the others out or give them another seed"
+        )
+    for name in ("steps", "height", "width", "frames", "guidance"):
+        values = sorted({str(getattr(request, name)) for request in requests})
+        if len(values) > 1:
+            raise RecipeError(
+                f"all videos of a comparison must have the same {name}, got {', '.join(values)}; "
+                f"make one comparison for each"
+            )
+
+
+def name_recipes(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
+    """Recipes by name, with the dense baseline first whether it was asked for or not.
+
+    Args:
+        recipes: Any recipes; dense ones that name a kernel are further rows, others are the baseline once more.
+
+    Returns:
+        At least two recipes.
+
+    Raises:
+        RecipeError: Two recipes share a name, or there is nothing but dense.
+    """
+    named = {DENSE: Recipe.of("dense")}
+    for recipe in recipes:
+        if recipe.is_dense and getattr(recipe.method, "kernel", None) is None:
+            continue
+        if recipe.name in named:
+            raise RecipeError(
+                f"two methods are called {recipe.name!r}; give one of them another name in its recipe"
+            )
+        named[recipe.name] = recipe
+    if len(named) == 1:
+        raise RecipeError("a comparison needs at least one method besides dense, for example svg")
+    return named
+
+
+def cross_requests(
+    base: Request, prompts: Iterable[str], seeds: Iterable[int], model: str
+) -> tuple[Request, ...]:
+    """Every prompt with every seed.
+
+    Args:
+        base: Everything but prompt and seed.
+        prompts: What the videos show; none takes a fitting one for the bundled models.
+        seeds: Seeds of the initial noise.
+        model: As `load_pipeline` takes it.
+
+    Returns:
+        At least one request.
+
+    Raises:
+        RecipeError: No prompt for a model that is not bundled.
+    """
+    prompts = list(prompts) or ([DEFAULT_PROMPT] if is_shapes(model) else [])
+    if not prompts:
+        raise RecipeError(f"model {model!r} needs a prompt; give one with --prompt")
+    return tuple(replace(base, prompt=prompt, seed=seed) for prompt in prompts for seed in seeds)
+
+
+def check_folder(folder: Path) -> bool:
+    """Refuse a results folder before anything expensive happens; changes nothing.
+
+    Args:
+        folder: Where results are to go.
+
+    Returns:
+        True where it holds earlier results, which `clear_folder` will replace.
+
+    Raises:
+        OutputError: It is a file, holds something else or a damaged results.json, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
+    check_writable(next(place for place in (folder, *folder.absolute().parents) if place.is_dir()))
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    if not (folder / RESULTS).is_file():
+        raise OutputError(
+            f"{str(folder)!r} holds other files; give an empty folder or one with earlier results"
+        )
+    _files_of(folder)
+    return True
+
+
+def clear_folder(folder: Path) -> None:
+    """Make a results folder, or take the earlier results out of it; files that they do not name stay.
+
+    Args:
+        folder: A folder that passed `check_folder`.
+
+    Raises:
+        OutputError: It cannot be made, or its results.json is damaged.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror or error}") from None
+    if not check_folder(folder):
+        return
+    for name in _files_of(folder):
+        (folder / Path(name).name).unlink(missing_ok=True)
+    (folder / RESULTS).unlink()
+
+
+def _files_of(folder: Path) -> list[str]:
+    """Files that the results in a folder name; those of earlier versions too, which can be replaced but not read."""
+    path = folder / RESULTS
+    try:
+        clips = json.loads(path.read_text(encoding="utf-8"))["clips"]
+        return [str(name) for clip in clips for name in clip["files"].values()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise OutputError(
+            f"{str(path)!r} is damaged, so it is unknown which files are results: {error}; give another folder or "
+            f"empty this one"
+        ) from None

@@ -1,0 +1,183 @@
+"""Attaching: re-bound processors, slots for reused outputs, and the hooks around a transformer's forward."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import Module
+
+from videosieve.errors import IntegrationError
+from videosieve.integrations.diffusers.clock import (
+    Clock,
+    bind_forward,
+    follow_cache_context,
+    read_moment,
+)
+from videosieve.integrations.diffusers.reuse import Slot
+from videosieve.integrations.diffusers.reuse_hooks import ReuseHooks
+from videosieve.integrations.diffusers.router import Layer, Stage
+from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
+from videosieve.integrations.diffusers.targets import Target
+from videosieve.run import Run
+
+
+def attach(targets: list[Target], run: Run, clock: Clock, fused: bool | None = None) -> None:
+    """Hook all targets or none; `run.remove()` undoes it."""
+    with ExitStack() as undo:  # closes, and so undoes, where any transformer refuses
+        for found in targets:
+            _attach(found, run, clock, undo, fused)
+        run.on_remove(undo.pop_all().close)
+
+
+def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool | None) -> None:
+    stage = Stage(found.component, run, found.layers)
+    rebinder = Rebinder(stage, context_parallel=found.row.text == "none")
+    undo.callback(rebinder.close)
+    modules: list[Any] = list(found.attentions.values())
+    layers = [Layer(stage, name, index) for index, name in enumerate(found.attentions)]
+    for layer in layers:
+        undo.callback(layer.forget)
+    processors = _processors(found, fused)
+    rebound = [
+        rebinder.rebind(processor, layer, module.processor)
+        for processor, layer, module in zip(processors, layers, modules, strict=True)
+    ]
+    for module, processor in zip(modules, rebound, strict=True):
+        undo.callback(_restore, module, module.processor, processor)
+        module.processor = processor
+    hooks = ReuseHooks()
+    undo.callback(hooks.close)
+    slots = _attach_slots(found, run, layers, hooks, undo)
+    undo.callback(follow_cache_context(found.transformer, clock.contexts))
+    _watch_forward(_Watch(found, stage, layers, slots, hooks, clock), undo)
+
+
+def _attach_slots(
+    found: Target, run: Run, layers: list[Layer], hooks: ReuseHooks, undo: ExitStack
+) -> list[Slot]:
+    """Give every module whose output the recipe reuses a slot for it."""
+    slots: list[Slot] = []
+    schedule = run.recipe.schedule
+    if "attention" in schedule.reused_kinds or schedule.shares_branches:
+        for layer in layers:
+            layer.slot = Slot(run, found.component, layer.name, "attention", layer.index, found.layers)
+            slots.append(layer.slot)
+            undo.callback(layer.slot.forget)
+    blocks = {layer.name.rpartition(".")[0]: layer.index for layer in layers}
+    for kind in schedule.reused_kinds:
+        if kind == "attention":
+            continue
+        idle = found.row.idle(found.transformer) if kind == "joint" else {}
+        channels = found.heads * found.head_dim if kind == "joint" else None
+        for name in found.row.reusable(found.transformer, kind):
+            block = name.rpartition(".")[0]
+            slot = Slot(run, found.component, name, kind, blocks[block], found.layers, channels)
+            slots.append(slot)
+            hooks.hook(found.transformer, name, slot)
+            for feeder in (place for place in idle if place.rpartition(".")[0] == block):
+                hooks.idle(found.transformer, feeder, slot)
+    return slots
+
+
+def _processors(found: Target, fused: bool | None) -> list[Any]:
+    """What is re-bound: the modules' own processors, or fused ones in their place."""
+    modules: list[Any] = list(found.attentions.values())
+    own = [module.processor for module in modules]
+    if fused not in (None, True, False):
+        raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
+    if fused is False:
+        return own
+    from videosieve.integrations.diffusers.fused import fuse_processors, why_not_fused
+
+    if fused is None and why_not_fused(own, modules[0], found.heads, found.head_dim):
+        return own
+    return fuse_processors(own, found.component)
+
+
+def _restore(module: Any, original: object, ours: object) -> None:
+    if module.processor is ours:  # else somebody put another one there since: theirs to keep
+        module.processor = original
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """What happens before and after the forward of one hooked transformer."""
+
+    found: Target
+    stage: Stage
+    layers: list[Layer]
+    slots: list[Slot]
+    hooks: ReuseHooks
+    clock: Clock
+
+    def before(self, bound: dict[str, Any]) -> None:
+        """Name the forward and settle what every module does in it."""
+        found, stage = self.found, self.stage
+        self._require_processors()
+        for layer in self.layers:
+            layer.entered = layer.routed = 0
+        stage.moment = read_moment(self.clock, found.row, found.component, found.transformer, bound)
+        stage.run.recipe.schedule.require(stage.moment.forward.site(0, found.layers))
+        self.hooks.follow()
+        for slot in self.slots:
+            slot.prepare(stage.moment)
+
+    def after(self) -> None:
+        """Raise where attention went past us."""
+        served = {layer.name for layer in self.layers if layer.slot is not None and layer.slot.returned}
+        for slot in self.slots:
+            slot.forget()
+        dry = [x.name for x in self.layers if x.entered and not x.routed and x.name not in served]
+        if dry:
+            raise IntegrationError(
+                f"{len(dry)} self-attentions of {self.found.component} ran without reaching videosieve, the first is "
+                f"{dry[0]}; something replaced its attention after sparsify. Apply that first, or .remove() the run"
+            )
+
+    def is_about(self, transformer: Module) -> bool:
+        """False for a deep copy, which took our hooks along and is no part of the run."""
+        if transformer is self.found.transformer:
+            return True
+        name, module = next(iter(self.found.attentions.items()))
+        return transformer.get_submodule(name) is module
+
+    def _require_processors(self) -> None:
+        found = self.found
+        lost = [name for name, module in found.attentions.items() if not is_rebound(module)]
+        if lost:
+            raise IntegrationError(
+                f"{len(lost)} of {found.layers} self-attentions of {found.component} lost their sparse processor since "
+                f"sparsify, the first is {lost[0]}; call fuse_qkv_projections() or set_attn_processor() before "
+                f"sparsify, or .remove() the run"
+            )
+
+
+def _watch_forward(watch: _Watch, undo: ExitStack) -> None:
+    """Plain torch hooks: they survive model offload, and `torch.compiler.disable` keeps them out of the compiled
+    graph."""
+    transformer, turn = watch.found.transformer, watch.stage.turn
+    bind = bind_forward(transformer)
+
+    def before(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not watch.is_about(module):
+            return
+        turn.take()
+        try:
+            watch.before(bind(args, kwargs))
+        except BaseException:
+            turn.leave()
+            raise
+
+    def after(module: Module, args: tuple[Any, ...], output: Any) -> None:
+        del args, output
+        if not watch.is_about(module):
+            return
+        try:
+            watch.after()
+        finally:
+            turn.leave()
+
+    hooks: tuple[Any, Any] = torch.compiler.disable(before), torch.compiler.disable(after)
+    undo.callback(transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)
+    undo.callback(transformer.register_forward_hook(hooks[1]).remove)

@@ -1,0 +1,123 @@
+"""The clock: it names every transformer forward of a run, or says how little it knows.
+
+A *generation* is one walk along a scheduler's list of timesteps: a new list, or a place further back, begins another.
+The *step* is the place in that list. Forwards of one step are told apart by *branch* and, where a branch runs several
+times (context windows, further guidance), by *pass*. docs/diffusers.md says which reader answers for which pipeline.
+"""
+
+from threading import RLock
+from typing import Any
+
+from videosieve.forward import Forward
+from videosieve.integrations.diffusers.clock.callers import Caller, find_caller
+from videosieve.integrations.diffusers.clock.contexts import Contexts, asks_for_guidance, guider_branch
+from videosieve.integrations.diffusers.clock.positions import Times
+from videosieve.integrations.diffusers.clock.walks import Walk
+from videosieve.run import Run
+
+
+class Clock:
+    """Names the forwards of one pipeline, for all its transformers.
+
+    Attributes:
+        forward: The identity of the newest forward.
+        contexts: What `cache_context` says, by thread.
+        held: Step and branch of forwards that are repeated outside a pipeline call; None lets the clock run.
+
+    Args:
+        run: Told when a generation begins.
+        pipeline: Asked where the caller does not show on the stack; None for a bare transformer.
+        steps: Number of steps where the caller of `sparsify` knows it; None reads it.
+    """
+
+    def __init__(self, run: Run, pipeline: Any, steps: int | None) -> None:
+        self.forward = Forward()
+        self.contexts = Contexts()
+        self.held: tuple[int, str] | None = None
+        self._run, self._pipeline, self._steps = run, pipeline, steps
+        self._walks: dict[int, Walk] = {}
+        self._begun = 0
+        self._asked: bool | None = None
+        self._lock = RLock()
+
+    @property
+    def step(self) -> int:
+        """Denoising step of the newest forward, from 0."""
+        return self.forward.step
+
+    @property
+    def branch(self) -> str:
+        """Branch of the newest forward."""
+        return self.forward.branch
+
+    @property
+    def guided(self) -> bool:
+        """Whether the running generation was begun with classifier-free guidance."""
+        return bool(self._asked)
+
+    def tick(self, component: str, times: Times, branches: tuple[str, ...]) -> tuple[Forward, bool | None]:
+        """Name the forward that is about to run.
+
+        Args:
+            component: The transformer's name; its forwards are counted apart.
+            times: Its timestep.
+            branches: Names of the calls within one step, in call order, where nobody else names them.
+
+        Returns:
+            The forward, and whether its generation was begun with classifier-free guidance (None: nobody says).
+
+        Raises:
+            IntegrationError: Two generations at once walk along one scheduler.
+        """
+        with self._lock:
+            if self.held is not None:
+                step, branch = self.held
+                steps = max(self._steps or self.forward.steps, step + 1)
+                self.forward = Forward(max(self._begun - 1, 0), step, steps, branch)
+                return self.forward, self._asked
+            caller = find_caller(self._pipeline)
+            walk = self._walk(caller, times)
+            branch = self._tentative(caller, walk, component, branches)
+            context = self.contexts.now
+            if walk.advance(caller, times, component, branch, None if context is None else context.step):
+                self._begin(walk, caller)
+            branch = self._tentative(caller, walk, component, branches)
+            number = walk.note(component, branch)
+            steps = max(self._steps or walk.steps(caller, self._pipeline), walk.step + 1)
+            self.forward = Forward(walk.generation, walk.step, steps, branch, number, walk.told_by)
+            self._asked = walk.asked
+            return self.forward, walk.asked
+
+    def _walk(self, caller: Caller, times: Times) -> Walk:
+        """The walk along the scheduler that is running; a loop without one has a walk per thread."""
+        walks = [self._walk_of(id(one), one) for one in caller.schedulers]
+        if not walks:
+            return self._walk_of(caller.thread, None)
+        return walks[0] if len(walks) == 1 else next((one for one in walks if one.stands_at(times)), walks[0])
+
+    def _walk_of(self, key: int, scheduler: Any) -> Walk:
+        walk = self._walks.get(key)
+        if walk is None or walk.scheduler() is not scheduler:
+            walk = self._walks[key] = Walk(scheduler, self._steps)
+        return walk
+
+    def _begin(self, walk: Walk, caller: Caller) -> None:
+        """Number a new generation; the memory of those that are over goes."""
+        self._walks = {key: one for key, one in self._walks.items() if one is walk or not one.is_over}
+        walk.generation, walk.asked = self._begun, asks_for_guidance(caller.holder)
+        self._begun += 1
+        self._run.begin({one.generation for one in self._walks.values() if one is not walk})
+
+    def _tentative(self, caller: Caller, walk: Walk, component: str, branches: tuple[str, ...]) -> str:
+        """The branch as the pipeline names it, or its guider, or the order of the calls."""
+        context = self.contexts.now
+        if context is not None:
+            return context.name
+        if branches == ("cond_uncond",):
+            return branches[0]
+        told = guider_branch(caller.holder, walk.step)
+        if told is not None:
+            return told
+        if asks_for_guidance(caller.holder) is False:
+            return branches[0]
+        return branches[len(walk.calls(component)) % len(branches)]

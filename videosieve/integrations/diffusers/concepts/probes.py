@@ -1,0 +1,140 @@
+"""Probes: what one transformer is asked at every self-attention, and how concepts are scored there."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, output_scores
+from videosieve.errors import IntegrationError
+from videosieve.integrations.diffusers.concepts.streams import find_family
+from videosieve.integrations.diffusers.concepts.text import ConceptText
+from videosieve.integrations.diffusers.targets import Target
+from videosieve.run import Observation
+
+Emit = Callable[[Tensor], None]
+
+
+class StreamProbe:
+    """Joint attention: concepts walk along from block to block, and nothing of the model sees them.
+
+    Args:
+        target: The transformer.
+        text: The encoded concepts.
+        method: What is compared.
+        layers: Layers to score, ascending.
+    """
+
+    def __init__(
+        self, target: Target, text: ConceptText, method: SaliencyMethod, layers: tuple[int, ...]
+    ) -> None:
+        self._family = find_family(target.row.name)
+        self._transformer: Any = target.transformer
+        self._text, self._method, self._layers = text, method, layers
+        self._stages = [
+            (self._family.kind(name), target.transformer.get_submodule(name.rpartition(".")[0]))
+            for name in target.attentions
+        ]
+        self._arguments: Mapping[str, Any] = {}
+        self._next = 0
+        self._concepts = self._condition = torch.empty(0)
+
+    def begin(self, arguments: Mapping[str, Any]) -> None:
+        """A forward of the transformer begins with these arguments."""
+        self._arguments = arguments
+        self._next = 0
+
+    def see(self, seen: Observation, rows: slice, emit: Emit) -> None:
+        """Take concepts through one layer; `emit` gets their scores [batch, concepts, tokens] where it is wanted.
+
+        Layers must come one after the other from the first: after a gap (a cache skipped one) nothing more is emitted.
+        """
+        layer = seen.site.layer
+        if layer != self._next or layer > self._layers[-1]:
+            self._next = -1
+            return
+        self._next += 1
+        if layer == 0:
+            one = _first_row(self._arguments, rows, seen.q.shape[0])
+            self._concepts = self._family.embed(self._transformer, self._text, one)
+            self._condition = self._family.condition(self._transformer, one)
+        kind, block = self._stages[layer]
+        inside = kind.enter(block, self._concepts, self._condition)
+        q, k, v, output = (x[rows, :, seen.layout.video] for x in (seen.q, seen.k, seen.v, seen.output))
+        found = attend_concepts((inside.q, inside.k, inside.v), (k, v), seen.scale, self._method.sight)
+        if layer in self._layers:
+            joint = self._method.name == "concept"
+            emit(output_scores(output, found) if joint else key_scores(q, inside.k, seen.scale))
+        if layer < self._layers[-1]:
+            joined = found.transpose(1, 2).flatten(2).to(self._concepts.dtype)
+            self._concepts = kind.leave(block, self._concepts, joined, inside)
+
+    def attach(self) -> list[Callable[[], object]]:
+        """Nothing more to hook; returns what takes it off."""
+        return []
+
+
+class CrossProbe:
+    """Cross-attention models: queries of `attn2` against keys of concepts put in the place of the prompt.
+
+    The queries are those that the model computes anyway, read behind their norm.
+
+    Args:
+        target: The transformer.
+        text: The encoded concepts.
+        layers: Layers to score, ascending.
+    """
+
+    def __init__(self, target: Target, text: ConceptText, layers: tuple[int, ...]) -> None:
+        self._transformer: Any = target.transformer
+        self._text, self._layers = text, layers
+        names = list(target.attentions)
+        self._attentions: dict[int, Any] = {
+            layer: target.transformer.get_submodule(names[layer].rpartition(".")[0]).attn2 for layer in layers
+        }
+        self._waiting: tuple[Observation, slice, Emit] | None = None
+
+    def begin(self, arguments: Mapping[str, Any]) -> None:
+        """A forward of the transformer begins."""
+        del arguments
+        self._waiting = None
+
+    def see(self, seen: Observation, rows: slice, emit: Emit) -> None:
+        """Note the self-attention before the cross-attention of the same block; `emit` gets the scores after it."""
+        self._waiting = (seen, rows, emit)
+
+    def attach(self) -> list[Callable[[], object]]:
+        """Hook the norms of the queries; returns what takes the hooks off."""
+        hooks: Any = [torch.compiler.disable(partial(self._read, layer)) for layer in self._layers]
+        norms = [attn.norm_q for attn in self._attentions.values()]
+        return [norm.register_forward_hook(hook).remove for norm, hook in zip(norms, hooks, strict=True)]
+
+    def _read(self, layer: int, module: Any, inputs: Any, queries: Tensor) -> None:
+        del module, inputs
+        if self._waiting is None or self._waiting[0].site.layer != layer:
+            return
+        seen, rows, emit = self._waiting
+        self._waiting = None
+        attn = self._attentions[layer]
+        if queries.shape[1] != seen.layout.grid.tokens:
+            raise IntegrationError(
+                f"cross-attention maps need all video tokens on one device, got {queries.shape[1]} of "
+                f"{seen.layout.grid.tokens}; run without context parallelism"
+            )
+        embedder = self._transformer.condition_embedder.text_embedder
+        concepts = self._text.pool(embedder(self._text.embeds.to(queries.dtype)))
+        keys = attn.norm_k(attn.to_k(concepts))
+        q, k = (x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (queries[rows], keys))
+        emit(key_scores(q, k, q.shape[-1] ** -0.5))
+
+
+def _first_row(arguments: Mapping[str, Any], rows: slice, batch: int) -> dict[str, Any]:
+    """The arguments of the first of `rows`; whatever is not given per batch element stays."""
+    one = dict(arguments)
+    one["timestep"] = torch.as_tensor(one["timestep"]).reshape(-1)
+    for name, value in one.items():
+        if isinstance(value, Tensor) and value.ndim and value.shape[0] == batch:
+            one[name] = value[rows][:1]
+    return one

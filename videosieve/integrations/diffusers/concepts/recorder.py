@@ -1,0 +1,233 @@
+"""The recorder: watches a running pipeline and averages concept maps; what the pipeline computes stays the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from videosieve.concepts import RunningMaps, SaliencyMaps, SaliencyMethod, to_probabilities
+from videosieve.errors import IntegrationError
+from videosieve.forward import Site
+from videosieve.integrations.diffusers.clock import bind_forward
+from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
+from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES, find_family
+from videosieve.integrations.diffusers.concepts.text import encode_concepts
+from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.layout import Grid
+from videosieve.run import Observation, Run
+
+# Noise levels at which the paper finds concepts best separated, as fractions of all training timesteps.
+NOISE = (0.3, 0.7)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to look for, and where.
+
+    Attributes:
+        concepts: Words or phrases, each once.
+        method: How saliency is computed.
+        layers: Self-attentions to average, in call order; None takes those that the pipeline's config names for the
+            method in `saliency_layers`, or all: averaged together they beat every single layer of the paper's models.
+        steps: Denoising steps to average; None takes those at a noise level in `NOISE`, or the middle third.
+    """
+
+    concepts: tuple[str, ...]
+    method: SaliencyMethod = field(default_factory=SaliencyMethod)
+    layers: tuple[int, ...] | None = None
+    steps: tuple[int, ...] | None = None
+
+
+class ConceptRecorder:
+    """Concept maps of whatever a pipeline generates inside the `with` block.
+
+    Attributes:
+        layers: Layers that are averaged.
+        steps: Steps that were averaged so far.
+        label: Step that every pass counts as, whatever the clock says; None believes the clock.
+
+    Args:
+        pipe: A diffusers video pipeline.
+        run: The run of its `sparsify`; "dense" computes what the untouched pipeline would.
+        question: What to look for.
+        arguments: Of the coming call, for the text template and length.
+
+    Raises:
+        IntegrationError: The model has no text stream to look at, or layers are out of range.
+        PromptError: The model refuses a concept.
+    """
+
+    def __init__(
+        self, pipe: Any, run: Run, question: Question, arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        self.label: int | None = None
+        self.steps: tuple[int, ...] = ()
+        self._pipe, self._run, self._question = pipe, run, question
+        targets = describe(pipe)
+        if question.method.name == "concept":
+            find_family(targets[0].row.name)
+        named = (getattr(pipe, "config", {}).get("saliency_layers") or {}).get(question.method.name)
+        self.layers = choose_layers(named if question.layers is None else question.layers, targets[0])
+        text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
+        self._targets = {target.component: target for target in targets}
+        self._probes: dict[str, StreamProbe | CrossProbe] = {
+            target.component: StreamProbe(target, text, question.method, self.layers)
+            if target.row.name in CONCEPT_FAMILIES
+            else CrossProbe(target, text, self.layers)
+            for target in targets
+        }
+        self._running = RunningMaps(self.layers, question.method.keep)
+        self._chosen: dict[int, tuple[int, ...]] = {}
+        self._grid: Grid | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> "ConceptRecorder":
+        for name, probe in self._probes.items():
+            for undo in probe.attach():
+                self._undo.callback(undo)
+            transformer = self._targets[name].transformer
+            hook: Any = torch.compiler.disable(self._watch(probe, transformer))
+            self._undo.callback(transformer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        self._run.observers.append(self._observe)
+        self._undo.callback(self._run.observers.remove, self._observe)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._undo.close()
+
+    def result(
+        self, index: int = 0, video: Tensor | None = None, frame_of: tuple[int, ...] = ()
+    ) -> SaliencyMaps:
+        """The maps so far.
+
+        Args:
+            index: Which video of a batch.
+            video: The decoded video, kept beside the maps.
+            frame_of: For every video frame its frame on the token grid.
+
+        Returns:
+            The maps.
+
+        Raises:
+            IntegrationError: No pass over the layers was complete.
+        """
+        if self._grid is None or not self._running.passes:
+            raise IntegrationError(
+                f"saliency saw no forward in which all layers up to {self.layers[-1]} ran ({self._running.dropped} "
+                f"began): a step cache skipped them, gradients were on, or the steps were never reached; disable the "
+                f"cache, use torch.no_grad(), or choose other steps"
+            )
+        shape = (self._grid.frames, self._grid.height, self._grid.width)
+
+        def shaped(maps: Tensor) -> Tensor:
+            return maps[index].unflatten(-1, shape).cpu()
+
+        return SaliencyMaps(
+            self._question.concepts,
+            shaped(self._running.mean),
+            self._question.method.name,
+            self.layers,
+            self.steps,
+            {key: shaped(part) for key, part in self._running.parts.items()},
+            video,
+            frame_of,
+        )
+
+    @property
+    def grid(self) -> Grid | None:
+        """The token grid of the video; None before the first forward."""
+        return self._grid
+
+    def _watch(self, probe: "StreamProbe | CrossProbe", transformer: Module) -> Callable[..., None]:
+        bind = bind_forward(transformer)
+
+        def before(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            del module
+            self._running.begin()
+            probe.begin(bind(args, kwargs))
+
+        return before
+
+    def _observe(self, seen: Observation) -> None:
+        step = self._wanted(seen.site)
+        if step is None:
+            return
+        layer, temperature = seen.site.layer, self._question.method.temperature
+
+        def emit(scores: Tensor) -> None:
+            before = self._running.passes
+            self._running.add(layer, step, to_probabilities(scores, temperature))
+            if self._running.passes > before and step not in self.steps:
+                self.steps = (*self.steps, step)
+
+        self._grid = seen.layout.grid
+        self._probes[seen.owner].see(seen, self._rows(seen), emit)
+
+    def _rows(self, seen: Observation) -> slice:
+        """The conditional part of the batch; guidance puts the unconditional one before it."""
+        batch = seen.q.shape[0]
+        return slice(batch // 2 if seen.guided else 0, batch)
+
+    def _wanted(self, site: Site) -> int | None:
+        """The step as which a call counts; None where it does not."""
+        if site.branch == "uncond":
+            return None
+        if self.label is not None:
+            return self.label
+        if site.steps not in self._chosen:
+            self._chosen[site.steps] = choose_steps(self._question.steps, self._pipe.scheduler, site.steps)
+        return site.step if site.step in self._chosen[site.steps] else None
+
+
+def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ...]:
+    """The layers to average, ascending.
+
+    Args:
+        wanted: Indices of self-attentions in call order; None for all.
+        target: The transformer.
+
+    Returns:
+        At least one layer.
+
+    Raises:
+        IntegrationError: None of them, or one that does not exist.
+    """
+    if wanted is None:
+        return tuple(range(target.layers))
+    require_indices(wanted, target.layers, "layers", "self-attentions")
+    return tuple(sorted(set(wanted)))
+
+
+def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> tuple[int, ...]:
+    """The steps to average, ascending.
+
+    Args:
+        wanted: Indices of steps; None for the default.
+        scheduler: With its timesteps set.
+        steps: Denoising steps of the generation.
+
+    Returns:
+        At least one step.
+
+    Raises:
+        IntegrationError: None of them, or one that does not exist.
+    """
+    if wanted is not None:
+        require_indices(wanted, steps, "steps", "denoising steps")
+        return tuple(sorted(set(wanted)))
+    times = [float(time) / scheduler.config.num_train_timesteps for time in scheduler.timesteps]
+    middle = tuple(step for step, time in enumerate(times) if NOISE[0] <= time <= NOISE[1])
+    third = range(steps // 3, max(steps // 3 + 1, -(-2 * steps // 3)))
+    return middle if middle and len(times) == steps else tuple(third)
+
+
+def require_indices(wanted: Sequence[int], count: int, name: str, what: str) -> None:
+    """Raise an IntegrationError unless `wanted` holds at least one index, all of them from 0 to count - 1."""
+    if not wanted or any(isinstance(i, bool) or not isinstance(i, int) or not 0 <= i < count for i in wanted):
+        raise IntegrationError(
+            f"{name} must be at least one of 0 … {count - 1}, for there are {count} {what}; got {list(wanted)}"
+        )

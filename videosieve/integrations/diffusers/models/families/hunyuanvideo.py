@@ -1,0 +1,20 @@
+"""HunyuanVideo and what shares its class: padded text behind the video, in one sequence."""
+
+from videosieve.integrations.diffusers.models.rows import ModelRow
+
+ROWS = (
+    ModelRow(
+        name="HunyuanVideoTransformer3DModel",
+        family="HunyuanVideo",
+        attentions=r"(single_)?transformer_blocks\.\d+\.attn",
+        axes="BCTHW",
+        patch=("patch_size_t", "patch_size", "patch_size"),
+        text="last",
+        text_mask="encoder_attention_mask",
+        branches=("cond", "uncond"),
+        notes="text to video; image to video (latent_concat, token_replace); SkyReels-V1; the bundled shapes models",
+        feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
+        joint_projections=r"single_transformer_blocks\.\d+\.proj_out",
+        joint_inputs=r"single_transformer_blocks\.\d+\.(proj|act)_mlp",
+    ),
+)

@@ -1,0 +1,1 @@
+"""What a training of the bundled model came to: whether its videos show what their captions say, and its run card."""

@@ -1,0 +1,96 @@
+"""Kept blocks of any size, different in every head: what clustering of tokens asks for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import ShapeError
+from videosieve.masks.kept_blocks import KeptBlocks
+
+
+@dataclass(frozen=True)
+class RaggedBlockMask(KeptBlocks):
+    """Kept blocks of a queries × keys attention whose blocks differ in size and between heads.
+
+    Block r of an axis holds tokens offsets[r] … offsets[r + 1] − 1; it may be empty. Size-1 batch and head axes are
+    shared by all.
+
+    Attributes:
+        keep: bool [batch|1, heads|1, rows, columns].
+        query_offsets: int64 [batch|1, heads|1, rows + 1]; 0, ascending, ends with the number of query tokens.
+        key_offsets: int64 [batch|1, heads|1, columns + 1]; the same for keys.
+        queries: Query tokens.
+        keys: Key tokens; the number of queries where left out.
+
+    Raises:
+        ShapeError: The shapes or types do not fit together, or offsets (looked at on the CPU only, where it costs no
+            synchronisation) do not ascend from 0 to the number of tokens.
+    """
+
+    keep: Tensor
+    query_offsets: Tensor
+    key_offsets: Tensor
+    queries: int
+    keys: int = -1
+
+    def __post_init__(self) -> None:
+        if self.keys == -1:
+            object.__setattr__(self, "keys", self.queries)
+        if self.keep.dtype != torch.bool or self.keep.ndim != 4:
+            raise ShapeError(
+                f"keep must be bool [batch, heads, rows, columns], got {self.keep.dtype} {list(self.keep.shape)}"
+            )
+        _check_offsets("query_offsets", self.query_offsets, self.keep.shape[2], self.queries)
+        _check_offsets("key_offsets", self.key_offsets, self.keep.shape[3], self.keys)
+
+    @cached_property
+    def query_sizes(self) -> Tensor:
+        """int64 [batch|1, heads|1, rows]; tokens in every query block."""
+        return self.query_offsets.diff()
+
+    @cached_property
+    def key_sizes(self) -> Tensor:
+        """int64 [batch|1, heads|1, columns]; tokens in every key block."""
+        return self.key_offsets.diff()
+
+    def rows(self, tokens: Tensor) -> Tensor:
+        query_block = blocks_of(tokens, self.query_offsets)
+        key_block = blocks_of(torch.arange(self.keys, device=self.keep.device), self.key_offsets)
+        lead = torch.broadcast_shapes(self.keep.shape[:2], query_block.shape[:2], key_block.shape[:2])
+        keep = self.keep.expand(*lead, -1, -1)
+        rows = query_block.expand(*lead, -1).unsqueeze(-1).expand(-1, -1, -1, keep.shape[3])
+        columns = key_block.expand(*lead, -1).unsqueeze(-2).expand(-1, -1, len(tokens), -1)
+        return keep.gather(2, rows).gather(3, columns)
+
+
+def blocks_of(tokens: Tensor, offsets: Tensor) -> Tensor:
+    """Which block holds a token.
+
+    Args:
+        tokens: int64 [tokens]; positions.
+        offsets: int64 [batch|1, heads|1, blocks + 1].
+
+    Returns:
+        int64 [batch|1, heads|1, tokens]; block numbers.
+    """
+    wanted = tokens.expand(*offsets.shape[:2], -1).contiguous()
+    return torch.searchsorted(offsets[..., 1:].contiguous(), wanted, right=True)
+
+
+def _check_offsets(name: str, offsets: Tensor, blocks: int, tokens: int) -> None:
+    if offsets.dtype != torch.int64 or offsets.ndim != 3 or offsets.shape[-1] != blocks + 1:
+        raise ShapeError(
+            f"{name} must be int64 [batch, heads, {blocks + 1}] for {blocks} blocks, "
+            f"got {offsets.dtype} {list(offsets.shape)}"
+        )
+    if offsets.device.type != "cpu":
+        return
+    fits = (offsets[..., 0] == 0) & (offsets[..., -1] == tokens) & (offsets.diff() >= 0).all(-1)
+    if not fits.all():
+        batch, head = (~fits).nonzero()[0].tolist()
+        raise ShapeError(
+            f"{name} must ascend from 0 to {tokens} tokens; at {batch=}, {head=} they run "
+            f"{offsets[batch, head].tolist()}"
+        )

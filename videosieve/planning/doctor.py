@@ -1,0 +1,198 @@
+"""What this machine can run, and why not the rest: the answers behind `videosieve doctor`."""
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata, resources
+from typing import Any
+
+import torch
+
+from videosieve import kernels
+from videosieve.kernels.native_library import load, refuse_library
+from videosieve.kernels.native_threads import describe_threads
+from videosieve.kernels.norm_rope.streams import Stream
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.metrics import METRICS, available_metrics
+from videosieve.planning.machine import describe_machine, package_version
+from videosieve.version import __version__
+
+OPTIONAL = ("diffusers", "transformers", "accelerate", "triton", "imageio-ffmpeg", "pillow", "matplotlib")
+SAMPLE_TOKENS, SAMPLE_HEADS, SAMPLE_HEAD_DIM = 256, 2, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: "machine", "packages", "kernels", "metrics" or "models".
+        name: What it is.
+        ready: Whether it can be used here.
+        detail: Version, device, or the reason why not.
+    """
+
+    topic: str
+    name: str
+    ready: bool
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Look at machine, packages, kernels, metrics and bundled models; never raises for something that is missing."""
+    return [*_machine(), *_packages(), *_ffmpeg(), *_kernels(), *_metrics(), *_models()]
+
+
+def _machine() -> list[Finding]:
+    described = describe_machine(torch.device("cpu"))
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    mps = torch.backends.mps.is_available()
+    reason = "torch was built without CUDA" if torch.version.cuda is None else "no CUDA device is visible"
+    return [
+        Finding("machine", "videosieve", True, __version__),
+        Finding(
+            "machine",
+            "cpu",
+            True,
+            f"{described['processor']}, {described['threads']} threads, {described['memory']}",
+        ),
+        _native(),
+        Finding("machine", "cuda", bool(cuda), ", ".join(cuda) or reason),
+        Finding("machine", "mps", mps, "" if mps else "not an Apple GPU"),
+    ]
+
+
+def _native() -> Finding:
+    if (reason := refuse_library()) is not None:
+        return Finding("machine", "native kernels", False, reason)
+    fastest, *others = load().instruction_sets
+    slower = f"slower ones here: {', '.join(others)}"
+    return Finding("machine", "native kernels", True, f"{fastest} runs {describe_threads()}; {slower}")
+
+
+def _packages() -> list[Finding]:
+    found = [("torch", torch.__version__), *((name, package_version(name)) for name in OPTIONAL)]
+    return [Finding("packages", name, version != "not installed", version) for name, version in found]
+
+
+def _ffmpeg() -> list[Finding]:
+    try:
+        import imageio_ffmpeg
+
+        detail, ready = f"version {imageio_ffmpeg.get_ffmpeg_version()}, writes .mp4", True
+    except (ImportError, RuntimeError) as error:
+        detail, ready = f"{error}; .gif and .webp still work", False
+    return [Finding("packages", "ffmpeg", ready, detail)]
+
+
+def _kernels() -> list[Finding]:
+    findings = []
+    devices = ["cpu", *(["cuda"] if torch.cuda.device_count() else [])]
+    for module in pkgutil.iter_modules(kernels.__path__):
+        op = importlib.import_module(f"videosieve.kernels.{module.name}")
+        for implementation in getattr(op, "IMPLEMENTATIONS", ()):
+            sample = _SAMPLES.get(module.name)
+            refusals = {device: _refusal(implementation.refuse, sample, device) for device in devices}
+            able = [device for device, reason in refusals.items() if reason is None]
+            detail = f"on {', '.join(able)}" if able else "; ".join(f"{k}: {v}" for k, v in refusals.items())
+            detail += "" if implementation.automatic or not able else ", by name only"
+            findings.append(Finding("kernels", f"{module.name} / {implementation.name}", bool(able), detail))
+    return findings
+
+
+def _refusal(
+    refuse: Callable[..., str | None], sample: Callable[[str], tuple[Any, ...]] | None, device: str
+) -> str | None:
+    return "no sample call is known" if sample is None else refuse(*sample(device))
+
+
+def _sample_block_sparse(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    mask = BlockMask.dense(SAMPLE_TOKENS, BlockSize(64, 64), device=q.device)
+    return q, q, q, mask, SAMPLE_HEAD_DIM**-0.5
+
+
+def _sample_dense(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, q, SAMPLE_HEAD_DIM**-0.5, False
+
+
+def _tensor(device: str) -> torch.Tensor:
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    return torch.zeros(1, SAMPLE_HEADS, SAMPLE_TOKENS, SAMPLE_HEAD_DIM, device=device, dtype=dtype)
+
+
+def _sample_reorder(device: str) -> tuple[Any, ...]:
+    x = _tensor(device)
+    return x, torch.arange(SAMPLE_TOKENS, device=x.device), None
+
+
+def _sample_sampled(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    mask = torch.ones(1, 1, SAMPLE_TOKENS, SAMPLE_TOKENS, dtype=torch.bool, device=q.device)
+    return q, q, q, [mask], SAMPLE_HEAD_DIM**-0.5
+
+
+def _sample_antidiagonal(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, 8, SAMPLE_HEAD_DIM**-0.5
+
+
+def _sample_mass(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, q[..., 0].float(), BlockSize(64, 64), SAMPLE_HEAD_DIM**-0.5
+
+
+def _sample_kmeans(device: str) -> tuple[Any, ...]:
+    x = _tensor(device)
+    return x, x[:, :, :16].float()
+
+
+def _sample_norm_rope(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return (Stream(q, q),), None, None, False
+
+
+_SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
+    "antidiagonal_scores": _sample_antidiagonal,
+    "block_mass": _sample_mass,
+    "block_sparse_attention": _sample_block_sparse,
+    "dense_attention": _sample_dense,
+    "kmeans": _sample_kmeans,
+    "norm_rope": _sample_norm_rope,
+    "reorder_tokens": _sample_reorder,
+    "sampled_attention": _sample_sampled,
+}
+
+
+def _metrics() -> list[Finding]:
+    return [
+        Finding("metrics", name, not reason, reason or f"{METRICS[name].better} is better")
+        for name, reason in available_metrics().items()
+    ]
+
+
+def _models() -> list[Finding]:
+    weights = resources.files("videosieve") / "shapes" / "weights"
+    names = sorted(entry.name for entry in weights.iterdir() if entry.is_dir()) if weights.is_dir() else []
+    offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    hub = _installed("huggingface-hub")
+    return [
+        Finding("models", "bundled", bool(names), ", ".join(names) or "no weights in this installation"),
+        Finding(
+            "models",
+            "hub",
+            hub and not offline,
+            "HF_HUB_OFFLINE is set" if offline else "reached when a model asks",
+        ),
+    ]
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

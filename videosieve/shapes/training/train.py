@@ -1,0 +1,124 @@
+"""Trains a shapes model into a folder: log, checkpoints, exact resume after any interruption."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from videosieve.errors import ModelError
+from videosieve.shapes.checkpoint import read_state
+from videosieve.shapes.training.trainer import TrainConfig, Trainer
+
+CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
+Row = dict[str, float]
+
+
+def train(
+    config: TrainConfig,
+    out: Path,
+    resume: bool = False,
+    *,
+    checkpoint_minutes: float = 3.0,
+    watch: Callable[[Row, float], None] = lambda *_: None,
+    saved: Callable[[Trainer], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Trainer:
+    """Trains until the budget is spent or `stop` says so.
+
+    Args:
+        config: How to train.
+        out: Folder for the checkpoint and the log; made if missing.
+        resume: Goes on from the checkpoint in `out`; an uninterrupted run would have the same weights.
+        checkpoint_minutes: Minutes between checkpoints, >= 0; 0 writes one after every step.
+        watch: Called after every step with its row of the log and the share of the budget that is spent.
+        saved: Called after every checkpoint.
+        stop: Asked after every step; True saves and returns.
+
+    Returns:
+        The trainer at its last step.
+
+    Raises:
+        ModelError: The checkpoint cannot be resumed, would be overwritten, or cannot be written (disk full); the last
+            good one stays as it is.
+    """
+    checkpoint = out / CHECKPOINT
+    if checkpoint.exists() and not resume:
+        raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
+    if resume and not checkpoint.exists():
+        raise ModelError(f"there is no {checkpoint} to resume; start without resuming, or give its folder")
+    trainer = Trainer(_as_begun(config, checkpoint) if resume else config)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"cannot train into {out}: {error.strerror or error}; choose another folder"
+        ) from error
+    if resume:
+        trainer.load(checkpoint)
+        _forget_after(out / LOG, trainer.count)
+    saved_at = time.monotonic()
+    with (out / LOG).open("a", encoding="utf-8") as log:
+        while trainer.progress < 1:
+            row = trainer.step()
+            log.write(json.dumps({key: round(value, 6) for key, value in row.items()}) + "\n")
+            log.flush()
+            watch(row, trainer.progress)
+            last = trainer.progress >= 1 or stop()
+            if last or time.monotonic() - saved_at >= 60 * checkpoint_minutes:
+                trainer.save(checkpoint)
+                saved(trainer)
+                saved_at = time.monotonic()
+            if last:
+                break
+    return trainer
+
+
+def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
+    """What the configuration leaves to the machine, as the machine that began the run decided it.
+
+    Raises:
+        ModelError: The run began otherwise, so that it could not go on as an uninterrupted one would.
+    """
+    began = read_state(checkpoint)["config"]
+    for name in ("start", "seed"):  # what is shown when, and what is drawn, follow from them
+        wanted = getattr(config, name)
+        if wanted != began.get(name, wanted):
+            raise ModelError(
+                f"{checkpoint} was begun with {name}={began[name]!r} and cannot go on with {wanted!r}; "
+                f"repeat what it began with, or train into another folder"
+            )
+    if config.muon is not None and config.muon != began.get("muon", config.muon):
+        raise ModelError(
+            f"{checkpoint} was trained with muon={began['muon']}, whose optimizer state muon={config.muon} cannot take "
+            f"over; leave the choice out, or train into another folder"
+        )
+    open_choices = {name: began.get(name) for name in ("bf16", "muon") if getattr(config, name) is None}
+    return replace(config, **open_choices)
+
+
+def read_log(out: Path) -> list[Row]:
+    """Rows of a run's log; a torn last line, as a killed run may leave, is not one.
+
+    Args:
+        out: Folder that was trained into.
+
+    Returns:
+        One row a step.
+    """
+    path = out / LOG
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def _forget_after(path: Path, count: int) -> None:
+    # steps after the last checkpoint are taken again
+    kept = [json.dumps(row) + "\n" for row in read_log(path.parent) if row["step"] <= count]
+    part = path.with_suffix(".part")
+    part.write_text("".join(kept), encoding="utf-8")
+    part.replace(path)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean, median
@@ -28,7 +28,10 @@ from videosieve.shapes import load_shapes, parse_caption
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "oracle_top_k": {"block": 32, "scope": "call"},
+    "sieve": {"block": 32},
+    "sieve+shared": {"block": 32},
     "svg": {"block": 32},
+    "svg+centroids": {"block": 32},
     "adaspa": {"block": 32},
     "xattention": {"block": 32},
     "minference": {"block": 32},
@@ -43,7 +46,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "temporal_only": {"block": 32},
     "random_blocks": {"block": 32},
 }
-"""The methods and what makes their blocks alike: about 32 tokens (key blocks of `sparge` are half its query blocks)."""
+"""The methods and what makes their blocks alike: about 32 tokens (key blocks of `sparge` are half its query blocks).
+
+Behind a plus are options of the recipe: `shared` is one selection for both branches, `centroids` compensation."""
+
+RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
+    "shared": {"shared_selection": True},
+    "centroids": {"compensate": "centroids"},
+}
 
 KNOBS = {"xattention": "threshold", "window_residual": "window"}
 """What sizes a method where it is not its density."""
@@ -79,6 +89,7 @@ class Probe(Method):
 
     name: ClassVar[str] = "probe"
     method: Method
+    compensate: bool = False
     seen: list[tuple[float, float]] = field(default_factory=list)
     asked: set[Site] = field(default_factory=set)
 
@@ -87,6 +98,8 @@ class Probe(Method):
         selection, state = self.method.select(call, state)
         if selection is None:
             return None, state
+        if self.compensate:
+            selection = replace(selection, compensate=True)
         result = attend_selected(call, selection)
         state = self.method.observe(call, result, state)
         output = self.method.correct(call, result.output, state)
@@ -157,8 +170,12 @@ class Bench:
 
     def recipe(self, method: str, knob: float) -> Recipe:
         """A method with its knob turned, first steps dense, every sequence sparse."""
-        options = OPTIONS[method] | {KNOBS.get(method, "density"): knob}
-        return Recipe(make_method(method, **options), DenseFirst(DENSE_STEPS, 0), method, min_tokens=0)
+        name, *extras = method.split("+")
+        chosen = make_method(name, **OPTIONS[method] | {KNOBS.get(name, "density"): knob})
+        recipe = Recipe(chosen, DenseFirst(DENSE_STEPS, 0), method, min_tokens=0)
+        for extra in extras:
+            recipe = recipe.override(**RECIPE_OPTIONS[extra])
+        return recipe
 
     def accuracy(self, videos: list[Tensor]) -> float:
         """Share of videos in which the judge finds everything that the caption says."""
@@ -184,7 +201,7 @@ class Bench:
         recalls = [item.recall for item in sums if item.recall is not None]
         sparse = [item.sparse_density for item in sums if item.sparse_density is not None]
         pairs = list(zip((clip.frames for clip in clips), self.dense, strict=True))
-        probe = Probe(recipe.method)
+        probe = Probe(recipe.method, recipe.compensate == "centroids")
         generate(self.pipe, self.requests[0], Recipe(probe, recipe.schedule, min_tokens=0))
         return Row(
             method=method,

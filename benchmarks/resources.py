@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from videosieve.kernels.block_sparse_attention.launch import TABLE
-from videosieve.kernels.block_sparse_attention.triton import Scales, prepare
+from videosieve.kernels.block_sparse_attention.triton import Answers, Scales, prepare
 from videosieve.kernels.block_sparse_attention.triton_kernel import attend_blocks
 from videosieve.kernels.launch import SHARED_MEMORY, Launch
 from videosieve.masks.block_mask import BlockMask, BlockSize
@@ -30,6 +30,7 @@ def compile_call(  # noqa: PLR0913 - every property of a call that changes the c
     *,
     ragged: bool = False,
     ordered: bool = False,
+    answered: bool = False,
     heads: int = HEADS,
     tokens: int = TOKENS,
 ) -> Compiled:
@@ -43,6 +44,7 @@ def compile_call(  # noqa: PLR0913 - every property of a call that changes the c
         launch: Tile, warps and stages; the table's where left out.
         ragged: Whether blocks differ in size.
         ordered: Whether tokens are addressed through an order.
+        answered: Whether centroids answer for blocks that are left out.
         heads: Heads, each with a mask of its own.
         tokens: Queries and keys; counts of 1 become constants of the kernel.
 
@@ -62,9 +64,17 @@ def compile_call(  # noqa: PLR0913 - every property of a call that changes the c
         mask = RaggedBlockMask(blocks.keep, offsets, offsets, tokens)
     order = torch.arange(tokens).expand(1, heads, -1) if ordered else None
     out, lse = torch.empty(q.shape, dtype=v.dtype), torch.empty(q.shape[:-1])
+    answers = None
+    if answered:
+        means = make_qkv(1, blocks.keep.shape[3], heads=heads, head_dim=head_dim, dtype=q.dtype)[1:]
+        sizes = torch.zeros(1, heads, blocks.keep.shape[3])
+        answers = Answers(*(x.contiguous() for x in means), sizes, ~blocks.keep, torch.empty_like(lse))
     with interpreted():  # the lists of kept blocks are made by a kernel as well
         launch, arguments = prepare(
-            q, k, v, out, lse, mask, 0.125, arch, order, order, scales=scales, launch=launch
+            *(q, k, v, out, lse, mask, 0.125, arch, order, order),
+            scales=scales,
+            launch=launch,
+            answers=answers,
         )
     options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
     return compile_for(attend_blocks, arguments, arch, **options)

@@ -12,7 +12,9 @@ from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
     block_sparse_attention,
+    centroid_mass,
     kmeans,
+    pool_blocks,
     reorder_tokens,
     sampled_attention,
 )
@@ -22,6 +24,7 @@ from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.testing.factories import band_mask, make_qkv
 
 TOKENS, HEADS, DRY_TOKENS, DRY_HEADS = 32_768, 16, 80, 1
+POOLED_SIDE = 64
 Key = tuple[int, ...]
 Run = Callable[[], Any]
 
@@ -110,6 +113,25 @@ def _clusters(key: Key, device: torch.device) -> Run:
     return lambda: kmeans(k, count, iterations=1, backend="triton").centroids
 
 
+def _pool(key: Key, device: torch.device) -> Run:
+    _, k, _ = _tensors(key[0], device)
+    offsets = _offsets(k.shape[2], device)
+    return lambda: tuple(pool_blocks(k, offsets, backend="triton"))
+
+
+def _centroids(key: Key, device: torch.device) -> Run:
+    q, k, _ = _tensors(key[0], device)
+    offsets = _offsets(k.shape[2], device)
+    means = pool_blocks(k, offsets, backend="triton").means
+    sizes = offsets.diff().float().log()
+    return lambda: centroid_mass(q, means, sizes, offsets, backend="triton")
+
+
+def _offsets(tokens: int, device: torch.device) -> Tensor:
+    edges = [*range(0, tokens, POOLED_SIDE), tokens]
+    return torch.tensor(edges, device=device)[None, None]
+
+
 def _products(_key: Key, launch: Launch) -> bool:
     return all(side >= 16 for side in launch.tile)
 
@@ -121,5 +143,7 @@ SAMPLES = {
     "sampled_attention": Sample("sampled_attention", _sampled, _products),
     "antidiagonal_scores": Sample("antidiagonal_scores", _antidiagonal, _products),
     "block_mass": Sample("block_mass", _mass),
+    "pool_blocks": Sample("pool_blocks", _pool),
+    "centroid_mass": Sample("centroid_mass", _centroids, _products),
     "kmeans": Sample("kmeans", _clusters, _products),
 }

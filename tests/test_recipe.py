@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videosieve import Dense, DenseFirst, OutputError, Recipe, RecipeError, SparseVideoGen
+from videosieve.methods import METHODS
 from videosieve.recipe import bundled_recipes
 
 
@@ -90,3 +91,27 @@ def test_bad_files_are_refused(text, message):
 def test_an_unwritable_path_is_an_output_error(tmp_path: Path):
     with pytest.raises(OutputError, match="cannot write recipe"):
         Recipe(Dense()).save(tmp_path / "missing" / "r.toml")
+
+
+def test_compensation_is_an_option_of_every_recipe_that_leaves_blocks_out(tmp_path: Path):
+    recipe = Recipe.of("svg", compensate="centroids")
+    assert recipe.compensate == "centroids"
+    assert Recipe.of("svg").compensate == "none"
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    assert "compensate" not in Recipe.of("svg").to_toml()
+    for name in set(METHODS) - {"dense", "window_residual"}:
+        assert Recipe.of(name, compensate="centroids").override(compensate="none").compensate == "none"
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "message"),
+    [
+        ("svg", "means", "compensate must be one of none, centroids, got 'means'"),
+        ("svg", True, "compensate must be one of none, centroids, got True"),
+        ("dense", "centroids", "'dense' leaves none"),
+        ("window_residual", "centroids", "'window_residual' does so in its own way"),
+    ],
+)
+def test_compensation_that_makes_no_sense_is_refused(source, value, message):
+    with pytest.raises(RecipeError, match=message):
+        Recipe.of(source, compensate=value)

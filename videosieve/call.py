@@ -122,9 +122,14 @@ class AttentionResult:
         lse: fp32 [batch, heads, tokens]; natural log of Σ exp(scale · q·k) over the kept keys.
         mask: The kept blocks, in the order in which they were computed.
         kernel: Implementation that computed it.
+        answered_lse: fp32 [batch, heads, tokens]; the same over kept keys and the centroids that answer for the others.
+            None where nothing answers. Never the LSE of full attention: an estimate from below.
+        answered_density: float64 [batch|1, heads|1]; query–centroid pairs ÷ all query–key pairs.
     """
 
     output: Tensor
     lse: Tensor
     mask: BlockMask | RaggedBlockMask
     kernel: str = ""
+    answered_lse: Tensor | None = None
+    answered_density: Tensor | None = None

@@ -24,7 +24,8 @@ from videosieve.methods.base import TokenOrder
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What the first branch of a step has chosen at one layer; the fields of a `Selection` but its recall.
+    """What the first branch of a step has chosen at one layer; of a `Selection` all but its recall and
+    centroids: those are means of keys and values, which differ between branches, and the borrower pools its own.
 
     Attributes:
         site: Where.
@@ -42,6 +43,7 @@ class Lent:
     patterns: tuple[str, ...]
     pattern: Tensor | None
     causal: bool
+    compensate: bool
 
     @classmethod
     def of(cls, call: AttentionCall, chosen: Selection) -> "Lent":
@@ -50,7 +52,7 @@ class Lent:
         orders = (chosen.query_order, chosen.key_order)
         return cls(
             *(call.site, call.layout, call.batch, mask, *orders),
-            *(chosen.patterns, chosen.pattern, chosen.causal),
+            *(chosen.patterns, chosen.pattern, chosen.causal, chosen.compensate),
         )
 
     def to(self, call: AttentionCall) -> Selection | None:
@@ -67,7 +69,11 @@ class Lent:
             return None
         mask = self.mask.unpack() if isinstance(self.mask, PackedMask) else self.mask
         orders = (self.query_order, self.key_order)
-        selection = Selection(mask, *orders, self.patterns, self.pattern, causal=self.causal)
+        selection = Selection(
+            *(mask, *orders, self.patterns, self.pattern),
+            causal=self.causal,
+            compensate=self.compensate,
+        )
         return selection if self.layout == call.layout else _fit(selection, self.layout, call.layout)
 
     def is_for(self, site: Site) -> bool:

@@ -1,4 +1,4 @@
-"""Recall of a sparse call without a second pass: exp(lse_kept − lse_all) over a few query rows."""
+"""How much true softmax mass a call computed: the LSE of a few rows over all keys beside that of the kernel."""
 
 import torch
 from torch import Tensor
@@ -7,23 +7,32 @@ from videosieve.call import AttentionCall, AttentionResult
 from videosieve.methods import Selection
 
 
-def recall_of(call: AttentionCall, selection: Selection, result: AttentionResult, rows: int) -> Tensor | None:
-    """The share of true softmax mass that a selection has computed.
+def shares_of(
+    call: AttentionCall, selection: Selection, result: AttentionResult, rows: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """Recall, and the mass for which centroids answered, from evenly spaced query rows.
 
     Args:
         call: The attention call.
-        selection: What was computed; its own estimate is taken where its method has one.
-        result: Of the computed part, with its LSE.
-        rows: Query rows from which it is measured, evenly spread; 0 measures nothing.
+        selection: What was computed; a recall that its method knows is taken over.
+        result: What came of it.
+        rows: Rows to look at; 0 measures nothing.
 
     Returns:
-        fp32 [batch, heads], in [0, 1]; None where it is neither known nor measured.
+        Two tensors fp32 [batch|1, heads], shares of all true mass that add up to at most 1; the first None where it is
+        unknown, the second where nothing answered.
     """
-    if selection.recall is not None or not rows:
-        return selection.recall
-    picked = torch.linspace(0, call.tokens - 1, rows, device=call.q.device).long()
-    scores = call.q[:, :, picked].float() @ call.k.float().mT * call.scale
+    answered = result.answered_lse
+    if not rows or (selection.recall is not None and answered is None):
+        return selection.recall, None
+    places = torch.linspace(0, call.tokens - 1, rows, device=call.q.device).long()
+    scores = call.q[:, :, places].float() @ call.k.float().mT * call.scale
     if selection.causal:
-        keys = torch.arange(call.tokens, device=picked.device)
-        scores.masked_fill_(keys > picked.unsqueeze(-1), -torch.inf)
-    return (result.lse[..., picked] - scores.logsumexp(-1)).exp().mean(-1)
+        keys = torch.arange(call.tokens, device=places.device)
+        scores.masked_fill_(keys > places.unsqueeze(-1), -torch.inf)
+    everything = scores.logsumexp(-1)
+    share = (result.lse[..., places] - everything).exp()
+    recall = share.mean(-1) if selection.recall is None else selection.recall
+    if answered is None:
+        return recall, None
+    return recall, ((answered[..., places] - everything).exp() - share).mean(-1)

@@ -3,6 +3,8 @@
 name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
 shared_selection = true          # guidance branches compute the same blocks; false where left out
+compensate = "centroids"         # blocks that are left out answer with their means; "none" where left out
+token_order = "4x4x4"            # in which a method that looks at q and k alone cuts blocks; "model" where left out
 
 [method]
 name = "svg"                     # the other keys are fields of the method's class
@@ -28,6 +30,7 @@ from typing import Any
 from videosieve.errors import OutputError, RecipeError
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
+from videosieve.methods.token_orders import Reordered, check_order
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
@@ -36,7 +39,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-_OWN_KEYS = ("min_tokens", "shared_selection")
+_OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order")
+COMPENSATIONS = ("none", "centroids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class Recipe:
         provenance: Where the numbers come from; free text by topic.
         shared_selection: Whether the guidance branches of a step compute the same blocks: the first chooses, the others
             take its selection over. Costs one choice instead of two; does nothing without guidance.
+        compensate: "centroids" lets every key block that is left out answer with its mean key, mean value and count;
+            "none" throws it away, as the papers do.
+        token_order: The order whose stretches are blocks: "model" as the tokens lie, "token_major", "hilbert", a cube
+            such as "4x4x4", or "head", which finds the best of all for every head at the first sparse call. For methods
+            that choose by queries and keys alone.
     """
 
     method: Method = field(default_factory=Dense)
@@ -59,11 +68,15 @@ class Recipe:
     min_tokens: int = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
+    compensate: str = "none"
+    token_order: str = "model"
 
     def __post_init__(self) -> None:
         if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
             raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
         _require_shareable(self.method, self.shared_selection)
+        _require_compensable(self.method, self.compensate)
+        check_order(self.token_order, self.method)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
 
@@ -73,8 +86,8 @@ class Recipe:
 
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
-            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens` or
-                `shared_selection`.
+            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens`,
+                `shared_selection`, `compensate` or `token_order`.
 
         Returns:
             The recipe.
@@ -150,6 +163,8 @@ class Recipe:
             table.get("min_tokens", 512),
             {key: str(value) for key, value in _section(table, "provenance").items()},
             table.get("shared_selection", False),
+            table.get("compensate", "none"),
+            table.get("token_order", "model"),
         )
 
     def to_toml(self) -> str:
@@ -158,6 +173,8 @@ class Recipe:
         schedule = keys_of(self.schedule)
         lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
         lines += ["shared_selection = true"] if self.shared_selection else []
+        lines += [f"compensate = {_literal(self.compensate)}"] if self.compensate != "none" else []
+        lines += [f"token_order = {_literal(self.token_order)}"] if self.token_order != "model" else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
             lines += ["", f"[{section}]", *written] if written else []
@@ -169,6 +186,13 @@ class Recipe:
             Path(path).write_text(self.to_toml(), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"cannot write recipe {str(path)!r}: {error.strerror or error}") from None
+
+    @property
+    def chooser(self) -> Method:
+        """What is asked for selections: the method, or the method at work in another order of the tokens."""
+        if self.token_order == "model":
+            return self.method
+        return Reordered(self.method, self.token_order, self.compensate == "centroids")
 
     @property
     def is_dense(self) -> bool:
@@ -193,6 +217,21 @@ def _require_shareable(method: Method, shared: bool) -> None:
         raise RecipeError(
             f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "
             f"{method.name!r} is none. Leave shared_selection out"
+        )
+
+
+def _require_compensable(method: Method, compensate: str) -> None:
+    if compensate not in COMPENSATIONS:
+        raise RecipeError(f"compensate must be one of {', '.join(COMPENSATIONS)}, got {compensate!r}")
+    if compensate == "none":
+        return
+    if isinstance(method, Dense):
+        raise RecipeError(
+            "compensate needs a method that leaves blocks out; 'dense' leaves none. Leave compensate out"
+        )
+    if type(method).correct is not Method.correct:
+        raise RecipeError(
+            f"compensate answers for what is left out, and {method.name!r} does so in its own way. Leave compensate out"
         )
 
 

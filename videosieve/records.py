@@ -28,6 +28,8 @@ class Record:
         pass_number: How often this branch had run before in this step.
         items: Indices into the batch where the call holds only some of it; empty where it holds all.
         note: What else is worth knowing of a sparse call, e.g. why it could not take over a selection.
+        compensated: Softmax mass for which centroids answered, as a share of all true mass, per head, averaged over the
+            batch: a lower bound of what was left out, so that it and recall add up to at most 1. Empty without.
     """
 
     layer: int
@@ -47,13 +49,14 @@ class Record:
     pass_number: int = 0
     items: tuple[int, ...] = ()
     note: str = ""
+    compensated: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("source", "items"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
 
 
-LATER = {"source", "generation", "steps", "pass_number", "items", "note"}
+LATER = {"source", "generation", "steps", "pass_number", "items", "note", "compensated"}
 """Fields that traces of older versions lack."""
 
 
@@ -71,3 +74,4 @@ class Outcome:
     pattern: Tensor | None = None
     source: tuple[int, str] | tuple[()] = ()
     note: str = ""
+    compensated: Tensor | None = None

@@ -20,7 +20,7 @@ from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
-from videosieve.recall import recall_of
+from videosieve.recall import shares_of
 from videosieve.recipe import Recipe
 from videosieve.records import Outcome
 from videosieve.schedule import Action
@@ -116,7 +116,11 @@ class Run:
             output = self.attend_dense(call, reason or _ASKED, timer, owner)
             self._show(call, None, owner)
             return output
+        if self.recipe.compensate == "centroids":
+            selection = replace(selection, compensate=True)
         result = attend_selected(call, selection, self._backend)
+        recall, compensated = shares_of(call, selection, result, self._recall_rows)
+        density = selection.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
@@ -125,8 +129,9 @@ class Run:
                 "sparse",
                 result.kernel,
                 _pairs(call),
-                selection.mask.head_density,  # read with the record: a float here would wait for the device
-                recall=recall_of(call, selection, result, self._recall_rows),
+                density if result.answered_density is None else density + result.answered_density,
+                recall=recall,
+                compensated=compensated,
                 patterns=selection.patterns,
                 pattern=selection.pattern,
                 source=source,
@@ -274,14 +279,14 @@ class Run:
         state = self._states.get(place)
         if state is None and not note and self._states.has_neighbour(place):
             note = f"chosen afresh: what is remembered of {place.label} is not about {call.batch} items of the batch"
-        selection, state = ask(self.recipe.method, call, state)
+        selection, state = ask(self.recipe.chooser, call, state)
         self._states.put(place, state)
         if selection is not None and self.recipe.shared_selection:
             self._loans.lend(owner, call, selection)
         return selection, (), note
 
     def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
-        place, method = self._place(owner, call.site, call.batch), self.recipe.method
+        place, method = self._place(owner, call.site, call.batch), self.recipe.chooser
         state = method.observe(call, result, self._states.get(place))
         self._states.put(place, state)
         return method.correct(call, result.output, state)

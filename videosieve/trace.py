@@ -92,6 +92,7 @@ class Summary:
         borrowed_calls: Sparse calls that took over the selection of another guidance branch.
         courses: Which steps ran and were dense, sparse or reused, in words, by generation.
         warnings: What is not as the recipe means it; a run knows, a trace alone does not.
+        compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
     """
 
     calls: int
@@ -106,12 +107,14 @@ class Summary:
     borrowed_calls: int = 0
     courses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    compensated: float | None = None
 
     @classmethod
     def of(cls, records: list[Record], warnings: Sequence[str] = ()) -> "Summary":
         """Add up records."""
         sparse = [record for record in records if record.action == "sparse"]
         recalls = [value for record in sparse for value in record.recall]
+        answered = [value for record in sparse for value in record.compensated]
         names = [name for record in sparse for name in record.pattern]
         reasons = [record.reason for record in records if record.action == "dense"]
         return cls(
@@ -125,6 +128,7 @@ class Summary:
             dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
             reused_calls=sum(record.action == "reuse" for record in records),
             borrowed_calls=sum(bool(record.source) for record in sparse),
+            compensated=sum(answered) / len(answered) if answered else None,
             courses=tuple(describe_generations(generations_of(records))),
             warnings=tuple(warnings),
         )
@@ -139,6 +143,8 @@ class Summary:
         if self.sparse_density is not None:
             recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
             parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
+        if self.compensated is not None:
+            parts.append(f"centroids answered for {self.compensated:.3f} of the mass")
         if self.borrowed_calls:
             parts.append(f"{self.borrowed_calls} took over the selection of another guidance branch")
         if self.reused_calls:
@@ -174,4 +180,5 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         site.pass_number,
         site.items,
         outcome.note,
+        [] if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
     )

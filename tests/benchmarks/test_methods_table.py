@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.methods import table
 from benchmarks.methods_figure import draw
-from benchmarks.methods_rows import KNOBS, OPTIONS, Probe, Row, calibrate
+from benchmarks.methods_rows import KNOBS, OPTIONS, Bench, Probe, Row, calibrate
 from benchmarks.rows import read_rows
 from videosieve import DenseFirst, Recipe, Run, VideoLayout
 from videosieve.methods import METHODS, attend_selected, make_method
@@ -27,6 +27,32 @@ def test_every_method_has_a_row_and_a_knob():
         selected = [method.select(call, None)[0].mask.density for method in (low, high)]
         first_is_full = {"adaspa", "window_residual"}
         assert selected[0] < selected[1] or name in first_is_full
+
+
+def test_what_stands_behind_a_plus_is_an_option_of_the_recipe():
+    bench = Bench.__new__(Bench)
+    shared = bench.recipe("sieve+shared", 0.3)
+    assert shared.shared_selection
+    assert shared.method == bench.recipe("sieve", 0.3).method
+    recipe = bench.recipe("svg+centroids", 0.3)
+    assert (recipe.method, recipe.compensate, recipe.shared_selection) == (
+        make_method("svg", density=0.3, block=32),
+        "centroids",
+        False,
+    )
+    assert {name.split("+")[0] for name in OPTIONS} == set(METHODS) - {"dense"}
+
+
+def test_a_probe_of_a_compensated_recipe_judges_what_is_compensated():
+    call = make_call(VideoLayout.of(4, 8, 8))
+    method = make_method("random_blocks", density=0.5, block=16)
+    errors = []
+    for compensate in (False, True):
+        probe = Probe(method, compensate)
+        Run(Recipe(probe, DenseFirst(0, 0), min_tokens=0)).attend(call)
+        errors.append(probe.seen[0])
+    assert errors[0][0] == pytest.approx(errors[1][0])  # recall counts what was computed
+    assert errors[0][1] != pytest.approx(errors[1][1])
 
 
 @pytest.mark.parametrize("target", [0.2, 0.5, 0.93])

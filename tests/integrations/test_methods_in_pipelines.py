@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from videosieve import AdaSpa, DenseFirst, MInference, OracleTopK, Recipe, XAttention, sparsify
+from videosieve.methods import Sieve
 
 LIMITS = {
+    "sieve": Sieve(1.0, block=8),
     "adaspa": AdaSpa(1.0, search_steps=(1, 2), block=8),
     "xattention": XAttention(1.0, stride=4, block=8),
     "minference": MInference(1.0, block=8),
@@ -35,3 +37,29 @@ def test_adaspa_searches_once_per_layer_and_branch_and_then_reuses(wan):
     assert density[0] == {1.0}
     assert max(density[1] | density[2]) < 1
     assert torch.equal(first, second)  # the second generation started from no state
+
+
+def test_compensation_counts_in_pipelines_and_leaves_them_as_they_were(wan):
+    videos = {}
+    for compensate in ("none", "centroids"):
+        with sparsify(wan.target, "svg", density=0.3, block=4, min_tokens=0, compensate=compensate) as run:
+            videos[compensate] = wan.generate()
+        summary = run.summary()
+        assert (summary.compensated is not None) == (compensate == "centroids")
+    errors = {name: (video - wan.untouched).abs().mean() for name, video in videos.items()}
+    assert errors["centroids"] < errors["none"]
+    assert torch.equal(wan.generate(), wan.untouched)
+
+
+def test_sieve_keeps_its_shapes_for_a_generation_and_forgets_them_after(wan):
+    with sparsify(wan.target, Sieve(0.4, block=4), min_tokens=0, dense_steps=1) as run:
+        first = wan.generate()
+        shapes = {key: state.shape for key, state in run.states().items()}
+        second = wan.generate()
+    assert torch.equal(first, second)
+    assert len(shapes) == 4
+    by_place = {}
+    for record in run.trace.records:
+        if record.action == "sparse":
+            by_place.setdefault((record.layer, record.branch), set()).add(tuple(record.pattern))
+    assert all(len(patterns) == 1 for patterns in by_place.values())

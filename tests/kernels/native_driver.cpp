@@ -113,7 +113,52 @@ void attention(const Sizes& s, int set) {
     }
     call.output = output.data();
     call.lse = lse.data();
+    std::vector<float> both(draw(0, 1) ? lse.size() : 0, 12345.0f);
+    Tensor means(s.batch, s.heads, columns, s.head_dim, s.element), values(s.batch, s.heads, columns, s.head_dim, s.element);
+    std::vector<float> log_sizes(s.heads * columns, 0.5f);
+    std::vector<uint8_t> answers(s.heads * rows * columns);
+    for (size_t i = 0; i < answers.size(); ++i) answers[i] = !keep[i] && draw(0, 3);
+    if (!both.empty())
+        call.centroids = {means.view,  values.view, log_sizes.data(), answers.data(),
+                          both.data(), {0, columns}, {0, rows * columns, columns, 1}};
     require(videosieve_attention(&call, set), lse);
+    require(nullptr, both);
+}
+
+void pool(const Sizes& s, int set) {
+    Tensor x(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    const int64_t blocks = draw(1, 30);
+    const auto edges = offsets(blocks, s.keys), order = orders(s.heads, s.keys);
+    std::vector<char> means(s.batch * s.heads * blocks * s.head_dim * (s.element == 0 ? 4 : 2));
+    std::vector<float> spreads(s.batch * s.heads * blocks, 12345.0f);
+    auto call = call_of<videosieve_pool_call>(s);
+    call.x = x.view;
+    call.offsets = edges.data();
+    call.order = draw(0, 1) ? order.data() : nullptr;
+    call.order_strides[1] = s.keys;
+    call.blocks = blocks;
+    call.means = means.data();
+    call.spreads = spreads.data();
+    call.queries = 1;
+    require(videosieve_pool(&call, set), spreads);
+}
+
+void centroid_mass(const Sizes& s, int set) {
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    const int64_t rows = draw(1, 8);
+    const auto edges = offsets(rows, s.queries), order = orders(s.heads, s.queries);
+    const std::vector<float> log_sizes(s.keys, 0.5f);
+    std::vector<float> result(s.batch * s.heads * rows * s.keys, 12345.0f);
+    auto call = call_of<videosieve_centroid_mass_call>(s);
+    call.q = q.view;
+    call.k = k.view;
+    call.log_sizes = log_sizes.data();
+    call.offsets = edges.data();
+    call.order = draw(0, 1) ? order.data() : nullptr;
+    call.order_strides[1] = s.queries;
+    call.rows = rows;
+    call.mass = result.data();
+    require(videosieve_centroid_mass(&call, set), result);
 }
 
 void sampled(const Sizes& s, int set) {
@@ -172,7 +217,7 @@ int main() {
     int calls = 0;
     for (int set = 0; videosieve_instruction_set(set); ++set)
         for (int i = 0; i < 40; ++i)
-            for (void (*function)(const Sizes&, int) : {attention, sampled, mass, antidiagonal}) {
+            for (void (*function)(const Sizes&, int) : {attention, sampled, mass, antidiagonal, pool, centroid_mass}) {
                 function(Sizes(), set);
                 ++calls;
             }

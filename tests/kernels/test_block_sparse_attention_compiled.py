@@ -48,6 +48,23 @@ def test_other_forms_of_the_kernel_compile_as_well(arch, variant):
     assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
 
 
+TIGHT = [(80, 64, 4, 64), (90, 128, 2, 128), (100, 128, 2, 64)]
+
+
+@pytest.mark.parametrize(("arch", "head_dim", "value_bytes", "side"), TIGHT, ids=str)
+@pytest.mark.parametrize("form", [{}, {"ordered": True}], ids=["in order", "ordered"])
+def test_centroids_cost_no_spills(arch, head_dim, value_bytes, side, form):
+    """The rows of the table that have the fewest registers left."""
+    compiled = compile_call(arch, head_dim, value_bytes, side, answered=True, **form)
+    check_costs(compiled)
+    if value_bytes < 4:
+        assert (compiled.wgmma, compiled.tcgen05) == (arch == 90, arch == 100)
+
+
+def test_counts_of_one_compile_with_centroids():
+    assert compile_call(80, 64, 2, 64, heads=1, tokens=1, answered=True).loop_spills == 0
+
+
 @pytest.mark.parametrize("arch", [80, 90, 100])
 def test_the_smallest_blocks_compile(arch):
     compiled = compile_call(arch, 48, 2, 16)

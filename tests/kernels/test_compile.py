@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from videosieve.kernels import block_sparse_attention, dense_attention
+from videosieve.kernels import block_sparse_attention, centroids_of, compensated_attention, dense_attention
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.testing.factories import make_qkv, random_mask
+from videosieve.testing.factories import make_qkv, random_mask, random_ragged_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch warns about itself while it imports its compiler
 
@@ -37,6 +37,25 @@ def test_block_sparse_attention_does_not_break_the_graph(dtype, order):
     def attend(q, k, v, mask):
         output, lse = block_sparse_attention(q * 2, k, v, mask, scale=0.2, **orders)
         return output.transpose(1, 2) + 1, lse.exp()
+
+    with torch.no_grad():
+        for actual, expected in zip(compiled(attend)(q, k, v, mask), attend(q, k, v, mask), strict=True):
+            assert actual.dtype == expected.dtype
+            torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("ragged", [False, True], ids=["uniform", "ragged"])
+def test_compensated_attention_does_not_break_the_graph(dtype, ragged):
+    q, k, v = make_qkv(75, 75, batch=2, head_dim=32, dtype=dtype)
+    mask = random_mask(75, 75, BlockSize(16, 32), 0.5, heads=2)
+    if ragged:
+        mask = random_ragged_mask(75, 75, (5, 3), 0.5, heads=2)
+
+    def attend(q, k, v, mask):
+        centroids = centroids_of(k, v, mask)
+        output, lse, both = compensated_attention(q * 2, k, v, mask, centroids, scale=0.2)
+        return output.transpose(1, 2) + 1, lse.exp(), both.exp()
 
     with torch.no_grad():
         for actual, expected in zip(compiled(attend)(q, k, v, mask), attend(q, k, v, mask), strict=True):

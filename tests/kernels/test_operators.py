@@ -6,8 +6,10 @@ import torch
 from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,
+    centroid_mass,
     kmeans,
     norm_rope,
+    pool_blocks,
     reorder_tokens,
     sampled_attention,
 )
@@ -29,7 +31,12 @@ def fused(q, k, v):
     return [x.float() for x in result]
 
 
+EDGES = torch.tensor([[[0, 20, 40, 63]]])
 OPS = {
+    "pool_blocks": lambda q, k, v: tuple(pool_blocks(k, EDGES, order=torch.arange(62, -1, -1))),
+    "centroid_mass": lambda q, k, v: centroid_mass(
+        q, k[:, :, :9].contiguous(), torch.zeros(1, 1, 9), torch.tensor([[[0, 20, 75]]])
+    ),
     "reorder_tokens": lambda q, k, v: reorder_tokens(q, torch.arange(74, -1, -1), heads=MASKS[0][0, :, 0, :3]),
     "antidiagonal_scores": lambda q, k, v: antidiagonal_scores(q, k, 8),
     "block_mass": lambda q, k, v: block_mass(q, k, q.new_zeros(2, 3, 75), BlockSize(16, 32)),
@@ -75,5 +82,9 @@ def test_its_schema_and_fake_pass_torchs_own_checks():
     torch.library.opcheck(ops.kmeans, (q, 3, 1, None, 0, None), test_utils=checks)
     torch.library.opcheck(ops.antidiagonal_scores, (q, q, 4, 0.5, None), test_utils=checks)
     torch.library.opcheck(ops.block_mass, (q, q, q[..., 0], 8, 8, 0.5, None), test_utils=checks)
+    edges = torch.tensor([[[0, 12, 20]]])
+    torch.library.opcheck(ops.pool_blocks, (q, edges, None, None), test_utils=checks)
+    sizes = torch.zeros(1, 1, 20)
+    torch.library.opcheck(ops.centroid_mass, (q, q, sizes, edges, 0.5, None, None), test_utils=checks)
     masks = [torch.ones(1, 1, 20, 20, dtype=torch.bool)]
     torch.library.opcheck(ops.sampled_attention, (q, q, q, masks, 0.5, None), test_utils=checks)

@@ -7,10 +7,14 @@ from videosieve.kernels.antidiagonal_scores import launch as antidiagonal_launch
 from videosieve.kernels.antidiagonal_scores import triton as antidiagonal
 from videosieve.kernels.block_mass import launch as block_mass_launch
 from videosieve.kernels.block_mass import triton as block_mass
+from videosieve.kernels.centroid_mass import launch as centroid_mass_launch
+from videosieve.kernels.centroid_mass import triton as centroid_mass
 from videosieve.kernels.kmeans import launch as kmeans_launch
 from videosieve.kernels.kmeans import triton as kmeans
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
 from videosieve.kernels.norm_rope import triton as norm_rope
+from videosieve.kernels.pool_blocks import launch as pool_launch
+from videosieve.kernels.pool_blocks import triton as pool
 from videosieve.kernels.reorder_tokens import launch as reorder_launch
 from videosieve.kernels.reorder_tokens import triton as reorder
 from videosieve.kernels.sampled_attention import launch as sampled_launch
@@ -43,7 +47,18 @@ def norm_rope_arguments():
     }
 
 
+EDGES = torch.tensor([[[0, 1]]])
 CASES = {
+    "pool_blocks": lambda: (
+        pool.pool_blocks_kernel,
+        pool.prepare(X, EDGES, ORDER, X, ONE, pool_launch.find_launch(X)),
+    ),
+    "centroid_mass": lambda: (
+        centroid_mass.centroid_mass_kernel,
+        centroid_mass.prepare(
+            X, X, (ONE, EDGES, ORDER), MASK.float(), 0.1, centroid_mass_launch.find_launch(X)
+        ),
+    ),
     "norm_rope": lambda: (norm_rope.norm_rope_kernel, norm_rope_arguments()),
     "reorder_tokens": lambda: (
         reorder.reorder_kernel,

@@ -35,7 +35,7 @@ def expected_pairs(mask):
 def test_kept_blocks_are_attended_up_to_the_query(side, dtype):
     call = make_call(dtype=dtype, batch=2)
     mask = random_mask(75, 75, BlockSize(side, side), 0.4, batch=2, heads=2)
-    output, lse = attend_causal(call, mask)
+    output, lse, _ = attend_causal(call, mask)
     assert output.dtype == dtype
     assert_attention((output, lse), call.q, call.k, call.v, expected_pairs(mask), call.scale)
 
@@ -43,10 +43,10 @@ def test_kept_blocks_are_attended_up_to_the_query(side, dtype):
 def test_no_output_depends_on_a_later_token():
     call = make_call()
     mask = BlockMask.dense(75, BlockSize(16, 16))
-    before, _ = attend_causal(call, mask)
+    before, _, _ = attend_causal(call, mask)
     for x in (call.k, call.v):
         x[:, :, 40:] = torch.randn_like(x[:, :, 40:])
-    after, _ = attend_causal(call, mask)
+    after, _, _ = attend_causal(call, mask)
     assert torch.equal(before[:, :, :40], after[:, :, :40])
     assert not torch.equal(before[:, :, 40:], after[:, :, 40:])
 

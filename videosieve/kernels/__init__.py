@@ -3,21 +3,32 @@
 from videosieve.kernels.antidiagonal_scores import antidiagonal_scores
 from videosieve.kernels.block_mass import block_mass
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
+from videosieve.kernels.centroid_mass import centroid_mass
+from videosieve.kernels.centroids import Centroids, centroids_of
+from videosieve.kernels.compensated_attention import Compensated, compensated_attention
 from videosieve.kernels.dense_attention import dense_attention
 from videosieve.kernels.kmeans import Clusters, kmeans
 from videosieve.kernels.norm_rope import norm_rope
+from videosieve.kernels.pool_blocks import Pooled, pool_blocks
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.sampled_attention import SampledAttention, sampled_attention
 
 __all__ = [
+    "Centroids",
     "Clusters",
+    "Compensated",
+    "Pooled",
     "SampledAttention",
     "antidiagonal_scores",
     "block_mass",
     "block_sparse_attention",
+    "centroid_mass",
+    "centroids_of",
+    "compensated_attention",
     "dense_attention",
     "kmeans",
     "norm_rope",
+    "pool_blocks",
     "reorder_tokens",
     "sampled_attention",
 ]

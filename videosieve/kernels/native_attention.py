@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from videosieve.kernels.native_library import SIZES, TensorPointer, load, shared_strides, sizes
+from videosieve.kernels.native_library import (
+    SIZES,
+    TensorPointer,
+    load,
+    shared_strides,
+    sizes,
+    token_table,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,25 @@ class Blocks:
     key_order: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Centroids as the library reads them.
+
+    Attributes:
+        keys: Mean keys [batch, heads, columns, head_dim] of the dtype of q.
+        values: Mean values, likewise.
+        log_sizes: fp32 [batch|1, heads|1, columns], contiguous rows.
+        answers: bool [batch|1, heads|1, rows, columns]; where a centroid answers.
+        lse: fp32 [batch, heads, queries], contiguous; receives the LSE over kept keys and centroids.
+    """
+
+    keys: Tensor
+    values: Tensor
+    log_sizes: Tensor
+    answers: Tensor
+    lse: Tensor
+
+
 class _MaskPointer(ctypes.Structure):
     _fields_ = [
         ("keep", ctypes.c_void_p),
@@ -50,12 +76,39 @@ class _MaskPointer(ctypes.Structure):
     ]
 
 
+class _CentroidsPointer(ctypes.Structure):
+    _fields_ = [
+        ("keys", TensorPointer),
+        ("values", TensorPointer),
+        ("log_sizes", ctypes.c_void_p),
+        ("answers", ctypes.c_void_p),
+        ("lse", ctypes.c_void_p),
+        ("log_size_strides", ctypes.c_int64 * 2),
+        ("answer_strides", ctypes.c_int64 * 4),
+    ]
+
+    @classmethod
+    def of(cls, answers: Answers | None) -> "_CentroidsPointer":
+        if answers is None:
+            return cls()
+        return cls(
+            keys=TensorPointer.of(answers.keys),
+            values=TensorPointer.of(answers.values),
+            log_sizes=answers.log_sizes.data_ptr(),
+            answers=answers.answers.data_ptr(),
+            lse=answers.lse.data_ptr(),
+            log_size_strides=shared_strides(answers.log_sizes),
+            answer_strides=(*shared_strides(answers.answers), *answers.answers.stride()[2:]),
+        )
+
+
 class _Call(ctypes.Structure):
     _fields_ = [
         ("q", TensorPointer),
         ("k", TensorPointer),
         ("v", TensorPointer),
         ("mask", _MaskPointer),
+        ("centroids", _CentroidsPointer),
         ("output", ctypes.c_void_p),
         ("lse", ctypes.c_void_p),
         *SIZES,
@@ -69,8 +122,9 @@ def attend_blocks(
     blocks: Blocks,
     scale: float,
     instruction_set: str | None = None,
+    answers: Answers | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention over the kept keys.
+    """Softmax attention over the kept keys, and over centroids where there are any.
 
     Args:
         q: Queries [batch, heads, queries, head_dim] that `native_library.refuse_tensors` does not refuse.
@@ -79,15 +133,17 @@ def attend_blocks(
         blocks: The kept blocks.
         scale: Factor on every q·k.
         instruction_set: One of the library's; the fastest where left out.
+        answers: Centroids for blocks that are left out; their LSE is written to.
 
     Returns:
-        Output [batch, heads, queries, head_dim] in the dtype of q, contiguous, and LSE fp32 [batch, heads, queries].
+        Output [batch, heads, queries, head_dim] in the dtype of q, contiguous, and LSE fp32 [batch, heads, queries]
+        over the kept keys.
     """
     output = torch.empty(q.shape, dtype=q.dtype)
     lse = torch.empty(q.shape[:3], dtype=torch.float32)
     keep, query_offsets, key_offsets = blocks.keep, blocks.query_offsets, blocks.key_offsets
     # Both are in use until the call returns.
-    query_order, key_order = _order(blocks.query_order), _order(blocks.key_order)
+    query_order, key_order = token_table(blocks.query_order), token_table(blocks.key_order)
     call = _Call(
         q=TensorPointer.of(q),
         k=TensorPointer.of(k),
@@ -106,17 +162,10 @@ def attend_blocks(
             query_order_strides=shared_strides(query_order) if query_order is not None else (0, 0),
             key_order_strides=shared_strides(key_order) if key_order is not None else (0, 0),
         ),
+        centroids=_CentroidsPointer.of(answers),
         output=output.data_ptr(),
         lse=lse.data_ptr(),
         **sizes(q, k.shape[2], scale),
     )
     load().call("attention", call, instruction_set)
     return output, lse
-
-
-def _order(order: Tensor | None) -> Tensor | None:
-    """[batch|1, heads|1, tokens], the last axis contiguous."""
-    if order is None:
-        return None
-    order = order[None, None] if order.ndim == 1 else order
-    return order if order.stride(-1) == 1 else order.contiguous()

@@ -16,7 +16,7 @@ from torch import Tensor
 from videosieve.errors import BackendError
 from videosieve.kernels.native_threads import team
 
-ABI = 4
+ABI = 5
 PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -89,6 +89,18 @@ def shared_strides(x: Tensor) -> tuple[int, int]:
     """
     batch, heads = (x.stride(axis) if x.shape[axis] > 1 else 0 for axis in (0, 1))
     return batch, heads
+
+
+def token_table(order: Tensor | None) -> Tensor | None:
+    """A token order as the library reads it: [batch|1, heads|1, tokens], the last axis contiguous.
+
+    Args:
+        order: int64 [tokens] or [batch|1, heads|1, tokens]; None stays None.
+    """
+    if order is None:
+        return None
+    order = order[None, None] if order.ndim == 1 else order
+    return order if order.stride(-1) == 1 else order.contiguous()
 
 
 @dataclass(frozen=True)

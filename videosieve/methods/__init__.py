@@ -10,6 +10,7 @@ from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.radial import RadialAttention
 from videosieve.methods.registry import METHODS, make_method
 from videosieve.methods.semantic_permutation import SemanticPermutation
+from videosieve.methods.sieve import Sieve
 from videosieve.methods.sliding_tile import SlidingTile
 from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
@@ -28,6 +29,7 @@ __all__ = [
     "RandomBlocks",
     "Selection",
     "SemanticPermutation",
+    "Sieve",
     "SlidingTile",
     "Sparge",
     "SparseVideoGen",

@@ -72,6 +72,10 @@ class AdaSpa(Method):
             )
         object.__setattr__(self, "search_steps", tuple(steps))
 
+    @property
+    def takes_any_order(self) -> bool:
+        return True
+
     def select(self, call: AttentionCall, state: AdaSpaState | None) -> tuple[Selection, State]:
         """Dense at the first search, else the mask of the last search or of one made now with the cached LSE."""
         if state is None or state.mask is None:

@@ -13,8 +13,16 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import ShapeError
-from videosieve.kernels import block_sparse_attention, reorder_tokens
+from videosieve.kernels import (
+    Centroids,
+    block_sparse_attention,
+    centroids_of,
+    compensated_attention,
+    reorder_tokens,
+)
 from videosieve.kernels.block_sparse_attention import TAKE_ORDERS, runner
+from videosieve.kernels.centroids import answered_density
+from videosieve.kernels.compensated_attention import runner as compensated_runner
 from videosieve.layout import inverse_order
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
@@ -67,6 +75,10 @@ class Selection:
         recall: fp32 [batch|1, heads]; estimated true softmax mass inside the kept blocks, where the method knows it.
         causal: No query sees a key behind it: blocks above the diagonal are left out, blocks on it are attended token
             by token. Needs a `BlockMask` with square blocks, and no token orders.
+        compensate: Whether key blocks that are left out answer with their centroids: mean key, mean value and count,
+            under one softmax with what is kept.
+        centroids: Those of this very call, where the method has pooled them already; None pools them when computed.
+            With `allowed` they answer for some of the blocks only.
     """
 
     mask: BlockMask | RaggedBlockMask
@@ -76,6 +88,8 @@ class Selection:
     pattern: Tensor | None = None
     recall: Tensor | None = None
     causal: bool = False
+    compensate: bool = False
+    centroids: Centroids | None = None
 
 
 class Method(ABC):
@@ -93,6 +107,11 @@ class Method(ABC):
     @property
     def is_causal(self) -> bool:
         """Whether no query may see a key behind it, in dense steps too."""
+        return False
+
+    @property
+    def takes_any_order(self) -> bool:
+        """Whether blocks are chosen by queries and keys alone, so that the tokens may come in any order."""
         return False
 
     @abstractmethod
@@ -165,6 +184,8 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
     """
     if selection.causal:
         return _attend_causal(call, selection, backend)
+    if selection.compensate:
+        return _attend_compensated(call, selection, backend)
     queries, keys = selection.query_order, selection.key_order
     if queries or keys:
         kernel = runner(call.q, call.k, call.v, selection.mask, backend=backend)
@@ -191,9 +212,31 @@ def _attend_in_place(call: AttentionCall, selection: Selection, kernel: str) -> 
     return AttentionResult(output, lse, selection.mask, kernel)
 
 
+def _attend_compensated(call: AttentionCall, selection: Selection, backend: str | None) -> AttentionResult:
+    """Means are of the keys and values of this call, in the order in which the mask is executed, old as it may be."""
+    mask = selection.mask
+    queries, keys = (order and order.index() for order in (selection.query_order, selection.key_order))
+    centroids = selection.centroids or centroids_of(call.k, call.v, mask, keys)
+    tensors = (call.q, call.k, call.v, mask, centroids)
+    kernel = compensated_runner(*tensors, backend=backend)
+    output, lse, answered_lse = compensated_attention(
+        *tensors, scale=call.scale, backend=kernel, query_order=queries, key_order=keys
+    )
+    density = answered_density(mask, centroids.answers(mask))
+    return AttentionResult(output, lse, mask, kernel, answered_lse, density)
+
+
 def _attend_causal(call: AttentionCall, selection: Selection, backend: str | None) -> AttentionResult:
     mask = selection.mask
     if not isinstance(mask, BlockMask) or selection.query_order or selection.key_order:
         raise ShapeError("a causal selection needs blocks of one size and tokens in their own order")
     kernel = runner(call.q, call.k, call.v, mask, backend=backend)
-    return AttentionResult(*attend_causal(call, mask, backend), mask, kernel)
+    if not selection.compensate:
+        output, lse, _ = attend_causal(call, mask, backend)
+        return AttentionResult(output, lse, mask, kernel)
+    centroids = selection.centroids or centroids_of(call.k, call.v, mask)
+    past = centroids.below_the_diagonal(mask.keep.shape[2])
+    output, lse, answered_lse = attend_causal(call, mask, backend, past)
+    return AttentionResult(
+        output, lse, mask, kernel, answered_lse, answered_density(mask, past.answers(mask))
+    )

@@ -6,20 +6,24 @@ from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import ShapeError
-from videosieve.kernels import block_sparse_attention
+from videosieve.kernels import Centroids, block_sparse_attention, compensated_attention
 from videosieve.masks.block_mask import BlockMask
 
 
-def attend_causal(call: AttentionCall, mask: BlockMask, backend: str | None = None) -> tuple[Tensor, Tensor]:
+def attend_causal(
+    call: AttentionCall, mask: BlockMask, backend: str | None = None, centroids: Centroids | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Attention in which no query sees a key behind it.
 
     Args:
         call: The attention call.
         mask: Kept blocks, square; those above the diagonal are left out, those on it are always attended.
         backend: Implementation of `block_sparse_attention` for the blocks below the diagonal.
+        centroids: Answer for blocks below the diagonal that are left out; those that every query of a block may see.
 
     Returns:
-        Output [batch, heads, tokens, head_dim] in the dtype of q, and LSE fp32 [batch, heads, tokens].
+        Output [batch, heads, tokens, head_dim] in the dtype of q, LSE fp32 [batch, heads, tokens] over the kept keys,
+        and the LSE over kept keys and centroids.
 
     Raises:
         ShapeError: The blocks are not square.
@@ -28,11 +32,17 @@ def attend_causal(call: AttentionCall, mask: BlockMask, backend: str | None = No
     if side != mask.block.key:
         raise ShapeError(f"causal attention needs square blocks, got {mask.block}")
     below = BlockMask(mask.keep.tril(-1), mask.block, mask.queries, mask.keys)
-    output, lse = block_sparse_attention(call.q, call.k, call.v, below, scale=call.scale, backend=backend)
+    tensors, options = (call.q, call.k, call.v, below), {"scale": call.scale, "backend": backend}
+    if centroids is None:
+        output, lse = block_sparse_attention(*tensors, **options)
+        answered_lse = lse
+    else:
+        output, lse, answered_lse = compensated_attention(*tensors, centroids, **options)
     own_output, own_lse = _attend_diagonal(call, side)
-    share = torch.sigmoid(own_lse - lse.to(own_lse.dtype)).unsqueeze(-1)
+    lse, answered_lse = (x.to(own_lse.dtype) for x in (lse, answered_lse))
+    share = torch.sigmoid(own_lse - answered_lse).unsqueeze(-1)
     joined = torch.lerp(output.to(own_output.dtype), own_output, share)
-    return joined.to(call.q.dtype), torch.logaddexp(lse.to(own_lse.dtype), own_lse)
+    return joined.to(call.q.dtype), torch.logaddexp(lse, own_lse), torch.logaddexp(answered_lse, own_lse)
 
 
 def _attend_diagonal(call: AttentionCall, side: int) -> tuple[Tensor, Tensor]:

@@ -43,6 +43,10 @@ class OracleTopK(Method):
         if self.scope not in ("call", "head", "row"):
             raise RecipeError(f"scope must be 'call', 'head' or 'row', got {self.scope=}")
 
+    @property
+    def takes_any_order(self) -> bool:
+        return True
+
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Exact mass, then the heaviest blocks until the density is spent."""
         side = block_side(self.block, call.tokens)
@@ -101,6 +105,10 @@ class RandomBlocks(Method):
         check_block(self.block)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise RecipeError(f"seed must be a whole number, got {self.seed=}")
+
+    @property
+    def takes_any_order(self) -> bool:
+        return True
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Random numbers in place of mass, then row-wise top-k."""

@@ -13,6 +13,7 @@ from videosieve.methods.minference import MInference
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.radial import RadialAttention
 from videosieve.methods.semantic_permutation import SemanticPermutation
+from videosieve.methods.sieve import Sieve
 from videosieve.methods.sliding_tile import SlidingTile
 from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     cls.name: cls
     for cls in (
         Dense,
+        Sieve,
         SparseVideoGen,
         AdaSpa,
         XAttention,

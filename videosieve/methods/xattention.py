@@ -61,6 +61,10 @@ class XAttention(Method):
     def is_causal(self) -> bool:
         return self.causal
 
+    @property
+    def takes_any_order(self) -> bool:
+        return not self.causal and not self.keep_first
+
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Algorithm 1: score antidiagonals, softmax, sum to blocks, keep the fewest that hold the threshold."""
         side = block_side(self.block, call.tokens)

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 4
+#define VIDEOSIEVE_ABI 5
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -45,13 +45,25 @@ typedef struct {
     int64_t key_order_strides[2];
 } videosieve_mask;
 
+/* What answers for key blocks that are left out, one mean key and value per column of the mask. */
+typedef struct {
+    videosieve_tensor keys; /* [batch, heads, columns, head_dim], of the element of q; null memory: nothing answers */
+    videosieve_tensor values;
+    const float* log_sizes; /* [batch, heads, columns], the last axis contiguous; added to the scores */
+    const uint8_t* answers; /* [batch, heads, rows, columns], 0 or 1; blocks without tokens never answer */
+    float* lse; /* [batch, heads, queries], contiguous; over kept keys and centroids */
+    int64_t log_size_strides[2];
+    int64_t answer_strides[4];
+} videosieve_centroids;
+
 typedef struct {
     videosieve_tensor q;
     videosieve_tensor k;
     videosieve_tensor v;
     videosieve_mask mask;
+    videosieve_centroids centroids;
     void* output; /* [batch, heads, queries, head_dim], contiguous, of the element of q */
-    float* lse; /* [batch, heads, queries], contiguous */
+    float* lse; /* [batch, heads, queries], contiguous; over the kept keys */
     int64_t batch;
     int64_t heads;
     int64_t queries;
@@ -122,6 +134,50 @@ typedef struct {
     videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_antidiagonal_call;
 
+/* Mean token of every block of x, and the trace of its covariance. */
+typedef struct {
+    videosieve_tensor x;
+    const int64_t* offsets; /* [batch, heads, blocks + 1], as those of a mask */
+    const int64_t* order; /* null, or [batch, heads, keys]: place i is token order[i] */
+    int64_t blocks;
+    int64_t offset_strides[2];
+    int64_t order_strides[2];
+    void* means; /* [batch, heads, blocks, head_dim], contiguous, of the element of x; 0 for an empty block */
+    float* spreads; /* [batch, heads, blocks], contiguous; mean square of the distance from the mean */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries; /* 1 */
+    int64_t keys; /* tokens of x */
+    int32_t head_dim;
+    int32_t element;
+    int32_t threads;
+    float scale; /* not used */
+    videosieve_parallel team; /* null: the call starts threads of its own */
+} videosieve_pool_call;
+
+/* Softmax of scale q.k + log_sizes over all columns, its mean over the queries of every block. */
+typedef struct {
+    videosieve_tensor q;
+    videosieve_tensor k; /* [batch, heads, keys, head_dim]: the columns */
+    const float* log_sizes; /* [batch, heads, keys], the last axis contiguous */
+    const int64_t* offsets; /* [batch, heads, rows + 1], as those of a mask */
+    const int64_t* order; /* null, or [batch, heads, queries]: place i is token order[i] */
+    int64_t rows;
+    int64_t log_size_strides[2];
+    int64_t offset_strides[2];
+    int64_t order_strides[2];
+    float* mass; /* [batch, heads, rows, keys], contiguous; 0 for a row without queries */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries;
+    int64_t keys;
+    int32_t head_dim;
+    int32_t element;
+    int32_t threads;
+    float scale;
+    videosieve_parallel team; /* null: the call starts threads of its own */
+} videosieve_centroid_mass_call;
+
 VIDEOSIEVE_API int32_t videosieve_abi(void);
 
 /* Names of the instruction sets that this library has and this processor runs, fastest first; null past the end. */
@@ -132,6 +188,8 @@ VIDEOSIEVE_API const char* videosieve_attention(const videosieve_attention_call*
 VIDEOSIEVE_API const char* videosieve_sampled(const videosieve_sampled_call* call, int32_t set);
 VIDEOSIEVE_API const char* videosieve_mass(const videosieve_mass_call* call, int32_t set);
 VIDEOSIEVE_API const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_pool(const videosieve_pool_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_centroid_mass(const videosieve_centroid_mass_call* call, int32_t set);
 
 /* 2^x of count numbers: the function that the kernels use, for tests. */
 VIDEOSIEVE_API const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set);

@@ -31,7 +31,7 @@ struct Softmax {
     }
 };
 
-template <int Vectors>
+template <int Vectors, bool Biased>
 struct ScoreTiles {
     static constexpr int width = Vectors * Simd::lanes;
     const float* k;
@@ -41,6 +41,7 @@ struct ScoreTiles {
     float* scores;
     Simd::Vector* largest;
     Prefetch& prefetch;
+    const float* bias;  // of every key, where Biased
 
     template <int Rows>
     inline __attribute__((always_inline)) void operator()(int64_t first) const {
@@ -49,6 +50,7 @@ struct ScoreTiles {
         multiply_tile<Simd, Rows, Vectors, false>(tile, k + first * k_stride, k_stride, q, head_dim);
         for (int i = 0; i < Rows; ++i)
             for (int j = 0; j < Vectors; ++j) {
+                if constexpr (Biased) tile.at[i][j] = Simd::add(tile.at[i][j], Simd::set(bias[first + i]));
                 Simd::store(scores + (first + i) * width + j * Simd::lanes, tile.at[i][j]);
                 largest[j] = Simd::largest(largest[j], tile.at[i][j]);
             }
@@ -81,14 +83,15 @@ struct OutputTiles {
 };
 
 // Scores [keys, width] of a chunk; `largest` is raised to the largest of each query.
-template <int Vectors>
+template <int Vectors, bool Biased = false>
 inline void score_chunk(const Chunk& chunk, const float* q, int head_dim, float* scores, Simd::Vector* largest,
-                        Prefetch& prefetch) {
+                        Prefetch& prefetch, const float* bias = nullptr) {
     for (int i = 0; i < chunk.piece_count; ++i) {
         const Piece& piece = chunk.pieces[i];
-        for_row_tiles<Simd::rows>(
-            piece.count, ScoreTiles<Vectors>{piece.k, chunk.k_stride, q, head_dim, scores, largest, prefetch});
+        for_row_tiles<Simd::rows>(piece.count, ScoreTiles<Vectors, Biased>{piece.k, chunk.k_stride, q, head_dim, scores,
+                                                                           largest, prefetch, bias});
         scores += piece.count * Vectors * Simd::lanes;
+        if (Biased) bias += piece.count;
     }
 }
 
@@ -132,12 +135,12 @@ inline void add_chunk(const Chunk& chunk, float* scores, int head_dim, Simd::Vec
     add_weighted<Vectors>(chunk, scores, head_dim, shrink, sum, softmax);
 }
 
-template <int Vectors>
+template <int Vectors, bool Biased>
 void attend_chunk(const Chunk& chunk, const float* q, int head_dim, float* scores, const Softmax& softmax,
                   Prefetch& prefetch) {
     Simd::Vector largest[Vectors];
     for (int j = 0; j < Vectors; ++j) largest[j] = Simd::load(softmax.largest + j * Simd::lanes);
-    score_chunk<Vectors>(chunk, q, head_dim, scores, largest, prefetch);
+    score_chunk<Vectors, Biased>(chunk, q, head_dim, scores, largest, prefetch, chunk.bias);
     add_chunk<Vectors>(chunk, scores, head_dim, largest, softmax);
 }
 
@@ -150,6 +153,12 @@ struct OutputRows {
     const int64_t* order;
 };
 
+// LSE of one query of a panel.
+inline float lse_of(const Softmax& softmax, int lane) {
+    const float largest = softmax.largest[lane] == -INFINITY ? 0.0f : softmax.largest[lane];
+    return largest * ln_of_2 + logf(softmax.sum[lane]);
+}
+
 // Output and LSE of the queries of one panel from the `first` on.
 void store_output(const Softmax& softmax, int head_dim, int64_t first, int width, const OutputRows& to,
                   const FourRows& rows) {
@@ -160,10 +169,31 @@ void store_output(const Softmax& softmax, int head_dim, int64_t first, int width
         for (int j = 0; j < 4 && first + i + j < to.count; ++j) {
             const int64_t query = first + i + j, row = to.order ? to.order[query] : query;
             narrow(rows.at[j], to.output, to.element, row * head_dim, head_dim);
-            const float largest = softmax.largest[i + j] == -INFINITY ? 0.0f : softmax.largest[i + j];
-            to.lse[row] = largest * ln_of_2 + logf(softmax.sum[i + j]);
+            to.lse[row] = lse_of(softmax, i + j);
         }
     }
+}
+
+// The panels of a task: queries, and the state of their softmax.
+struct Panels {
+    float* q[most_panels];
+    Softmax softmax[most_panels];
+    int count;
+    int64_t queries;
+};
+
+template <bool Biased>
+void attend_keys(const KeyRuns& keys, const Numbers& numbers, const Panels& panels, float* scores, float* copies) {
+    const int head_dim = numbers.head_dim;
+    Chunks chunks(keys, numbers, copies);
+    for_chunks(chunks, head_dim, panels.count, [&](const Chunk& chunk, Prefetch& prefetch) {
+        for (int i = 0; i < panels.count; ++i) {
+            if (panel_width(panels.queries - i * full_width) == full_width)
+                attend_chunk<Simd::vectors, Biased>(chunk, panels.q[i], head_dim, scores, panels.softmax[i], prefetch);
+            else
+                attend_chunk<1, Biased>(chunk, panels.q[i], head_dim, scores, panels.softmax[i], prefetch);
+        }
+    });
 }
 
 size_t attention_scratch(int head_dim) {
@@ -179,27 +209,27 @@ void attention(const AttentionTask& task, float* scratch) {
     Space space(scratch);
     const FourRows rows(space.take(4 * static_cast<size_t>(head_dim)), head_dim);
     float* scores = space.take(static_cast<size_t>(chunk_keys) * full_width);
-    float* q[most_panels];
-    Softmax softmax[most_panels];
-    int panels = 0;
-    for (int64_t first = 0; first < queries; first += full_width, ++panels) {
-        q[panels] = space.take(static_cast<size_t>(head_dim) * full_width);
-        softmax[panels] = Softmax(space, head_dim);
-        load_panel(task.queries, first, numbers.element, head_dim, numbers.scale * log2_of_e, q[panels],
+    Panels panels;
+    panels.count = 0;
+    panels.queries = queries;
+    for (int64_t first = 0; first < queries; first += full_width, ++panels.count) {
+        float* q = panels.q[panels.count] = space.take(static_cast<size_t>(head_dim) * full_width);
+        panels.softmax[panels.count] = Softmax(space, head_dim);
+        load_panel(task.queries, first, numbers.element, head_dim, numbers.scale * log2_of_e, q,
                    panel_width(queries - first), rows);
     }
-    Chunks chunks(task.keys, numbers, space.take(Chunks::space(head_dim)));
-    for_chunks(chunks, head_dim, panels, [&](const Chunk& chunk, Prefetch& prefetch) {
-        for (int i = 0; i < panels; ++i) {
-            if (panel_width(queries - i * full_width) == full_width)
-                attend_chunk<Simd::vectors>(chunk, q[i], head_dim, scores, softmax[i], prefetch);
-            else
-                attend_chunk<1>(chunk, q[i], head_dim, scores, softmax[i], prefetch);
-        }
-    });
-    const OutputRows to{task.output, task.lse, numbers.element, queries, task.queries.order};
-    for (int i = 0; i < panels; ++i)
-        store_output(softmax[i], head_dim, i * full_width, panel_width(queries - i * full_width), to, rows);
+    float* copies = space.take(Chunks::space(head_dim));
+    attend_keys<false>(task.keys, numbers, panels, scores, copies);
+    if (task.answered_lse) {  // what is kept has been seen; its LSE is wanted alone, the output goes on
+        for (int64_t i = 0; i < queries; ++i)
+            task.lse[task.queries.order ? task.queries.order[i] : i] =
+                lse_of(panels.softmax[i / full_width], static_cast<int>(i % full_width));
+        attend_keys<true>(task.centroids, numbers, panels, scores, copies);
+    }
+    float* lse = task.answered_lse ? task.answered_lse : task.lse;
+    const OutputRows to{task.output, lse, numbers.element, queries, task.queries.order};
+    for (int i = 0; i < panels.count; ++i)
+        store_output(panels.softmax[i], head_dim, i * full_width, panel_width(queries - i * full_width), to, rows);
 }
 
 }  // namespace

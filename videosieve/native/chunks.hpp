@@ -25,6 +25,7 @@ struct Chunk {
     int64_t k_stride;
     int64_t v_stride;
     bool direct;  // read where the caller keeps them, not from a copy
+    float bias[chunk_keys];  // of every key, in units of log 2, where the keys have one
 };
 
 // Asks for the keys and values of a later chunk, a few rows at a time, while an earlier one is worked on.
@@ -63,8 +64,8 @@ class Prefetch {
     int64_t row_ = 0;
 };
 
-// Walks runs in chunks. Keys and values of two bytes, or out of order, are copied into `space`, which holds two chunks:
-// the one that is worked on and the next.
+// Walks runs in chunks. Keys and values of two bytes, out of order or with a bias, are copied into `space`, which holds
+// two chunks: the one that is worked on and the next.
 class Chunks {
   public:
     Chunks(const KeyRuns& keys, const Numbers& numbers, float* space)
@@ -75,7 +76,7 @@ class Chunks {
     // Fills the chunk that comes next; false after the last.
     bool next(Chunk& chunk) {
         const int head_dim = numbers_.head_dim;
-        chunk.direct = numbers_.element == Element::float32 && !keys_.order;
+        chunk.direct = numbers_.element == Element::float32 && !keys_.order && !keys_.bias;
         chunk.piece_count = 0;
         chunk.keys = 0;
         chunk.k_stride = chunk.direct ? keys_.k_stride : head_dim;
@@ -93,6 +94,8 @@ class Chunks {
                     keys_.v ? static_cast<const float*>(keys_.v) + first * keys_.v_stride : nullptr, count};
             else
                 copy_rows(first, count, k + chunk.keys * head_dim, v ? v + chunk.keys * head_dim : nullptr);
+            for (int64_t i = 0; keys_.bias && i < count; ++i)
+                chunk.bias[chunk.keys + i] = keys_.bias[first + i] * log2_of_e;
             chunk.keys += count;
             done_ += count;
             if (done_ == run.count) {

@@ -58,11 +58,7 @@ void sum_blocks(const float* sums, int64_t first_key, int64_t keys, int64_t side
         const int64_t block = (first_key + key) / side, end = (block + 1) * side - first_key;
         Simd::Vector total = Simd::zero();
         for (; key < keys && key < end; ++key) total = Simd::add(total, Simd::load(sums + key * Simd::lanes));
-        float lanes[Simd::lanes];
-        Simd::store(lanes, total);
-        for (int width = Simd::lanes / 2; width; width /= 2)
-            for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-        mass[block] += lanes[0];
+        mass[block] += sum_lanes(total);
     }
 }
 

@@ -48,6 +48,7 @@ struct KeyRuns {
     const Run* runs;
     int64_t run_count;
     const int64_t* order = nullptr;  // token of every place that the runs count; null where it is the place itself
+    const float* bias = nullptr;     // of every place, added to its scores, natural log; null adds nothing
 };
 
 // Attention of at most task_queries queries over the same keys.
@@ -56,7 +57,9 @@ struct AttentionTask {
     QueryRows queries;
     KeyRuns keys;
     void* output;  // [queries, head_dim], contiguous, of the same element; rows as those of the queries
-    float* lse;    // [queries], likewise
+    float* lse;    // [queries], likewise; over the keys
+    KeyRuns centroids;              // under the same softmax, with a bias
+    float* answered_lse = nullptr;  // [queries], over keys and centroids; null where there are no centroids
 };
 
 // Attention of at most task_queries queries over all keys, and again over the keys that each mask keeps.
@@ -94,6 +97,25 @@ struct AntidiagonalTask {
     int64_t columns;
 };
 
+// Mean token and spread of neighbouring blocks.
+struct PoolTask {
+    Numbers numbers;
+    QueryRows tokens;        // all of the head; count is not used
+    const int64_t* offsets;  // [blocks + 1], places
+    int64_t blocks;
+    void* means;             // [blocks, head_dim], contiguous, of the same element
+    float* spreads;          // [blocks]
+};
+
+// Mean over the queries of the softmax over all keys.
+struct CentroidMassTask {
+    Numbers numbers;
+    QueryRows queries;  // any number
+    KeyRuns keys;       // one run, from 0; no values
+    const float* bias;  // [keys], natural log
+    float* mass;        // [keys]
+};
+
 struct Kernels {
     const char* name;
     int lanes;
@@ -102,10 +124,14 @@ struct Kernels {
     size_t (*sampled_scratch)(int head_dim, int masks);
     size_t (*mass_scratch)(int head_dim);
     size_t (*antidiagonal_scratch)(int head_dim, int stride, int cells);
+    size_t (*pool_scratch)(int head_dim);
+    size_t (*centroid_mass_scratch)(int head_dim, int64_t keys);
     void (*attention)(const AttentionTask& task, float* scratch);
     void (*sampled)(const SampledTask& task, float* scratch);
     void (*mass)(const MassTask& task, float* scratch);
     void (*antidiagonal)(const AntidiagonalTask& task, float* scratch);
+    void (*pool)(const PoolTask& task, float* scratch);
+    void (*centroid_mass)(const CentroidMassTask& task, float* scratch);
     void (*exp2)(const float* x, float* y, int64_t count);  // count is a multiple of lanes
     float (*multiply_adds)(int64_t rounds);                 // round_operations · lanes · rounds of them, in registers
 };

@@ -39,15 +39,12 @@ const char* refuse_tensor(const videosieve_tensor& x, int64_t alignment) {
 }
 
 // Offsets [count + 1] of every head: from 0 to tokens, never falling.
-const char* refuse_offsets(const videosieve_attention_call& call, bool of_queries) {
-    const videosieve_mask& mask = call.mask;
-    const int64_t* strides = of_queries ? mask.query_offset_strides : mask.key_offset_strides;
-    const int64_t count = of_queries ? mask.rows : mask.columns, tokens = of_queries ? call.queries : call.keys;
+template <class Call>
+const char* refuse_offsets(const Call& call, const int64_t* all, const int64_t* strides, int64_t count, int64_t tokens) {
     if (strides[0] < 0 || strides[1] < 0) return "strides must not be negative";
     for (int64_t b = 0; b < (strides[0] ? call.batch : 1); ++b)
         for (int64_t h = 0; h < (strides[1] ? call.heads : 1); ++h) {
-            const int64_t* offsets =
-                (of_queries ? mask.query_offsets : mask.key_offsets) + b * strides[0] + h * strides[1];
+            const int64_t* offsets = all + b * strides[0] + h * strides[1];
             if (offsets[0] != 0 || offsets[count] != tokens)
                 return "block offsets must begin with 0 and end with the number of tokens";
             for (int64_t i = 0; i < count; ++i)
@@ -57,11 +54,8 @@ const char* refuse_offsets(const videosieve_attention_call& call, bool of_querie
 }
 
 // Orders of every head: tokens that there are.
-const char* refuse_order(const videosieve_attention_call& call, bool of_queries) {
-    const videosieve_mask& mask = call.mask;
-    const int64_t* order = of_queries ? mask.query_order : mask.key_order;
-    const int64_t* strides = of_queries ? mask.query_order_strides : mask.key_order_strides;
-    const int64_t tokens = of_queries ? call.queries : call.keys;
+template <class Call>
+const char* refuse_order(const Call& call, const int64_t* order, const int64_t* strides, int64_t tokens) {
     if (!order) return nullptr;
     if (strides[0] < 0 || strides[1] < 0) return "strides must not be negative";
     for (int64_t b = 0; b < (strides[0] ? call.batch : 1); ++b)
@@ -90,6 +84,16 @@ const char* refuse_sizes(const Call& call) {
     return nullptr;
 }
 
+const char* refuse_centroids(const videosieve_centroids& centroids, int32_t element) {
+    if (const char* reason = refuse_tensors({&centroids.keys, &centroids.values}, element)) return reason;
+    if (!centroids.log_sizes || !centroids.answers || !centroids.lse) return "centroids must have memory";
+    for (const int64_t stride : centroids.answer_strides)
+        if (stride < 0) return "strides must not be negative";
+    for (const int64_t stride : centroids.log_size_strides)
+        if (stride < 0) return "strides must not be negative";
+    return nullptr;
+}
+
 const char* refuse(const videosieve_attention_call& call) {
     if (const char* reason = refuse_sizes(call)) return reason;
     if (const char* reason = refuse_tensors({&call.q, &call.k, &call.v}, call.element)) return reason;
@@ -99,11 +103,13 @@ const char* refuse(const videosieve_attention_call& call) {
     if (mask.rows < 1 || mask.columns < 1) return "the mask must have at least one row and one column";
     for (const int64_t stride : mask.keep_strides)
         if (stride < 0) return "strides must not be negative";
-    for (const bool of_queries : {true, false}) {
-        if (const char* reason = refuse_offsets(call, of_queries)) return reason;
-        if (const char* reason = refuse_order(call, of_queries)) return reason;
-    }
-    return nullptr;
+    if (const char* reason = refuse_offsets(call, mask.query_offsets, mask.query_offset_strides, mask.rows, call.queries))
+        return reason;
+    if (const char* reason = refuse_offsets(call, mask.key_offsets, mask.key_offset_strides, mask.columns, call.keys))
+        return reason;
+    if (const char* reason = refuse_order(call, mask.query_order, mask.query_order_strides, call.queries)) return reason;
+    if (const char* reason = refuse_order(call, mask.key_order, mask.key_order_strides, call.keys)) return reason;
+    return call.centroids.keys.data ? refuse_centroids(call.centroids, call.element) : nullptr;
 }
 
 const char* refuse(const videosieve_sampled_call& call) {
@@ -130,6 +136,27 @@ const char* refuse(const videosieve_antidiagonal_call& call) {
     if (const char* reason = refuse_tensors({&call.q, &call.k}, call.element)) return reason;
     if (call.stride < 1 || call.stride > videosieve::most_stride) return "the stride must be 1 to 1024";
     return call.scores ? nullptr : "scores must have memory";
+}
+
+const char* refuse(const videosieve_pool_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.x}, call.element)) return reason;
+    if (call.blocks < 1) return "there must be at least one block";
+    if (!call.offsets || !call.means || !call.spreads) return "offsets and results must have memory";
+    if (const char* reason = refuse_offsets(call, call.offsets, call.offset_strides, call.blocks, call.keys))
+        return reason;
+    return refuse_order(call, call.order, call.order_strides, call.keys);
+}
+
+const char* refuse(const videosieve_centroid_mass_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.q, &call.k}, call.element)) return reason;
+    if (call.rows < 1) return "there must be at least one row";
+    if (!call.log_sizes || !call.offsets || !call.mass) return "log_sizes, offsets and mass must have memory";
+    if (call.log_size_strides[0] < 0 || call.log_size_strides[1] < 0) return "strides must not be negative";
+    if (const char* reason = refuse_offsets(call, call.offsets, call.offset_strides, call.rows, call.queries))
+        return reason;
+    return refuse_order(call, call.order, call.order_strides, call.queries);
 }
 
 template <class Call>
@@ -168,6 +195,14 @@ const char* videosieve_mass(const videosieve_mass_call* call, int32_t set) {
 
 const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set) {
     return run(*call, set, videosieve::score_antidiagonals);
+}
+
+const char* videosieve_pool(const videosieve_pool_call* call, int32_t set) {
+    return run(*call, set, videosieve::pool_blocks);
+}
+
+const char* videosieve_centroid_mass(const videosieve_centroid_mass_call* call, int32_t set) {
+    return run(*call, set, videosieve::weigh_centroids);
 }
 
 const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set) {

@@ -17,6 +17,14 @@ constexpr int most_panels = (videosieve::task_queries + full_width - 1) / full_w
 
 inline int panel_width(int64_t queries_left) { return queries_left <= Simd::lanes ? Simd::lanes : full_width; }
 
+inline float sum_lanes(Simd::Vector x) {
+    float lanes[Simd::lanes];
+    Simd::store(lanes, x);
+    for (int width = Simd::lanes / 2; width; width /= 2)
+        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    return lanes[0];
+}
+
 // Hands out pieces of a thread's scratch space.
 class Space {
   public:

@@ -26,7 +26,8 @@ struct Tile {
 
 class Mask {
   public:
-    explicit Mask(const videosieve_mask& mask) : mask_(mask) {}
+    explicit Mask(const videosieve_attention_call& call)
+        : mask_(call.mask), centroids_(call.centroids), answered_(call.centroids.keys.data) {}
 
     const int64_t* query_offsets(int64_t b, int64_t h) const {
         return mask_.query_offsets + b * mask_.query_offset_strides[0] + h * mask_.query_offset_strides[1];
@@ -34,14 +35,10 @@ class Mask {
     const int64_t* key_offsets(int64_t b, int64_t h) const {
         return mask_.key_offsets + b * mask_.key_offset_strides[0] + h * mask_.key_offset_strides[1];
     }
-    bool kept(int64_t b, int64_t h, int64_t row, int64_t column) const {
-        return row_at(b, h, row)[column * mask_.keep_strides[3]];
-    }
     bool same_row(int64_t b, int64_t h, int64_t row, int64_t other) const {
-        if (mask_.keep_strides[3] == 1) return !memcmp(row_at(b, h, row), row_at(b, h, other), mask_.columns);
-        for (int64_t c = 0; c < mask_.columns; ++c)
-            if (kept(b, h, row, c) != kept(b, h, other, c)) return false;
-        return true;
+        return same(row_at(b, h, row), row_at(b, h, other), mask_.keep_strides[3]) &&
+               (!answered_ ||
+                same(answers_at(b, h, row), answers_at(b, h, other), centroids_.answer_strides[3]));
     }
     // Kept keys of a row as runs of neighbours; blocks that touch become one run.
     void runs(int64_t b, int64_t h, int64_t row, std::vector<Run>& runs) const {
@@ -56,15 +53,40 @@ class Mask {
                 runs.push_back({offsets[c], offsets[c + 1] - offsets[c]});
         }
     }
+    // Centroids that answer in a row, as runs of neighbours.
+    void answers(int64_t b, int64_t h, int64_t row, std::vector<Run>& runs) const {
+        runs.clear();
+        if (!answered_) return;
+        const int64_t* offsets = key_offsets(b, h);
+        const uint8_t* answers = answers_at(b, h, row);
+        for (int64_t c = 0; c < mask_.columns; ++c) {
+            if (!answers[c * centroids_.answer_strides[3]] || offsets[c] == offsets[c + 1]) continue;
+            if (!runs.empty() && runs.back().start + runs.back().count == c)
+                ++runs.back().count;
+            else
+                runs.push_back({c, 1});
+        }
+    }
     int64_t rows() const { return mask_.rows; }
-    int64_t columns() const { return mask_.columns; }
 
   private:
+    bool same(const uint8_t* row, const uint8_t* other, int64_t stride) const {
+        if (stride == 1) return !memcmp(row, other, mask_.columns);
+        for (int64_t c = 0; c < mask_.columns; ++c)
+            if (row[c * stride] != other[c * stride]) return false;
+        return true;
+    }
+    const uint8_t* answers_at(int64_t b, int64_t h, int64_t row) const {
+        const int64_t* strides = centroids_.answer_strides;
+        return centroids_.answers + b * strides[0] + h * strides[1] + row * strides[2];
+    }
     const uint8_t* row_at(int64_t b, int64_t h, int64_t row) const {
         return mask_.keep + b * mask_.keep_strides[0] + h * mask_.keep_strides[1] + row * mask_.keep_strides[2];
     }
 
     const videosieve_mask& mask_;
+    const videosieve_centroids& centroids_;
+    bool answered_;
 };
 
 // Orders of the heads; null for a head that keeps its own.
@@ -99,11 +121,25 @@ void add_head(const Mask& mask, int64_t b, int64_t h, std::vector<Run>& runs, st
         mask.runs(b, h, row, runs);
         int64_t keys = 0;
         for (const Run& run : runs) keys += run.count;
+        mask.answers(b, h, row, runs);
+        for (const Run& run : runs) keys += run.count;
         const int64_t parts = (queries + task_queries - 1) / task_queries;
         const int64_t side = ((queries + parts - 1) / parts + task_grain - 1) / task_grain * task_grain;
         for (int64_t first = 0; first < queries; first += side)
             tiles.push_back({b, h, row, offsets[row] + first, std::min(side, queries - first), keys});
     }
+}
+
+KeyRuns centroids_of(const videosieve_attention_call& call, int64_t b, int64_t h, const std::vector<Run>& runs) {
+    const videosieve_centroids& of = call.centroids;
+    return {head_of(of.keys, call.element, b, h),
+            head_of(of.values, call.element, b, h),
+            of.keys.token_stride,
+            of.values.token_stride,
+            runs.data(),
+            static_cast<int64_t>(runs.size()),
+            nullptr,
+            of.log_sizes + b * of.log_size_strides[0] + h * of.log_size_strides[1]};
 }
 
 // Cost classes a third apart: within a class tiles keep their order, so that neighbours share keys in the caches.
@@ -117,7 +153,7 @@ int cost_class(const Tile& tile) {
 }  // namespace
 
 void attend(const videosieve_attention_call& call, const Kernels& kernels) {
-    const Mask mask(call.mask);
+    const Mask mask(call);
     std::vector<Tile> tiles;
     std::vector<Run> first_runs;
     for (int64_t b = 0; b < call.batch; ++b)
@@ -126,7 +162,7 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
                      [](const Tile& a, const Tile& b) { return cost_class(a) > cost_class(b); });
     int64_t work = 0;
     for (const Tile& tile : tiles) work += (tile.keys + 1) * tile.queries * call.head_dim;
-    std::vector<std::vector<Run>> runs(call.threads);
+    std::vector<std::vector<Run>> runs(call.threads), answers(call.threads);
     const Numbers numbers = numbers_of(call);
     const Orders query_orders(call.mask.query_order, call.mask.query_order_strides, call.batch, call.heads,
                               call.queries);
@@ -142,9 +178,14 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
         KeyRuns keys = keys_of(call, &call.v, tile.batch, tile.head, runs[worker].data(), runs[worker].size());
         keys.order = key_orders.of(tile.batch, tile.head);
         const int64_t row = (tile.batch * call.heads + tile.head) * call.queries + first;
-        kernels.attention({numbers, queries, keys, moved(call.output, call.element, row * call.head_dim),
-                           call.lse + row},
-                          scratch);
+        AttentionTask part{numbers, queries, keys, moved(call.output, call.element, row * call.head_dim),
+                           call.lse + row, {}};
+        if (call.centroids.keys.data) {
+            mask.answers(tile.batch, tile.head, tile.row, answers[worker]);
+            part.centroids = centroids_of(call, tile.batch, tile.head, answers[worker]);
+            part.answered_lse = call.centroids.lse + row;
+        }
+        kernels.attention(part, scratch);
     };
     run_with_scratch(static_cast<int64_t>(tiles.size()), crew_of(call), work,
                      kernels.attention_scratch(call.head_dim), attend_tile);

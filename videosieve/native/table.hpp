@@ -1,6 +1,7 @@
 // The kernels of the instruction set whose simd_….hpp was included before.
 #pragma once
 
+#include "centroids.hpp"
 #include "estimates.hpp"
 #include "sampled.hpp"
 
@@ -22,8 +23,8 @@ float multiply_adds(int64_t rounds) {
 }
 
 constexpr videosieve::Kernels table_named(const char* name) {
-    return {name,    Simd::lanes, attention_scratch, sampled_scratch, mass_scratch, antidiagonal_scratch,
-            attention, sampled,     mass,              antidiagonal,    exp2_all,
+    return {name, Simd::lanes, attention_scratch, sampled_scratch, mass_scratch, antidiagonal_scratch, pool_scratch,
+            centroid_mass_scratch, attention, sampled, mass, antidiagonal, pool, centroid_mass, exp2_all,
             multiply_adds};
 }
 

@@ -52,7 +52,9 @@ def common_settings() -> str:
     recipe = Recipe()
     timing = [f"{key}={value}" for key, value in keys_of(recipe.schedule).items()]
     shared = str(recipe.shared_selection).lower()
-    return "  ".join([*timing, f"min_tokens={recipe.min_tokens}", f"shared_selection={shared}"])
+    own = [f"min_tokens={recipe.min_tokens}", f"shared_selection={shared}", f"compensate={recipe.compensate}"]
+    own.append(f"token_order={recipe.token_order}")
+    return "  ".join([*timing, *own])
 
 
 def _paper(cls: type) -> str:

@@ -3,6 +3,8 @@
 A tile is (BM queries, BN keys); smaller block sides cut it.
 """
 
+from dataclasses import replace
+
 from videosieve.kernels.launch import Launch, LaunchTable
 
 SIDES, HEAD_DIMS = (64, 128), (64, 128)
@@ -68,3 +70,17 @@ def find_launch(arch: int, head_dim: int, value_bytes: int, query_side: int, key
     row = TABLE.find(arch, dim, value_bytes, max(known, default=SIDES[0]))
     tile = min(row.tile[0], queries), min(row.tile[1], keys)
     return Launch(tile, row.num_warps if tile == row.tile else min(row.num_warps, 4), row.num_stages)
+
+
+def with_centroids(launch: Launch, value_bytes: int) -> Launch:
+    """A launch with room in its registers for the second loop, over centroids: narrower where they would spill.
+
+    Args:
+        launch: Of the call without centroids.
+        value_bytes: Bytes per value of q and k.
+
+    Returns:
+        The launch with at most 64 keys a step, and at most 32 queries of fp32.
+    """
+    queries, keys = launch.tile
+    return replace(launch, tile=(min(queries, 32) if value_bytes == 4 else queries, min(keys, 64)))

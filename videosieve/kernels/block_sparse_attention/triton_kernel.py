@@ -7,7 +7,8 @@ The values of a head are cut into two powers of two, D1 + D2, so that a head_dim
 import triton
 import triton.language as tl
 
-LN2 = tl.constexpr(0.6931471805599453)
+from videosieve.kernels.block_sparse_attention.triton_kernel_centroids import attend_centroids
+from videosieve.kernels.block_sparse_attention.triton_kernel_store import store_lse, store_tile
 
 
 @triton.jit
@@ -160,21 +161,6 @@ def attend_ragged(
 
 
 @triton.jit
-def store_tile(state, out_tokens, lse_tokens, stored, D1: tl.constexpr, D2: tl.constexpr):
-    """Write output and LSE of a tile; a row without keys gets zeros and −inf."""
-    acc1, acc2, pivot, total = state
-    empty = total == 0.0
-    divisor = tl.where(empty, 1.0, total)[:, None]
-    lse = tl.where(empty, -float("inf"), (pivot + tl.log2(tl.where(empty, 1.0, total))) * LN2)
-    tl.store(lse_tokens, lse[:, None], mask=stored[:, None])
-    values = out_tokens.dtype.element_ty
-    tl.store(out_tokens + tl.arange(0, D1)[None, :], (acc1 / divisor).to(values), mask=stored[:, None])
-    if D2 > 0:
-        second = out_tokens + (D1 + tl.arange(0, D2))[None, :]
-        tl.store(second, (acc2 / divisor).to(values), mask=stored[:, None])
-
-
-@triton.jit
 def attend_blocks(
     q,
     k,
@@ -192,6 +178,12 @@ def attend_blocks(
     key_order,
     q_scales,
     k_scales,
+    centroid_keys,
+    centroid_values,
+    log_sizes,
+    answer_indices,
+    answer_counts,
+    answered_lse,
     factor,
     heads,
     queries,
@@ -203,6 +195,9 @@ def attend_blocks(
     k_strides,
     v_strides,
     out_strides,
+    centroid_strides,
+    size_lanes,
+    answer_lanes,
     mask_lanes,
     query_order_lanes,
     key_order_lanes,
@@ -217,6 +212,7 @@ def attend_blocks(
     QUERY_ORDERED: tl.constexpr,
     KEY_ORDERED: tl.constexpr,
     SCALED: tl.constexpr,
+    ANSWERED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Attention of one query tile; `work.py` makes the lists, `triton.py` the other arguments.
@@ -270,6 +266,18 @@ def attend_blocks(
         state = attend_uniform(
             state, (q1, q2), key, kept, count, keys, columns, k_scales, factor, BN, D1, D2,
             KEY_SIDE, WHOLE_KEYS, KEY_ORDERED, SCALED, PRECISION,
+        )  # fmt: skip
+    if ANSWERED:
+        store_lse(state, token_pointers(lse, 1, start, stored, query_order, BM, QUERY_ORDERED), stored)
+        lse = answered_lse + lane.to(tl.int64) * queries
+        at = (batch * answer_lanes[0] + head * answer_lanes[1]) * rows + row
+        centroid_keys += batch * centroid_strides[0] + head * centroid_strides[1]
+        centroid_values += batch * centroid_strides[3] + head * centroid_strides[4]
+        centroids = centroid_keys, centroid_strides[2], centroid_values, centroid_strides[5]
+        log_sizes += (batch * size_lanes[0] + head * size_lanes[1]) * columns
+        state = attend_centroids(
+            state, (q1, q2), centroids, log_sizes, answer_indices + at * columns, tl.load(answer_counts + at),
+            factor, min(BN, 32), D1, D2, PRECISION,
         )  # fmt: skip
     out_tokens = token_pointers(out, out_strides[2], start, stored, query_order, BM, QUERY_ORDERED)
     lse_tokens = token_pointers(lse, 1, start, stored, query_order, BM, QUERY_ORDERED)

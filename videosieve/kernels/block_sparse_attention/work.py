@@ -69,7 +69,7 @@ def find_work(mask: BlockMask | RaggedBlockMask, batch: int, heads: int, tile: t
 
 def _uniform_work(mask: BlockMask, batch: int, heads: int, tile: tuple[int, ...]) -> Work:
     bm, bn = tile
-    indices, counts = _list_blocks(mask.keep, None, bn)
+    indices, counts = list_blocks(mask.keep, None, bn)
     tiles = counts.shape[-1] * (mask.block.query // bm)
     cost = counts.repeat_interleave(mask.block.query // bm, dim=-1)
     return Work(indices, counts, _heaviest_first(cost.expand(batch, heads, -1)), tiles)
@@ -84,7 +84,7 @@ def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int,
         _whole(offsets, tokens).expand(*lead, -1).to(torch.int32).contiguous()
         for offsets, tokens in ((mask.query_offsets, mask.queries), (mask.key_offsets, mask.keys))
     )
-    indices, counts = _list_blocks(mask.keep.expand(*lead, -1, -1), key_offsets.diff(), bn)
+    indices, counts = list_blocks(mask.keep.expand(*lead, -1, -1), key_offsets.diff(), bn)
     rows = counts.shape[-1]
     tiles = -(-mask.queries // bm) + rows  # every block may end in a partial tile
     ends = ((query_offsets.diff() + (bm - 1)) // bm).cumsum(-1, dtype=torch.int32)
@@ -120,7 +120,17 @@ def _whole(offsets: Tensor, tokens: int) -> Tensor:
     )
 
 
-def _list_blocks(keep: Tensor, sizes: Tensor | None, bn: int) -> tuple[Tensor, Tensor]:
+def list_blocks(keep: Tensor, sizes: Tensor | None, bn: int) -> tuple[Tensor, Tensor]:
+    """Numbers of the true blocks of every row, ascending, and how many; as `list_kept_blocks` makes them.
+
+    Args:
+        keep: bool [batch|1, heads|1, rows, columns].
+        sizes: int32 tokens of every block, where empty ones are to be left out and tiles counted.
+        bn: Keys of a tile.
+
+    Returns:
+        int32 [batch|1, heads|1, rows, columns], undefined past their number, and int32 [batch|1, heads|1, rows].
+    """
     indices = torch.empty(keep.shape, dtype=torch.int32, device=keep.device)
     counts = torch.empty(keep.shape[:-1], dtype=torch.int32, device=keep.device)
     arguments = listing_arguments(keep, sizes, indices, counts, bn)

@@ -20,12 +20,13 @@ source = "…"
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from videosieve.errors import OutputError, RecipeError
+from videosieve.fields import Whole, check_fields, shown
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.schedule import DenseFirst, Schedule
@@ -56,13 +57,12 @@ class Recipe:
     method: Method = field(default_factory=Dense)
     schedule: Schedule = field(default_factory=DenseFirst)
     name: str = ""
-    min_tokens: int = 512
+    min_tokens: Whole = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
-            raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
+        check_fields(self, RecipeError)
         _require_shareable(self.method, self.shared_selection)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
@@ -91,6 +91,10 @@ class Recipe:
             return source
         if isinstance(source, Method):
             return cls(source)
+        if not isinstance(source, str | Path):
+            raise RecipeError(
+                f"a recipe is made from a name, the path of a .toml file, a method or a recipe, got {shown(source)}"
+            )
         if isinstance(source, Path) or str(source).endswith(".toml"):
             return cls.load(source)
         if source in bundled_recipes():
@@ -105,7 +109,7 @@ class Recipe:
 
     def override(self, **values: Any) -> "Recipe":
         """The same recipe with some values changed; keys as in `Recipe.of`."""
-        method_keys = [item.name for item in fields(self.method)]  # type: ignore[arg-type]
+        method_keys = [item.name for item in fields(self.method)] if is_dataclass(self.method) else []
         known = [*method_keys, *SCHEDULE_KEYS, *_OWN_KEYS]
         for key in values:
             if key not in known:
@@ -187,8 +191,6 @@ def bundled_recipes() -> list[str]:
 
 
 def _require_shareable(method: Method, shared: bool) -> None:
-    if not isinstance(shared, bool):
-        raise RecipeError(f"shared_selection must be true or false, got {shared!r}")
     if shared and (isinstance(method, Dense) or type(method).correct is not Method.correct):
         raise RecipeError(
             f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "

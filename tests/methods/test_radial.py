@@ -135,7 +135,7 @@ def test_text_first_is_put_back_where_it_was():
         ({"decay": 0.0}, "above 0, got decay=0.0"),
         ({"decay": math.inf}, "got decay=inf"),
         ({"decay": True}, "got decay=True"),
-        ({"widths": "both"}, "widths must be 'paper' or 'official', got self.widths='both'"),
+        ({"widths": "both"}, "widths must be 'paper' or 'official', got widths='both'"),
         ({"block": 0}, "at least 1, got block=0"),
     ],
 )

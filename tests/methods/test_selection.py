@@ -9,7 +9,6 @@ from videosieve import BlockSize, RecipeError, VideoLayout
 from videosieve.methods.packed_mask import PackedMask
 from videosieve.methods.selection import (
     block_side,
-    check_share,
     check_table,
     outside_video,
     sum_blocks,
@@ -149,12 +148,6 @@ def test_a_packed_mask_unpacks_to_itself_at_an_eighth_of_its_size(shape):
 def test_the_block_side_follows_the_length():
     assert [block_side(None, tokens) for tokens in (16_383, 16_384)] == [64, 128]
     assert block_side(32, 119_056) == 32
-
-
-@pytest.mark.parametrize("value", [0, -0.1, 1.5, True, "0.5", None, float("nan")])
-def test_a_share_outside_its_range_is_refused(value):
-    with pytest.raises(RecipeError, match=r"tau is a share and must lie in \(0, 1\], got tau="):
-        check_share("tau", value, "a share")
 
 
 def test_a_table_of_another_model_is_refused():

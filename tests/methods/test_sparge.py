@@ -166,7 +166,7 @@ def test_a_hilbert_order_makes_neighbours_in_space_one_block():
         ({"density": 1.5}, "got density=1.5"),
         ({"similarity": -0.1}, r"mean cosine and must lie in \[0, 1\], got similarity=-0.1"),
         ({"similarity": math.nan}, "got similarity=nan"),
-        ({"order": "zigzag"}, "order must be 'frame_major' or 'hilbert', got self.order='zigzag'"),
+        ({"order": "zigzag"}, "order must be 'frame_major' or 'hilbert', got order='zigzag'"),
         ({"block": 15}, "block must be even, key blocks are half as long, got self.block=15"),
         ({"block": 0}, "at least 1, got block=0"),
     ],

@@ -6,7 +6,12 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from videosieve.errors import ModelError, PromptError
+from videosieve.fields import OneOf, Seed, Whole, check_fields
+from videosieve.generation.media import VIDEO_SUFFIXES, Fps
+from videosieve.generation.request import Extent, Guidance, Steps
 
 LONGEST_NAME = 60  # characters of the prompt in a file name
 
@@ -24,12 +29,15 @@ class Job:
         name: File name of the video without its ending; empty for number, words of the prompt and seed.
     """
 
-    number: int
+    number: Whole
     prompt: str
-    seed: int = 0
+    seed: Seed = 0
     negative_prompt: str = ""
     image: str = ""
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, PromptError)
 
     @property
     def stem(self) -> str:
@@ -61,14 +69,17 @@ class Order:
     model: str
     recipe: str
     folder: str
-    suffix: str = ".mp4"
-    fps: float = 8.0
+    suffix: Annotated[str, OneOf(VIDEO_SUFFIXES)] = ".mp4"
+    fps: Fps = 8.0
     dtype: str = ""
-    steps: int | None = None
-    height: int | None = None
-    width: int | None = None
-    frames: int | None = None
-    guidance: float | None = None
+    steps: Steps | None = None
+    height: Extent | None = None
+    width: Extent | None = None
+    frames: Extent | None = None
+    guidance: Guidance | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, ModelError)
 
     def fingerprint(self, jobs: list[Job]) -> str:
         """Digest of everything that decides what the videos look like; the folder does not."""

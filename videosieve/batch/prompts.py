@@ -64,6 +64,10 @@ def shard(jobs: list[Job], index: int, count: int) -> list[Job]:
     """
     if not 1 <= index <= count:
         raise PromptError(f"a shard is i/n with 1 <= i <= n, got {index}/{count}")
+    if index > len(jobs):
+        raise PromptError(
+            f"shard {index}/{count} of {len(jobs)} videos holds none; there are at most as many shards as videos"
+        )
     return jobs[index - 1 :: count]
 
 

@@ -1,11 +1,12 @@
 """How saliency is computed: a bundle of the method's parameters."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from videosieve.concepts.accumulate import KEEPS, Keep
-from videosieve.concepts.scores import SIGHTS, Sight
+from videosieve.concepts.accumulate import Keep
+from videosieve.concepts.scores import Sight
 from videosieve.errors import RecipeError
+from videosieve.fields import In, check_fields
 
 Pool = Literal["auto", "mean", "first", "last"]
 Name = Literal["concept", "cross_attention"]
@@ -29,17 +30,10 @@ class SaliencyMethod:
     """
 
     name: Name = "concept"
-    temperature: float = 1.0
+    temperature: Annotated[float, In("(0, inf)", "must be above 0 and finite")] = 1.0
     pool: Pool = "auto"
     sight: Sight = "both"
     keep: Keep = "mean"
 
     def __post_init__(self) -> None:
-        choices = {"name": get_args(Name), "pool": get_args(Pool), "sight": SIGHTS, "keep": KEEPS}
-        for field, known in choices.items():
-            if getattr(self, field) not in known:
-                raise RecipeError(
-                    f"{field} of a saliency method must be one of {', '.join(known)}; got {getattr(self, field)!r}"
-                )
-        if not 0 < self.temperature < float("inf"):
-            raise RecipeError(f"temperature must be above 0 and finite, got {self.temperature=}")
+        check_fields(self, RecipeError)

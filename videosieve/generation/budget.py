@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from videosieve.call import Site
 from videosieve.errors import ModelError, RecipeError
+from videosieve.fields import In, checked
+from videosieve.generation.request import Extent, Steps
 from videosieve.integrations.diffusers.flops import Work, count_work
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.methods.registry import nearest
@@ -171,17 +173,25 @@ def make_budget(
     """
     blueprint = read_blueprint(model)
     usual = blueprint.size
-    size = (frames or usual[0], height or usual[1], width or usual[2])
-    steps = steps or blueprint.steps
+    size = (
+        _side("frames", frames, usual[0]),
+        _side("height", height, usual[1]),
+        _side("width", width, usual[2]),
+    )
+    count: int = blueprint.steps if steps is None else checked("steps", steps, Steps, ModelError)
+    density = _density(recipe, density)
     work = count_work(
         blueprint.transformer, blueprint.config, blueprint.latents(*size), blueprint.text, blueprint.batch
     )
-    density = _density(recipe, density)
-    sites = [Site(layer, work.layers, step, steps) for step in range(steps) for layer in range(work.layers)]
+    sites = [Site(layer, work.layers, step, count) for step in range(count) for layer in range(work.layers)]
     costs = {Action.DENSE: 1.0, Action.SPARSE: density}
     run_density = sum(costs.get(recipe.schedule.action(site), 0.0) for site in sites) / len(sites)
     run_density = 1.0 if recipe.is_dense or work.tokens < recipe.min_tokens else run_density
-    return Budget(blueprint, size, steps, work, steps * blueprint.branches, density, run_density)
+    return Budget(blueprint, size, count, work, count * blueprint.branches, density, run_density)
+
+
+def _side(name: str, asked: int | None, usual: int) -> int:
+    return usual if asked is None else checked(name, asked, Extent, ModelError)
 
 
 def _density(recipe: Recipe, density: float | None) -> float:
@@ -192,9 +202,7 @@ def _density(recipe: Recipe, density: float | None) -> float:
     )
     if density is None:
         raise RecipeError(f"method {recipe.method.name!r} has no density of its own; give the one to assume")
-    if not 0 < density <= 1:
-        raise RecipeError(f"density must lie in (0, 1], got {density}")
-    return density
+    return checked("density", density, Annotated[float, In("(0, 1]")], RecipeError)
 
 
 def read_blueprint(model: str) -> Blueprint:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ModelError, VideosieveError
+from videosieve.finite import require_finite
 from videosieve.generation.memory import PeakMemory
 from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_device, synchronize
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 WARM_UP_STEPS = 2
+TOO_LARGE = (
+    "can't allocate memory",
+    "not enough memory",
+    "Storage size calculation overflowed",
+    "Invalid buffer size",
+)
+"""What torch says on a CPU where a tensor has no room; none of it has a class of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,7 @@ def generate(
     Raises:
         ModelError: The pipeline refuses the request or cannot honour a part of it.
         IntegrationError: The pipeline cannot be made sparse.
+        NumericsError: The video holds NaN or infinity.
     """
     if warm_up:
         rehearse(pipe, request, recipe)
@@ -139,6 +148,7 @@ def _run(
             output = call_pipeline(pipe, arguments)
             synchronize(pipe)
             seconds = time.perf_counter() - start
+    _require_finite(pipe, output.frames, parts.latent)
     return Clip(
         _to_frames(output.frames),
         seconds,
@@ -150,6 +160,19 @@ def _run(
         memory.bytes,
         parts.latent,
     )
+
+
+def _require_finite(pipe: Any, frames: Any, latent: Tensor | None) -> None:
+    kind = type(pipe).__name__
+    for what, values in ((f"the latents of {kind}", latent), (f"the frames of {kind}", frames)):
+        require_finite(what, values, why_not_finite(pipe))
+
+
+def why_not_finite(pipe: Any) -> str:
+    """What is likely wrong with a pipeline whose videos are no numbers."""
+    dtype = str(getattr(pipe, "dtype", torch.float32)).removeprefix("torch.")
+    narrow = "" if dtype == "float32" else f", or {dtype} is too narrow for the model: take float32 (--dtype)"
+    return f"its weights are likely damaged: load or copy the model again{narrow}"
 
 
 def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
@@ -165,6 +188,13 @@ def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
     except (ValueError, TypeError) as error:
         raise ModelError(
             f"{type(pipe).__name__} refuses this request: {' '.join(str(error).split())}"
+        ) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in TOO_LARGE):
+            raise
+        raise ModelError(
+            f"this request is too large for {pipe.device}: {' '.join(str(error).split())[:200]}; lower height, width "
+            f"or frames"
         ) from error
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.errors import ModelError, VideosieveError
+from videosieve.finite import require_finite
+from videosieve.generation.generate import why_not_finite
 from videosieve.generation.media import make_folder
 from videosieve.generation.request import Request, pipeline_arguments
 from videosieve.inspection import Inspection
@@ -42,7 +44,7 @@ def find_attention(
 
     arguments = pipeline_arguments(pipe, request)
     try:
-        return inspect_attention(
+        found = inspect_attention(
             pipe,
             arguments.pop("prompt"),
             layers=layers,
@@ -56,6 +58,8 @@ def find_attention(
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
+    require_finite(f"the frames of {type(pipe).__name__}", found.video, why_not_finite(pipe))
+    return found
 
 
 def write_inspection(found: Inspection, folder: str | Path) -> Path:

@@ -5,16 +5,18 @@ Every file is written under a temporary name and renamed when it is whole, so an
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from videosieve.errors import OutputError, ShapeError
+from videosieve.fields import In, checked
 from videosieve.report.files import check_writable, whole_file
 from videosieve.trace import Trace
 
+Fps = Annotated[float, In("(0, 240]")]
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SMALLEST_SIDE = 256  # pixels; smaller frames are enlarged so that people can see them
 CRF = "14"  # x264 quality, 0 lossless to 51 worst; 14 is visually lossless
@@ -64,8 +66,7 @@ def make_folder(folder: Path) -> None:
 
 def check_fps(fps: float) -> None:
     """Raise an OutputError unless `fps` is a rate that can be played."""
-    if not 0 < fps <= 240:
-        raise OutputError(f"fps must lie in (0, 240], got {fps}")
+    checked("fps", fps, Fps, OutputError)
 
 
 def write_trace(trace: Trace, path: Path) -> None:

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from videosieve.errors import MetricError, OutputError, RecipeError
+from videosieve.fields import In, check_fields
 from videosieve.generation.load import is_shapes
 from videosieve.generation.media import check_fps
 from videosieve.generation.request import Request
@@ -40,7 +42,7 @@ class Plan:
 
     requests: tuple[Request, ...]
     recipes: dict[str, Recipe]
-    repeats: int = 1
+    repeats: Annotated[int, In("[1, 10000]", "must be at least 1 and at most 10,000")] = 1
     fps: float = 8.0
     model: str = ""
     floor: bool = True
@@ -48,6 +50,7 @@ class Plan:
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         _check_requests(self.requests)
         if unknown := [name for name in self.metrics if name not in FURTHER_METRICS]:
             raise MetricError(
@@ -55,8 +58,6 @@ class Plan:
                 f"PSNR, SSIM, MS-SSIM and flicker are always measured"
             )
         check_fps(self.fps)
-        if self.repeats < 1:
-            raise RecipeError(f"repeats must be at least 1, got {self.repeats}")
         if next(iter(self.recipes), None) != DENSE:
             raise RecipeError(f"the first method must be {DENSE!r}; make the recipes with name_recipes")
 

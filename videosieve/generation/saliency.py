@@ -9,6 +9,8 @@ from torch import Tensor
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.concepts.maps import COLOURS
 from videosieve.errors import ModelError, VideosieveError
+from videosieve.finite import require_finite
+from videosieve.generation.generate import why_not_finite
 from videosieve.generation.media import make_folder, write_poster, write_video
 from videosieve.generation.request import Request, pipeline_arguments
 from videosieve.recipe import Recipe
@@ -74,7 +76,7 @@ def find_saliency(
     arguments: dict[str, Any] = pipeline_arguments(pipe, request)
     arguments |= {} if video is None else {"video": video}
     try:
-        return saliency(
+        found = saliency(
             pipe, arguments.pop("prompt"), concepts, layers=layers, steps=look_at, method=method, recipe=recipe,
             **arguments,
         )  # fmt: skip
@@ -83,6 +85,8 @@ def find_saliency(
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
+    require_finite(f"the frames of {type(pipe).__name__}", found.video, why_not_finite(pipe))
+    return found
 
 
 def write_saliency(found: SaliencyMaps, folder: Path, prompt: str, fps: float) -> Path:

@@ -8,12 +8,14 @@ from statistics import fmean
 
 import torch
 
+from videosieve.errors import ModelError
+from videosieve.fields import checked
 from videosieve.generation.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
 from videosieve.report.training import plot_losses, write_sheet
 from videosieve.shapes.model import SIZES
 from videosieve.shapes.phases import PHASES_M, PHASES_M_ON, PHASES_ON
-from videosieve.shapes.train import Row, read_log
+from videosieve.shapes.train import Minutes, Row, read_log
 from videosieve.shapes.trainer import TrainConfig, Trainer
 from videosieve.shapes.weights import load_shapes, load_training_run
 
@@ -68,6 +70,7 @@ class RunFolder:
     """
 
     def __init__(self, out: Path, sheet_minutes: float) -> None:
+        checked("sheet_minutes", sheet_minutes, Minutes, ModelError)
         self.out = out
         self.sheet_minutes = sheet_minutes
         self._drawn_at = time.monotonic()

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from videosieve.call import Site
 from videosieve.errors import OutputError, PromptError, RecipeError
+from videosieve.fields import In, Seed, check_fields
 from videosieve.generation.load import is_shapes
 from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.request import Request, default_steps
@@ -48,12 +49,13 @@ class Order:
     search: tuple[Request, ...]
     check: tuple[Request, ...]
     model: str = ""
-    minutes: float = 15.0
+    minutes: Annotated[float, In("(0, inf)", "must be finite and above 0")] = 15.0
     methods: tuple[str, ...] | None = None
     start: tuple[Recipe, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         both = (*self.search, *self.check)
         if not self.search or not self.check or not all(request.prompt.strip() for request in both):
             raise PromptError(
@@ -65,8 +67,6 @@ class Order:
             raise PromptError(
                 f"every prompt and seed counts once, either to search with or to check with; twice: {twice[0]}"
             )
-        if not 0 < self.minutes < float("inf"):
-            raise RecipeError(f"minutes must be above 0, got {self.minutes}")
         if not families(self.methods, 1) and self.goal.quality == "recall":  # refuses unknown names too
             raise RecipeError(
                 f"a recall target needs a method, because a returned output has no recall; got {self.methods}"

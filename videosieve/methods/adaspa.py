@@ -7,18 +7,27 @@ exp(qk − LSE) is meant. No code of the authors is public; docs/methods/adaspa.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
 from videosieve.call import AttentionCall, AttentionResult, Site
-from videosieve.errors import RecipeError
+from videosieve.fields import Fraction, Says, Whole
 from videosieve.kernels import block_mass
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.packed_mask import PackedMask
-from videosieve.methods.selection import block_side, check_block, check_share, outside_video, top_k
+from videosieve.methods.parameters import Block, share
+from videosieve.methods.selection import block_side, outside_video, top_k
+
+SearchSteps = Annotated[
+    tuple[Fraction | Whole, ...],
+    Says(
+        "are fractions of all steps in [0.0, 1.0] or steps as ints >= 0",
+        "write a step without a decimal point",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +61,11 @@ class AdaSpa(Method):
 
     name: ClassVar[str] = "adaspa"
 
-    density: float = 0.2
-    search_steps: tuple[float | int, ...] = (0.2, 0.6)
+    density: Annotated[float, share("the share of the video's key blocks that a query block keeps")] = 0.2
+    search_steps: SearchSteps = (0.2, 0.6)
     head_adaptive: bool = True
-    recall_split: float = 0.8
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of the video's key blocks that a query block keeps")
-        check_share("recall_split", self.recall_split, "the recall above which a head counts as high")
-        check_block(self.block)
-        steps = self.search_steps
-        if not isinstance(steps, tuple | list) or not all(map(_is_step, steps)):
-            raise RecipeError(
-                f"search_steps are fractions of all steps in [0.0, 1.0] or steps as ints >= 0, "
-                f"got search_steps={steps!r}; write a step without a decimal point"
-            )
-        object.__setattr__(self, "search_steps", tuple(steps))
+    recall_split: Annotated[float, share("the recall above which a head counts as high")] = 0.8
+    block: Block = None
 
     def select(self, call: AttentionCall, state: AdaSpaState | None) -> tuple[Selection, State]:
         """Dense at the first search, else the mask of the last search or of one made now with the cached LSE."""
@@ -146,12 +143,6 @@ def head_densities(recall: Tensor, density: float, split: float) -> Tensor:
     spread = min(density / 2, 1 - density)
     tier = (rank >= heads - count).float() - (rank < count).float()
     return density + spread * tier
-
-
-def _is_step(value: object) -> bool:
-    if isinstance(value, int):
-        return not isinstance(value, bool) and value >= 0
-    return isinstance(value, float) and 0 <= value <= 1
 
 
 def _step(value: float | int, steps: int) -> int:

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask, BlockSize
-from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
 from videosieve.methods.base import Selection, TokenOrder
 
@@ -75,17 +74,6 @@ class BandPattern:
         if self.query_order is None or self.key_order is None:
             return None, None
         return TokenOrder(self.query_order, heads, self.query_inverse), TokenOrder(self.key_order, heads)
-
-
-def check_band(density: float, block: int | None) -> None:
-    """Raise a RecipeError unless density and block side lie in their ranges."""
-    if isinstance(density, bool) or not isinstance(density, (int, float)) or not 0 < density <= 1:
-        raise RecipeError(
-            f"density is the share of query–key pairs to keep and must lie in (0, 1], got {density=}; "
-            f"0.3 keeps 30 %, 1 is dense"
-        )
-    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
-        raise RecipeError(f"block is a side in whole tokens, at least 1, got {block=}; None chooses it")
 
 
 @lru_cache(maxsize=16)

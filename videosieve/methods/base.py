@@ -13,7 +13,8 @@ from torch import Tensor
 
 from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.errors import ShapeError
+from videosieve.errors import RecipeError, ShapeError
+from videosieve.fields import check_fields
 from videosieve.kernels import block_sparse_attention, reorder_tokens
 from videosieve.kernels.block_sparse_attention import TAKE_ORDERS, runner
 from videosieve.layout import inverse_order
@@ -89,6 +90,10 @@ class Method(ABC):
 
     name: ClassVar[str]
     shares_state: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Hold the parameters against their annotations; a subclass with more to check begins with the same line."""
+        check_fields(self, RecipeError)
 
     @property
     def is_causal(self) -> bool:

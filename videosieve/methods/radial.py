@@ -8,20 +8,20 @@ Deviations: blocks never straddle two frames, so a block stands for one frame an
 the distance of the stretches' middles. The LoRA training for longer videos is no part of this. docs/methods/radial.md.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.block_mask import BlockMask
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
+from videosieve.fields import In, OneOf
 from videosieve.layout import VideoLayout
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import block_side, check_block, check_share
+from videosieve.methods.parameters import Block, share
+from videosieve.methods.selection import block_side
 from videosieve.methods.tiles import Tiling, tile_frames
 from videosieve.ragged_mask import RaggedBlockMask
 
@@ -44,23 +44,11 @@ class RadialAttention(Method):
 
     name: ClassVar[str] = "radial"
 
-    density: float | None = None
-    decay: float = 1.0
-    widths: str = "paper"
+    density: Annotated[float, share("the share of query–key pairs to keep")] | None = None
+    decay: Annotated[float, In("(0, inf)", "is a factor on the width of the bands, finite and above 0")] = 1.0
+    widths: Annotated[str, OneOf(WIDTHS)] = "paper"
     first_frame_sink: bool = False
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.density is not None:
-            check_share("density", self.density, "the share of query–key pairs to keep")
-        check_block(self.block)
-        number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
-        if not (number and 0 < self.decay < math.inf):
-            raise RecipeError(
-                f"decay is a factor on the width of the bands, above 0, got decay={self.decay!r}"
-            )
-        if self.widths not in WIDTHS:
-            raise RecipeError(f"widths must be 'paper' or 'official', got {self.widths=}")
+    block: Block = None
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """The static mask of this layout."""

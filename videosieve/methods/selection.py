@@ -6,7 +6,6 @@ always computable. Equal masses are taken in ascending order of the key blocks.
 """
 
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,27 +19,6 @@ from videosieve.methods.band import LONG_SEQUENCE
 def block_side(block: int | None, tokens: int) -> int:
     """The block side of a call, tokens: as given, else 128, or 64 below LONG_SEQUENCE tokens."""
     return block or (128 if tokens >= LONG_SEQUENCE else 64)
-
-
-def check_block(block: object) -> None:
-    """Raise a RecipeError unless `block` is a side in whole tokens or None."""
-    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
-        raise RecipeError(f"block is a side in whole tokens, at least 1, got {block=}; None chooses it")
-
-
-def check_share(name: str, value: object, meaning: str) -> None:
-    """Raise a RecipeError unless `value` is a number in (0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise RecipeError(f"{name} is {meaning} and must lie in (0, 1], got {name}={value!r}")
-
-
-def as_table(name: str, table: Any) -> tuple[tuple[Any, ...], ...]:
-    """`table` [layers][heads] as tuples; a RecipeError unless it is a list of lists."""
-    if not isinstance(table, list | tuple) or not all(isinstance(row, list | tuple) for row in table):
-        raise RecipeError(
-            f"{name} is a list with one list per layer, one entry per head, got {name}={table!r}"
-        )
-    return tuple(map(tuple, table))
 
 
 def check_table(name: str, table: "tuple[tuple[object, ...], ...]", layers: int, heads: int) -> None:

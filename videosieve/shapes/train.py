@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from videosieve.errors import ModelError
+from videosieve.fields import In, checked
 from videosieve.shapes.checkpoint import read_state
 from videosieve.shapes.trainer import TrainConfig, Trainer
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 Row = dict[str, float]
+Minutes = Annotated[float, In("[0, inf)", "must be a finite number of minutes >= 0")]
 
 
 def train(
@@ -42,6 +45,7 @@ def train(
         ModelError: The checkpoint cannot be resumed, would be overwritten, or cannot be written (disk full); the last
             good one stays as it is.
     """
+    checked("checkpoint_minutes", checkpoint_minutes, Minutes, ModelError)
     checkpoint = out / CHECKPOINT
     if checkpoint.exists() and not resume:
         raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")

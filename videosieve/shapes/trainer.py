@@ -3,11 +3,13 @@
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from videosieve.errors import ModelError
+from videosieve.fields import Fraction, In, Whole, check_fields, shown
 from videosieve.shapes.checkpoint import (
     module_tensors,
     optimizer_tensors,
@@ -23,6 +25,8 @@ from videosieve.shapes.precision import bfloat16_pays
 from videosieve.shapes.reading import Reader, learn_to_read
 from videosieve.shapes.transfer import transfer
 from videosieve.shapes.weights import load_shapes
+
+Rate = Annotated[float, In("(0, inf)")]
 
 
 @dataclass(frozen=True)
@@ -53,35 +57,34 @@ class TrainConfig:
     """
 
     model: str = "shapes-s"
-    seed: int = 0
-    minutes: float = 90.0
-    samples: int = 0
-    lr: float = 1.5e-3
-    muon_lr: float = 4e-3
-    decay_from: float = 0.65
-    warmup: int = 2000
+    seed: Annotated[int, In("[0, 268435456]", "must lie in [0, 2^28]")] = 0
+    minutes: Annotated[float, In("[0, inf)")] = 90.0
+    samples: Whole = 0
+    lr: Rate = 1.5e-3
+    muon_lr: Rate = 4e-3
+    decay_from: Fraction = 0.65
+    warmup: Whole = 2000
     muon: bool | None = False
     bf16: bool | None = None
     compile: bool = True
     device: str = "cpu"
-    reading_steps: int = 200
-    reading_weight: float = 0.02
+    reading_steps: Whole = 200
+    reading_weight: Annotated[float, In("[0, inf)")] = 0.02
     start: str = ""
     phases: tuple[Phase, ...] = field(default=PHASES)
 
     def __post_init__(self) -> None:
-        if self.samples < 0 or (not self.samples and not self.minutes > 0):
+        check_fields(self, ModelError)
+        if not self.samples and not self.minutes:
             raise ModelError(
                 f"minutes must be above 0, or samples at least 1; got {self.minutes=}, {self.samples=}"
             )
-        if not 0 <= self.seed <= 2**28:
-            raise ModelError(f"seed must lie in [0, 2^28], got {self.seed}")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0][:200]
             raise ModelError(
-                f"device {self.device!r} cannot be used: {reason}; train on cpu or cuda"
+                f"device {shown(self.device)} cannot be used: {reason}; train on cpu or cuda"
             ) from error
 
 

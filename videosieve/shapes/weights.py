@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import ModelError
+from videosieve.finite import require_finite_weights
 from videosieve.shapes.checkpoint import read_checkpoint
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import build_networks
@@ -51,6 +52,7 @@ def load_shapes(
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{folder} is not a complete shapes model ({reason}); export it again") from error
+    require_finite_weights(str(folder), _networks(pipe))
     pipe.set_progress_bar_config(disable=True)
     return _cast(pipe, dtype).to(device)
 
@@ -75,9 +77,13 @@ def _load_parts(folder: Path) -> ShapesPipeline:
     )
 
 
+def _networks(pipe: ShapesPipeline) -> dict[str, nn.Module]:
+    return {name: getattr(pipe, name) for name in ("transformer", "text_encoder", "vae")}
+
+
 def _cast(pipe: ShapesPipeline, dtype: torch.dtype) -> ShapesPipeline:
     # nn.Module.to, because diffusers' own logs a warning about modules to keep in float32, of which there are none
-    for module in (pipe.transformer, pipe.text_encoder, pipe.vae):
+    for module in _networks(pipe).values():
         nn.Module.to(module, dtype)
     return pipe
 

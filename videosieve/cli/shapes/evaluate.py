@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from videosieve.cli import options
 from videosieve.cli.console import err, out, plain_table, say
 
 if TYPE_CHECKING:
@@ -47,9 +48,11 @@ def evaluate(
     """
     import torch
 
+    from videosieve.errors import ModelError
+    from videosieve.fields import checked
     from videosieve.generation.shapes_scores import Protocol, score_model, write_scores
 
-    if threads:
+    if checked("threads", threads, options.THREADS, ModelError):
         torch.set_num_threads(threads)
     protocol = Protocol(prompts, held_out, steps, guidance, seed, batch, dtype, kernel)
     with Progress(

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
+from videosieve.cli import options
 from videosieve.cli.console import err, say
 from videosieve.errors import ModelError
+from videosieve.fields import checked
 
 PRECISIONS: dict[str, bool | None] = {"auto": None, "bfloat16": True, "float32": False}
 
@@ -66,7 +68,7 @@ def train(
 
     if dtype not in PRECISIONS:
         raise ModelError(f"dtype must be one of {', '.join(PRECISIONS)}, got {dtype!r}")
-    if threads:
+    if checked("threads", threads, options.THREADS, ModelError):
         torch.set_num_threads(threads)
     changes: dict[str, Any] = {
         "seed": seed,

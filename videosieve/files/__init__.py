@@ -1,0 +1,33 @@
+"""Files from outside: one reader a format, so that what one verb reads, all read, and refuse in the same words.
+
+Text is UTF-8, with or without a byte order mark, or UTF-16 with one, as Notepad, Excel and PowerShell write it. Lines
+end at a line feed, or carriage return and line feed, and nowhere else: what looks like a line end to Unicode (U+2028,
+U+0085, a vertical tab) stays where it is. What cannot be read is an error that names the file, the line and the cause.
+"""
+
+from videosieve.files.json_text import parse_json, read_json, read_json_lines
+from videosieve.files.paths import entries, is_file, is_folder, read_bytes
+from videosieve.files.tables import read_csv
+from videosieve.files.tensors import open_tensors, read_tensors
+from videosieve.files.text import decode, lines_of, read_lines, read_text
+from videosieve.files.toml_text import parse_toml, toml_key, toml_value
+
+__all__ = [
+    "decode",
+    "entries",
+    "is_file",
+    "is_folder",
+    "lines_of",
+    "open_tensors",
+    "parse_json",
+    "parse_toml",
+    "read_bytes",
+    "read_csv",
+    "read_json",
+    "read_json_lines",
+    "read_lines",
+    "read_tensors",
+    "read_text",
+    "toml_key",
+    "toml_value",
+]

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["fields", "finite"],
+    ["fields", "finite", "visible"],
     ["files"],
     ["layout", "kept_blocks"],
     ["block_mask", "ragged_mask"],

@@ -18,24 +18,19 @@ reuse_range = 2                  # PAB; also reuse_start, _stop, _cross, _mlp, _
 source = "…"
 """
 
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from videosieve.errors import OutputError, RecipeError
 from videosieve.fields import Whole, check_fields, shown
+from videosieve.files import parse_toml, read_text, toml_key, toml_value
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 _OWN_KEYS = ("min_tokens", "shared_selection")
 
@@ -129,19 +124,16 @@ class Recipe:
         Raises:
             RecipeError: The file is missing, not TOML, or has unknown keys.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise RecipeError(f"cannot read recipe {str(path)!r}: {error.strerror or error}") from None
-        return cls.from_toml(text, name=Path(path).stem)
+        text = read_text(path, "recipe", RecipeError)
+        return cls._of_table(parse_toml(text, f"recipe {str(path)!r}", RecipeError), Path(path).stem)
 
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "Recipe":
         """Parse a recipe; `name` is used where the text gives none."""
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"recipe {name!r} is not valid TOML: {error}") from None
+        return cls._of_table(parse_toml(text, f"recipe {name!r}", RecipeError), name)
+
+    @classmethod
+    def _of_table(cls, table: dict[str, Any], name: str) -> "Recipe":
         _require_known(table, ("name", *_OWN_KEYS, "method", "schedule", "provenance"), "a recipe")
         method, schedule = (_section(table, key) for key in ("method", "schedule"))
         _require_known(schedule, SCHEDULE_KEYS, "[schedule]")
@@ -157,20 +149,24 @@ class Recipe:
         )
 
     def to_toml(self) -> str:
-        """The recipe as TOML; `from_toml` reads it back to an equal recipe."""
-        method = {"name": self.method.name, **asdict(self.method)}  # type: ignore[call-overload]
+        """The recipe as TOML; `from_toml` reads it back to an equal recipe.
+
+        Raises:
+            RecipeError: The method or schedule has a value that TOML has not, or is none that a recipe can name.
+        """
+        method = {"name": self.method.name, **_parameters(self.method)}
         schedule = keys_of(self.schedule)
-        lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
+        lines = [f"name = {toml_value(self.name, RecipeError)}", f"min_tokens = {self.min_tokens}"]
         lines += ["shared_selection = true"] if self.shared_selection else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
-            written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
+            written = [f"{toml_key(key)} = {toml_value(value, RecipeError)}" for key, value in values.items()]
             lines += ["", f"[{section}]", *written] if written else []
         return "\n".join(lines) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as TOML; an OutputError says why it could not."""
         try:
-            Path(path).write_text(self.to_toml(), encoding="utf-8")
+            Path(path).write_text(self.to_toml(), encoding="utf-8", newline="\n")
         except OSError as error:
             raise OutputError(f"cannot write recipe {str(path)!r}: {error.strerror or error}") from None
 
@@ -211,14 +207,14 @@ def _require_known(table: dict[str, Any], known: Any, where: str) -> None:
             raise RecipeError(f"{where} has no key {key!r}{nearest(key, known)}; it has {', '.join(known)}")
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, tuple | list) and any(isinstance(item, str) for item in value):
-        return "[\n" + "".join(f"    {_literal(item)},\n" for item in value) + "]"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_literal, value))}]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'
+def _parameters(method: Method) -> dict[str, Any]:
+    """Fields of a method that are not None, which TOML has not and a field left out means."""
+    if not is_dataclass(method):
+        return {}
+    values = {item.name: getattr(method, item.name) for item in fields(method)}
+    for item in fields(method):
+        if values[item.name] is None and item.default is not None:
+            raise RecipeError(
+                f"a recipe file cannot hold {item.name}=None of method {method.name!r}, whose default is another value"
+            )
+    return {key: value for key, value in values.items() if value is not None}

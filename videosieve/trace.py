@@ -6,7 +6,7 @@ included; *sparse density* counts the sparse calls only. Both are weighted by qu
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from videosieve.call import Site
 from videosieve.errors import OutputError, RecipeError
+from videosieve.fields import from_table
+from videosieve.files import read_json_lines, reason_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,11 @@ class Trace:
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per record and line; an OutputError says why it could not."""
-        lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in self.records)
+        lines = "".join(json.dumps(asdict(record)) + "\n" for record in self.records)
         try:
-            Path(path).write_text(lines, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write trace {str(path)!r}: {error.strerror or error}") from None
+            Path(path).write_text(lines, encoding="utf-8", newline="\n")
+        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
+            raise OutputError(f"cannot write trace {str(path)!r}: {reason_of(error)}") from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Trace":
@@ -108,22 +110,8 @@ class Trace:
         Raises:
             RecipeError: The file is missing, or a line is not a record.
         """
-        known = {item.name for item in fields(Record)}
-        needed = known - {"source"}  # traces written before outputs were reused have none
-        records = []
-        try:
-            for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-                values = json.loads(line)
-                if not isinstance(values, dict) or not needed <= set(values) <= known:
-                    raise RecipeError(
-                        f"{path}:{number} is not a trace record; a record has {', '.join(sorted(known))}"
-                    )
-                records.append(Record(**values))
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"{path} is not JSON lines: {error}") from None
-        except OSError as error:
-            raise RecipeError(f"cannot read trace {str(path)!r}: {error.strerror or error}") from None
-        return cls(records)
+        rows = read_json_lines(path, "trace", RecipeError)
+        return cls(from_table(Record, row, f"{path}:{number}", RecipeError) for number, row in rows)
 
 
 @dataclass(frozen=True, slots=True)

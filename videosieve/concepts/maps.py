@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch.nn.functional import interpolate
 
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
+from videosieve.fields import from_table
+from videosieve.files import open_tensors
 
 # A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
 COLOURS = (
@@ -193,23 +195,18 @@ class SaliencyMaps:
         Raises:
             OutputError: The file is missing, or holds something else.
         """
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(str(path), framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["saliency"])
+            with open_tensors(path, "saliency", "saliency maps", OutputError) as (file, facts):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            parts = {
+                tuple(map(int, name.removeprefix("part.").split("-"))): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("part.")
+            }
+            values = {"maps": tensors["maps"], "parts": parts, "video": tensors.get("video"), **facts}
+            return from_table(cls, values, f"{str(path)!r}", OutputError)
+        except (ValueError, LookupError, TypeError) as error:
             raise OutputError(f"{str(path)!r} holds no saliency maps: {error}") from None
-        parts = {
-            tuple(map(int, name.removeprefix("part.").split("-"))): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("part.")
-        }
-        facts: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
-        }
-        return cls(maps=tensors["maps"], parts=parts, video=tensors.get("video"), **facts)
 
     def _index(self, concept: str) -> int:
         if concept not in self.concepts:

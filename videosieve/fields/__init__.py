@@ -15,6 +15,7 @@ for itself (0.2 a fraction, 5 a count). Text can be written as UTF-8. Values com
 become int, float and bool, lists tuples, names of files paths; so that they compare, hash and write as declared.
 """
 
+from videosieve.fields.build import from_table
 from videosieve.fields.check import check_fields, checked, shown
 from videosieve.fields.words import Count, Fraction, In, OneOf, Says, Seed, Whole
 
@@ -28,5 +29,6 @@ __all__ = [
     "Whole",
     "check_fields",
     "checked",
+    "from_table",
     "shown",
 ]

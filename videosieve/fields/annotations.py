@@ -9,7 +9,7 @@ from collections import abc
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
-from videosieve.fields.plain import PLAIN, Check, Misfit
+from videosieve.fields.plain import PLAIN, Check, Misfit, Plain
 from videosieve.fields.words import In, OneOf, Says
 
 
@@ -19,31 +19,36 @@ def compiled(annotation: Any) -> Check:
     return compile_annotation(annotation)
 
 
-def compile_annotation(annotation: Any) -> Check:
-    """The same for annotations that may not be hashable."""
+def compile_annotation(annotation: Any, plain: Plain = PLAIN) -> Check:
+    """The same for annotations that may not be hashable.
+
+    Args:
+        annotation: A type, a union, a range, …
+        plain: What types without parts take: PLAIN, or MEASURED where a number may be NaN.
+    """
     inner = get_args(annotation)
     match get_origin(annotation):
-        case None if annotation in PLAIN:
-            check = PLAIN[annotation]
+        case None if annotation in plain:
+            check = plain[annotation]
         case types.UnionType | typing.Union:
-            check = _either(inner)
+            check = _either(inner, plain)
         case typing.Annotated:
-            check = _restrict(inner[0], inner[1:])
+            check = _restrict(inner[0], inner[1:], plain)
         case typing.Literal:
             check = _one_of(OneOf(tuple(inner)))
         case builtins.tuple:
-            check = _tuple_of(inner)
+            check = _tuple_of(inner, plain)
         case builtins.list:
-            check = _list_of(inner[0])
+            check = _list_of(inner[0], plain)
         case builtins.dict | abc.Mapping:
-            check = _mapping_of(inner)
+            check = _mapping_of(inner, plain)
         case origin:
             check = _instance(origin or annotation)
     return check
 
 
-def _restrict(base: Any, rules: tuple[Any, ...]) -> Check:
-    check = compile_annotation(base)
+def _restrict(base: Any, rules: tuple[Any, ...], plain: Plain) -> Check:
+    check = compile_annotation(base, plain)
     for rule in rules:
         if isinstance(rule, In):
             check = _in_range(check, rule, whole=base is int)
@@ -100,13 +105,14 @@ def _one_of(rule: OneOf) -> Check:
     return fit
 
 
-def _either(parts: tuple[Any, ...]) -> Check:
+def _either(parts: tuple[Any, ...], plain: Plain) -> Check:
     some = [part for part in parts if part is not type(None)]
     optional = len(some) < len(parts)
     bases = [get_args(part)[0] if get_origin(part) is Annotated else part for part in some]
     exact = float in bases and int in bases
     checks = [
-        (compile_annotation(part), exact and base is float) for part, base in zip(some, bases, strict=True)
+        (compile_annotation(part, plain), exact and base is float)
+        for part, base in zip(some, bases, strict=True)
     ]
 
     def fit(value: Any) -> Any:
@@ -128,9 +134,10 @@ def _either(parts: tuple[Any, ...]) -> Check:
     return fit
 
 
-def _tuple_of(parts: tuple[Any, ...]) -> Check:
+def _tuple_of(parts: tuple[Any, ...], plain: Plain) -> Check:
+    parts = () if parts == ((),) else parts  # what Python 3.10 says of tuple[()]
     many = len(parts) == 2 and parts[1] is Ellipsis
-    checks = [compile_annotation(part) for part in parts if part is not Ellipsis]
+    checks = [compile_annotation(part, plain) for part in parts if part is not Ellipsis]
     law = "must be a list" if many else f"must be a list of {len(checks)}"
 
     def fit(value: Any) -> Any:
@@ -146,8 +153,8 @@ def _tuple_of(parts: tuple[Any, ...]) -> Check:
     return fit
 
 
-def _list_of(part: Any) -> Check:
-    check = compile_annotation(part)
+def _list_of(part: Any, plain: Plain) -> Check:
+    check = compile_annotation(part, plain)
 
     def fit(value: Any) -> Any:
         if not isinstance(value, tuple | list):
@@ -157,8 +164,8 @@ def _list_of(part: Any) -> Check:
     return fit
 
 
-def _mapping_of(parts: tuple[Any, ...]) -> Check:
-    key_check, check = (compile_annotation(part) for part in parts)
+def _mapping_of(parts: tuple[Any, ...], plain: Plain) -> Check:
+    key_check, check = (compile_annotation(part, plain) for part in parts)
 
     def fit(value: Any) -> Any:
         if not isinstance(value, abc.Mapping):
@@ -179,7 +186,7 @@ def _at(place: Any, check: Check, item: Any) -> Any:
 
 
 def _instance(cls: Any) -> Check:
-    if not isinstance(cls, type):  # Any, a type variable, a protocol of somebody else
+    if cls is Any or not isinstance(cls, type):  # Any, a type variable, a protocol of somebody else
         return lambda value: value
 
     def fit(value: Any) -> Any:

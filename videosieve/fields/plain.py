@@ -50,6 +50,11 @@ def _number(value: Any) -> float | int:
     return value if type(value) is float else plain
 
 
+def _measured(value: Any) -> float | int:
+    """A number that was measured: NaN and infinity are such, as a PSNR of equal videos is."""
+    return value if isinstance(value, float) else _number(value)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise Misfit("must be text", value)
@@ -66,10 +71,13 @@ def _path(value: Any) -> Path:
     return value if isinstance(value, Path) else Path(value)
 
 
-PLAIN: dict[Any, Check] = {
+Plain = dict[Any, Check]
+PLAIN: Plain = {
     bool: _truth,
     int: _whole,
     float: _number,
     str: _text,
     Path: _path,
 }
+
+MEASURED: Plain = {**PLAIN, float: _measured}

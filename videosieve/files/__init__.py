@@ -6,7 +6,8 @@ U+0085, a vertical tab) stays where it is. What cannot be read is an error that 
 """
 
 from videosieve.files.json_text import parse_json, read_json, read_json_lines
-from videosieve.files.paths import entries, is_file, is_folder, read_bytes
+from videosieve.files.paths import entries, exists, is_file, is_folder, read_bytes, reason_of
+from videosieve.files.pictures import open_picture
 from videosieve.files.tables import read_csv
 from videosieve.files.tensors import open_tensors, read_tensors
 from videosieve.files.text import decode, lines_of, read_lines, read_text
@@ -15,9 +16,11 @@ from videosieve.files.toml_text import parse_toml, toml_key, toml_value
 __all__ = [
     "decode",
     "entries",
+    "exists",
     "is_file",
     "is_folder",
     "lines_of",
+    "open_picture",
     "open_tensors",
     "parse_json",
     "parse_toml",
@@ -28,6 +31,7 @@ __all__ = [
     "read_lines",
     "read_tensors",
     "read_text",
+    "reason_of",
     "toml_key",
     "toml_value",
 ]

@@ -14,7 +14,7 @@ def parse_json(text: str, where: str, error: type[VideosieveError]) -> Any:
 
     Args:
         text: The text.
-        where: What it is, for messages; ends in ":LINE" where it is a line of a file.
+        where: What it is, for messages; with its line where it is one of a file.
         error: What to raise.
 
     Returns:
@@ -26,13 +26,12 @@ def parse_json(text: str, where: str, error: type[VideosieveError]) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as cause:
-        raise error(
-            f"{where} is not JSON: {cause.msg} at line {cause.lineno}, column {cause.colno}"
-        ) from None
+        place = f"line {cause.lineno}, column {cause.colno}"
+        raise error(f"cannot read {where}: it is not JSON, {cause.msg} at {place}") from None
     except RecursionError:
-        raise error(f"{where} is nested deeper than can be read") from None
+        raise error(f"cannot read {where}: it is nested deeper than can be read") from None
     except ValueError as cause:  # a number of thousands of digits
-        raise error(f"{where} is not JSON: {cause}") from None
+        raise error(f"cannot read {where}: it is not JSON, {cause}") from None
 
 
 def read_json(path: str | Path, what: str, error: type[VideosieveError]) -> Any:
@@ -74,8 +73,8 @@ def read_json_lines(
     for number, line in enumerate(lines_of(decode(read_bytes(path, what, error), where, error)), start=1):
         if not line.strip():
             continue
-        row = parse_json(line, f"{where}, line {number},", error)
+        row = parse_json(line, f"{where}, line {number}", error)
         if not isinstance(row, dict):
-            raise error(f"{where}, line {number}, must be a JSON object, got {line[:60]}")
+            raise error(f"cannot read {where}: line {number} must be a JSON object, got {line[:60]}")
         rows.append((number, row))
     return rows

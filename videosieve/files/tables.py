@@ -40,13 +40,13 @@ def read_csv(path: str | Path, what: str, error: type[VideosieveError]) -> list[
         for cells in reader:
             if len(cells) > len(names):
                 raise error(
-                    f"{where}, line {reader.line_num}, has {len(cells)} cells for {len(names)} columns; "
+                    f"cannot read {where}: line {reader.line_num} has {len(cells)} cells for {len(names)} columns; "
                     f"put quotes around a cell that holds {delimiter!r}"
                 )
             if any(cell.strip() for cell in cells):
                 rows.append((reader.line_num, dict(zip(names, cells, strict=False))))
     except csv.Error as cause:
-        raise error(f"{where}, line {reader.line_num}, is not CSV: {cause}") from None
+        raise error(f"cannot read {where}: line {reader.line_num} is not CSV, {cause}") from None
     return rows
 
 
@@ -54,5 +54,5 @@ def _check_names(names: list[str], where: str, error: type[VideosieveError]) -> 
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or "" in names:
         raise error(
-            f"{where} must begin with a line of column names, each once; got {', '.join(map(repr, names))}"
+            f"cannot read {where}: it must begin with a line of column names, each once; got {', '.join(map(repr, names))}"
         )

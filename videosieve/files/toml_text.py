@@ -34,7 +34,7 @@ def parse_toml(text: str, where: str, error: type[VideosieveError]) -> dict[str,
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise error(f"{where} is nested deeper than can be read") from None
+        raise error(f"cannot read {where}: it is nested deeper than can be read") from None
     except ValueError as cause:  # TOMLDecodeError, and numbers of thousands of digits
         raise error(f"{where} is not valid TOML: {cause}") from None
 

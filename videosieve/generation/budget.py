@@ -1,6 +1,5 @@
 """What a generation will cost, before anything is loaded: tokens, work, memory, and how much sparsity can gain."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 from videosieve.call import Site
 from videosieve.errors import ModelError, RecipeError
 from videosieve.fields import In, checked
+from videosieve.files import is_file, read_json
 from videosieve.generation.request import Extent, Steps
 from videosieve.integrations.diffusers.flops import Work, count_work
 from videosieve.integrations.diffusers.models import MODELS
@@ -220,13 +220,13 @@ def read_blueprint(model: str) -> Blueprint:
     if model in BLUEPRINTS:
         return BLUEPRINTS[model]
     path = Path(model) / "transformer" / "config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(
             f"no model {model!r}{nearest(model, BLUEPRINTS)}: give one of {', '.join(BLUEPRINTS)}, or a folder with "
             f"transformer/config.json"
         )
-    config = json.loads(path.read_text(encoding="utf-8"))
-    name = config.get("_class_name", "")
+    config = checked(f"{path}", read_json(path, "a config", ModelError), dict[str, Any], ModelError)
+    name = str(config.get("_class_name", ""))
     if name not in MODELS:
         raise ModelError(
             f"{path} is a {name or 'file without _class_name'}; costs are known for {', '.join(MODELS)}"

@@ -1,7 +1,7 @@
 """Finds a video pipeline: a bundled model, a folder in diffusers' format, or a model of the Hugging Face hub."""
 
 import inspect
-import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from videosieve.errors import ModelError
+from videosieve.files import is_file, is_folder, read_json
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -52,7 +53,7 @@ def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) ->
 
 def is_shapes(model: str) -> bool:
     """Whether a model is one of the small bundled kind: by name, or a folder that holds such a pipeline."""
-    if Path(model).is_dir():
+    if is_folder(model):
         return _class_name(Path(model)) == "ShapesPipeline"
     return model.startswith("shapes") and "/" not in model
 
@@ -138,8 +139,8 @@ def _count(kind: str) -> int:
 
 
 def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's raises where there is no such user
+    if is_folder(folder):
         _check_folder(folder)
         return _call_from_pretrained(str(folder), dtype, local_files_only=True)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
@@ -167,17 +168,23 @@ def _check_folder(folder: Path) -> None:
 
 def _class_name(folder: Path) -> str:
     index = folder / "model_index.json"
-    try:
-        return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
-    except OSError as error:
+    if not is_file(index):
         raise ModelError(
-            f"{str(folder)!r} holds no readable model_index.json ({error.strerror}); "
-            f"give the folder that pipe.save_pretrained wrote"
-        ) from None
-    except (ValueError, KeyError, TypeError):
+            f"{str(folder)!r} holds no readable model_index.json; give the folder that pipe.save_pretrained wrote"
+        )
+    values = _read_index(index)
+    if not isinstance(values, dict) or not isinstance(values.get("_class_name"), str):
         raise ModelError(
             f"{str(index)!r} is damaged: it must be JSON with a _class_name; save the pipeline again"
-        ) from None
+        )
+    return values["_class_name"]
+
+
+def _read_index(index: Path) -> Any:
+    try:
+        return read_json(index, "the index", ModelError)
+    except ModelError as error:
+        raise ModelError(f"{str(index)!r} is damaged: {error}; save the pipeline again") from None
 
 
 def _require_video(kind: type, model: str) -> None:

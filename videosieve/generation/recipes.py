@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.fields import shown
 from videosieve.files import parse_json
 from videosieve.methods import Dense
 from videosieve.recipe import Recipe
@@ -115,9 +116,12 @@ def _parse_value(text: str) -> Any:
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     if text.startswith("["):
-        return parse_json(
-            text, f'a list is written [0.2, 0.6] or ["a", "b"], got {text[:60]!r}: it', RecipeError
-        )
+        try:
+            return parse_json(text, "it", RecipeError)
+        except RecipeError as error:
+            raise RecipeError(
+                f'a list is written [0.2, 0.6] or ["a", "b"], got {shown(text)}: {error}'
+            ) from None
     for kind in (int, float):
         try:
             return kind(text)

@@ -9,7 +9,7 @@ import torch
 
 from videosieve.errors import ModelError, PromptError
 from videosieve.fields import In, Seed, check_fields, shown
-from videosieve.files import is_file
+from videosieve.files import is_file, open_picture
 
 Steps = Annotated[int, In("[1, 10000]", "must be at least 1 and at most 10,000")]
 Extent = Annotated[int, In("[1, 65536]", "must be at least 1 and at most 65,536")]
@@ -137,13 +137,7 @@ def call_parameters(pipe: Any) -> dict[str, inspect.Parameter]:
 
 
 def _load_image(path: Path | None) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
     if path is None:
         return None
-    try:
-        return Image.open(path).convert("RGB")
-    except UnidentifiedImageError:
-        raise ModelError(f"{str(path)!r} is not an image that Pillow can read; give a PNG or JPEG") from None
-    except OSError as error:
-        raise ModelError(f"cannot read the image {str(path)!r}: {error.strerror or error}") from None
+    with open_picture(path, "the image", ModelError) as image:
+        return image.convert("RGB")

@@ -10,6 +10,7 @@ import torch
 from videosieve.call import Site
 from videosieve.errors import OutputError, PromptError, RecipeError
 from videosieve.fields import In, Seed, check_fields
+from videosieve.files import entries, is_file, is_folder
 from videosieve.generation.load import is_shapes
 from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.request import Request, default_steps
@@ -17,7 +18,7 @@ from videosieve.generation.tune_capture import only_target
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.sparsify import Target
 from videosieve.recipe import Recipe, bundled_recipes
-from videosieve.report.files import check_writable
+from videosieve.report.files import require_folder
 from videosieve.tuning import Goal, families
 
 JOURNAL, RECIPE, TABLE = "journal.jsonl", "recipe.toml", "tune.json"
@@ -170,10 +171,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: It is a file, holds something else, or cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
-    check_writable(next(place for place in (folder, *folder.absolute().parents) if place.is_dir()))
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).is_file():
+    require_folder(folder)
+    if is_folder(folder) and entries(folder, OutputError) and not is_file(folder / JOURNAL):
         raise OutputError(
             f"{str(folder)!r} holds other files; give an empty folder or one with an earlier tune"
         )

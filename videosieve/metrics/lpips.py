@@ -9,6 +9,7 @@ Weights are read as plain tensors; no code comes with them.
 """
 
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,11 +139,26 @@ def _head_names() -> list[str]:
 def _load(path: Path, names: list[str]) -> Weights:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise MetricError(
-            f"cannot read weights from {str(path)!r}: {str(error).splitlines()[0] or error}"
-        ) from error
+    except (
+        *(
+            OSError,
+            RuntimeError,
+            EOFError,
+            pickle.UnpicklingError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ),
+        struct.error,
+    ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MetricError(f"cannot read weights from {str(path)!r}: {reason}") from error
     missing = [name for name in names if not isinstance(tensors, dict) or name not in tensors]
     if missing:
         raise MetricError(f"{str(path)!r} holds other weights: it lacks {', '.join(missing[:3])}")
+    if odd := [name for name in names if not isinstance(tensors[name], Tensor)]:
+        raise MetricError(
+            f"{str(path)!r} holds other weights: {odd[0]} is a {type(tensors[odd[0]]).__name__}"
+        )
     return {name: tensors[name].float() for name in names}

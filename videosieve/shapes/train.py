@@ -9,11 +9,13 @@ from typing import Annotated
 
 from videosieve.errors import ModelError
 from videosieve.fields import In, checked
-from videosieve.shapes.checkpoint import read_state
+from videosieve.files import is_file, parse_json, read_lines
+from videosieve.shapes.checkpoint import config_of, read_state
 from videosieve.shapes.trainer import TrainConfig, Trainer
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 Row = dict[str, float]
+REQUIRED = {"step", "samples", "loss", "frames"}
 Minutes = Annotated[float, In("[0, inf)", "must be a finite number of minutes >= 0")]
 
 
@@ -84,7 +86,7 @@ def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     Raises:
         ModelError: The run began otherwise, so that it could not go on as an uninterrupted one would.
     """
-    began = read_state(checkpoint)["config"]
+    began = config_of(read_state(checkpoint), checkpoint)
     for name in ("start", "seed"):  # what is shown when, and what is drawn, follow from them
         wanted = getattr(config, name)
         if wanted != began.get(name, wanted):
@@ -109,14 +111,24 @@ def read_log(out: Path) -> list[Row]:
 
     Returns:
         One row a step.
+
+    Raises:
+        ModelError: Another line than the last is no row.
     """
     path = out / LOG
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    lines = read_lines(path, "the log", ModelError) if is_file(path) else []
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = parse_json(line, "it", ModelError)
+            rows.append(checked("a row", row, dict[str, float], ModelError))
+        except ModelError as error:
+            if number < len(lines):
+                raise ModelError(
+                    f"{path} is damaged: line {number} is no row of a training log ({error}); delete that line"
+                ) from None
+    if any(not set(row) >= REQUIRED for row in rows):
+        raise ModelError(f"{path} is no training log: a row has at least {', '.join(sorted(REQUIRED))}")
     return rows
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from videosieve.errors import ModelError
-from videosieve.fields import Fraction, In, Whole, check_fields, shown
+from videosieve.fields import Fraction, In, Whole, check_fields, from_table, shown
 from videosieve.shapes.checkpoint import (
+    config_of,
     module_tensors,
     optimizer_tensors,
     read_checkpoint,
@@ -86,6 +87,16 @@ class TrainConfig:
             raise ModelError(
                 f"device {shown(self.device)} cannot be used: {reason}; train on cpu or cuda"
             ) from error
+
+
+@dataclass(frozen=True)
+class _Counters:
+    """Where a run is, as its checkpoint tells."""
+
+    count: Whole
+    samples: Whole
+    spent: Annotated[float, In("[0, inf)")]
+    recent: list[float]
 
 
 _SLOWEST_STEP = 3.0  # a step counts at most this many times the recent median: pauses are free
@@ -203,16 +214,21 @@ class Trainer:
             ModelError: If the file is no checkpoint of this model.
         """
         tensors, state = read_checkpoint(path)
-        found = state["config"]["model"]
+        found = config_of(state, path)["model"]
         if found != self.config.model:
             raise ModelError(f"{path} holds {found!r}, not {self.config.model!r}; train into another folder")
-        restore_module(self.trained, tensors, "model")
-        for key in self.average:
-            self.average[key].copy_(tensors[f"average.{key}"])
-        for index, optimizer in enumerate(self.optimizers):
-            restore_optimizer(optimizer, tensors, f"optimizer{index}")
-        self.count, self.samples = state["count"], state["samples"]
-        self.spent, self.recent = state["spent"], state["recent"]
+        counters = {key: state[key] for key in ("count", "samples", "spent", "recent") if key in state}
+        told = from_table(_Counters, counters, f"the state of {path}", ModelError)
+        try:
+            restore_module(self.trained, tensors, "model")
+            for key in self.average:
+                self.average[key].copy_(tensors[f"average.{key}"])
+            for index, optimizer in enumerate(self.optimizers):
+                restore_optimizer(optimizer, tensors, f"optimizer{index}")
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{path} is incomplete or of another model: {reason}; train anew") from error
+        self.count, self.samples, self.spent, self.recent = told.count, told.samples, told.spent, told.recent
 
 
 def decide_arithmetic(config: TrainConfig) -> TrainConfig:

@@ -1,7 +1,7 @@
 """The bundled weights: loading them, and exporting a training run to such a folder."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoTransformer3DModel
@@ -10,8 +10,10 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import ModelError
+from videosieve.fields import checked
+from videosieve.files import is_file, read_json
 from videosieve.finite import require_finite_weights
-from videosieve.shapes.checkpoint import read_checkpoint
+from videosieve.shapes.checkpoint import config_of, read_checkpoint
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
@@ -42,7 +44,7 @@ def load_shapes(
         ModelError: If there is no such model, or its files are missing or broken.
     """
     folder = FOLDER / name if str(name) in bundled_models() else Path(name)
-    if not (folder / "model_index.json").is_file():
+    if not is_file(folder / "model_index.json"):
         known = ", ".join(bundled_models()) or "none"
         raise ModelError(
             f"no shapes model {str(name)!r}: give a folder with model_index.json or one of: {known}"
@@ -59,7 +61,12 @@ def load_shapes(
 
 def _load_parts(folder: Path) -> ShapesPipeline:
     # part by part, because DiffusionPipeline.from_pretrained draws a progress bar that only a global switch silences
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index = checked(
+        "model_index.json",
+        read_json(folder / "model_index.json", "the index", ModelError),
+        dict[str, Any],
+        ModelError,
+    )
     if index["_class_name"] != ShapesPipeline.__name__:
         raise ModelError(f"it holds a {index['_class_name']}, not a {ShapesPipeline.__name__}")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
@@ -100,15 +107,21 @@ def load_training_run(run: Path) -> ShapesPipeline:
     Raises:
         ModelError: If there is no readable checkpoint.
     """
-    tensors, state = read_checkpoint(run / "checkpoint.safetensors")
-    networks = build_networks(state["config"]["model"])
+    path = run / "checkpoint.safetensors"
+    tensors, state = read_checkpoint(path)
+    networks = build_networks(config_of(state, path)["model"])
     parts = nn.ModuleList([networks.transformer, networks.text_encoder]).eval()
     prefix = "average."
     ours = {
         key: f"{prefix}{key}" for key in parts.state_dict()
     }  # the rest of a checkpoint serves training only
-    parts.load_state_dict({key: tensors[name] for key, name in ours.items() if name in tensors})
+    try:
+        parts.load_state_dict({key: tensors[name] for key, name in ours.items() if name in tensors})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path} is incomplete or of another model: {reason}; train anew") from error
     pipe = ShapesPipeline.from_networks(networks)
+    require_finite_weights(str(path), _networks(pipe))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

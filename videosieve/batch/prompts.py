@@ -140,8 +140,8 @@ def _check_row(row: dict[str, Any], place: int, path: Path) -> None:
     unknown = [str(key) for key in row if key not in COLUMNS]
     if unknown:
         raise PromptError(
-            f"{str(path)!r} has unknown columns {', '.join(map(visible, unknown[:8]))}; known are {', '.join(COLUMNS)}. "
-            f"Rename or drop them"
+            f"{str(path)!r} has unknown columns {', '.join(map(visible, unknown[:8]))}; known are "
+            f"{', '.join(COLUMNS)}. Rename or drop them"
         )
 
 

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from videosieve.errors import VideosieveError
+from videosieve.fields import shown
 from videosieve.files.text import read_text
 
 DELIMITERS = (",", ";", "\t")
@@ -54,5 +55,5 @@ def _check_names(names: list[str], where: str, error: type[VideosieveError]) -> 
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None or "" in names:
         raise error(
-            f"cannot read {where}: it must begin with a line of column names, each once; got {', '.join(map(repr, names))}"
+            f"cannot read {where}: it must begin with a line of column names, each once; got {shown(names)}"
         )

@@ -15,7 +15,7 @@ from videosieve.report.files import write_text
 from videosieve.report.training import plot_losses, write_sheet
 from videosieve.shapes.model import SIZES
 from videosieve.shapes.phases import PHASES_M, PHASES_M_ON, PHASES_ON
-from videosieve.shapes.train import Minutes, Row, read_log
+from videosieve.shapes.train import DRAWN, Minutes, Row, read_log
 from videosieve.shapes.trainer import TrainConfig, Trainer
 from videosieve.shapes.weights import load_shapes, load_training_run
 
@@ -77,7 +77,7 @@ class RunFolder:
 
     def update(self, trainer: Trainer) -> None:
         """After a checkpoint: card and curve always, the sheet when it is due or the run has ended."""
-        rows = read_log(self.out)
+        rows = read_log(self.out, DRAWN)
         write_text(self.out / CARD, json.dumps(run_card(trainer, rows), indent=2) + "\n")
         plot_losses(rows, trainer.config.model, self.out / CURVE)
         due = time.monotonic() - self._drawn_at >= 60 * self.sheet_minutes

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 from videosieve.errors import ModelError
-from videosieve.fields import In, checked
+from videosieve.fields import In, checked, shown
 from videosieve.files import is_file, parse_json, read_lines
 from videosieve.shapes.checkpoint import config_of, read_state
 from videosieve.shapes.trainer import TrainConfig, Trainer
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 Row = dict[str, float]
-REQUIRED = {"step", "samples", "loss", "frames"}
+DRAWN = ("step", "samples", "loss", "frames")
+"""What a row must have for the curve and the card."""
 Minutes = Annotated[float, In("[0, inf)", "must be a finite number of minutes >= 0")]
 
 
@@ -103,17 +104,18 @@ def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     return replace(config, **open_choices)
 
 
-def read_log(out: Path) -> list[Row]:
+def read_log(out: Path, needed: tuple[str, ...] = ("step",)) -> list[Row]:
     """Rows of a run's log; a torn last line, as a killed run may leave, is not one.
 
     Args:
         out: Folder that was trained into.
+        needed: Keys that every row must have.
 
     Returns:
         One row a step.
 
     Raises:
-        ModelError: Another line than the last is no row.
+        ModelError: Another line than the last is no row, or a row lacks a needed key.
     """
     path = out / LOG
     rows = []
@@ -121,14 +123,17 @@ def read_log(out: Path) -> list[Row]:
     for number, line in enumerate(lines, start=1):
         try:
             row = parse_json(line, "it", ModelError)
-            rows.append(checked("a row", row, dict[str, float], ModelError))
+            if not isinstance(row, dict) or not all(isinstance(value, int | float) for value in row.values()):
+                raise ModelError(f"it must be a table of numbers, got {shown(row)}")
+            rows.append(row)
         except ModelError as error:
             if number < len(lines):
                 raise ModelError(
                     f"{path} is damaged: line {number} is no row of a training log ({error}); delete that line"
                 ) from None
-    if any(not set(row) >= REQUIRED for row in rows):
-        raise ModelError(f"{path} is no training log: a row has at least {', '.join(sorted(REQUIRED))}")
+    for key in needed:
+        if any(key not in row for row in rows):
+            raise ModelError(f"{path} is no training log: a row lacks {key}; train into another folder")
     return rows
 
 

@@ -5,11 +5,11 @@ end at a line feed, or carriage return and line feed, and nowhere else: what loo
 U+0085, a vertical tab) stays where it is. What cannot be read is an error that names the file, the line and the cause.
 """
 
-from videosieve.files.json_text import parse_json, read_json, read_json_lines
+from videosieve.files.json_text import parse_json, read_json, read_json_lines, read_table
 from videosieve.files.paths import entries, exists, is_file, is_folder, read_bytes, reason_of
 from videosieve.files.pictures import open_picture
 from videosieve.files.tables import read_csv
-from videosieve.files.tensors import open_tensors, read_tensors
+from videosieve.files.tensors import open_tensors, read_tensors, tensor_names
 from videosieve.files.text import decode, lines_of, read_lines, read_text
 from videosieve.files.toml_text import parse_toml, toml_key, toml_value
 
@@ -29,9 +29,11 @@ __all__ = [
     "read_json",
     "read_json_lines",
     "read_lines",
+    "read_table",
     "read_tensors",
     "read_text",
     "reason_of",
+    "tensor_names",
     "toml_key",
     "toml_value",
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.errors import VideosieveError
+from videosieve.fields import shown
 from videosieve.files.paths import read_bytes
 from videosieve.files.text import decode, lines_of
 
@@ -50,6 +51,20 @@ def read_json(path: str | Path, what: str, error: type[VideosieveError]) -> Any:
     """
     where = f"{what} {str(path)!r}"
     return parse_json(decode(read_bytes(path, what, error), where, error), where, error)
+
+
+def read_table(path: str | Path, what: str, error: type[VideosieveError]) -> dict[str, Any]:
+    """The object in a JSON file; arguments as for `read_json`.
+
+    Raises:
+        VideosieveError: Of the class `error`: as for `read_json`, or it is no object.
+    """
+    value = read_json(path, what, error)
+    if not isinstance(value, dict):
+        raise error(
+            f"cannot read {what} {str(path)!r}: it must be a table of names and values, got {shown(value)}"
+        )
+    return value
 
 
 def read_json_lines(

@@ -47,6 +47,31 @@ def open_tensors(
         raise error(f"{where} is damaged or incomplete: {reason_of(cause)}") from None
 
 
+def tensor_names(path: str | Path, what: str, error: type[VideosieveError]) -> list[str]:
+    """Names of the tensors in a safetensors file, from its header; its length is checked along.
+
+    Args:
+        path: The file.
+        what: What it is to the reader.
+        error: What to raise.
+
+    Returns:
+        The names.
+
+    Raises:
+        VideosieveError: Of the class `error`: it is missing, incomplete, a pickle or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    where = f"{what} {str(path)!r}"
+    _check_file(path, where, error)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError, ValueError) as cause:
+        raise error(f"{where} is damaged or incomplete: {reason_of(cause)}") from None
+
+
 def read_tensors(path: str | Path, what: str, error: type[VideosieveError]) -> dict[str, Tensor]:
     """All tensors of a safetensors file.
 

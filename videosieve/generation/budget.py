@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from videosieve.call import Site
 from videosieve.errors import ModelError, RecipeError
 from videosieve.fields import In, checked
-from videosieve.files import is_file, read_json
+from videosieve.files import is_file, read_table
 from videosieve.generation.request import Extent, Steps
 from videosieve.integrations.diffusers.flops import Work, count_work
 from videosieve.integrations.diffusers.models import MODELS
@@ -225,7 +225,7 @@ def read_blueprint(model: str) -> Blueprint:
             f"no model {model!r}{nearest(model, BLUEPRINTS)}: give one of {', '.join(BLUEPRINTS)}, or a folder with "
             f"transformer/config.json"
         )
-    config = checked(f"{path}", read_json(path, "a config", ModelError), dict[str, Any], ModelError)
+    config = read_table(path, "a config", ModelError)
     name = str(config.get("_class_name", ""))
     if name not in MODELS:
         raise ModelError(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from videosieve.errors import ModelError, VideosieveError
 from videosieve.finite import require_finite
 from videosieve.generation.memory import PeakMemory
 from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_device, synchronize
+from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
 from videosieve.recipe import Recipe
 from videosieve.trace import Record, Trace
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 WARM_UP_STEPS = 2
-TOO_LARGE = (
-    "can't allocate memory",
-    "not enough memory",
-    "Storage size calculation overflowed",
-    "Invalid buffer size",
-)
-"""What torch says on a CPU where a tensor has no room; none of it has a class of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,34 +161,10 @@ def _require_finite(pipe: Any, frames: Any, latent: Tensor | None) -> None:
         require_finite(what, values, why_not_finite(pipe))
 
 
-def why_not_finite(pipe: Any) -> str:
-    """What is likely wrong with a pipeline whose videos are no numbers."""
-    dtype = str(getattr(pipe, "dtype", torch.float32)).removeprefix("torch.")
-    narrow = "" if dtype == "float32" else f", or {dtype} is too narrow for the model: take float32 (--dtype)"
-    return f"its weights are likely damaged: load or copy the model again{narrow}"
-
-
 def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
     """Call a pipeline; what it refuses becomes a ModelError of one line."""
-    try:
+    with told_as_model_error(pipe):
         return pipe(**arguments)
-    except VideosieveError:
-        raise
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{pipe.device} has too little memory for this request; lower height, width or frames, or take bfloat16"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise ModelError(
-            f"{type(pipe).__name__} refuses this request: {' '.join(str(error).split())}"
-        ) from error
-    except RuntimeError as error:
-        if not any(words in str(error) for words in TOO_LARGE):
-            raise
-        raise ModelError(
-            f"this request is too large for {pipe.device}: {' '.join(str(error).split())[:200]}; lower height, width "
-            f"or frames"
-        ) from error
 
 
 class _StepClock:

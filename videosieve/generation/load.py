@@ -12,6 +12,7 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.files import is_file, is_folder, read_json
+from videosieve.generation.model_folder import check_loaded, check_parts, made_up_weights
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -46,7 +47,10 @@ def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) ->
                 BUNDLED if model == "shapes" else model, device=str(place), dtype=precision
             )
         else:
-            pipe = _from_pretrained(model, precision).to(place)
+            with made_up_weights() as said:
+                pipe = _from_pretrained(model, precision)
+            check_loaded(pipe, os.path.expanduser(model), said)  # noqa: PTH111 - as below
+            pipe = pipe.to(place)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -164,6 +168,7 @@ def _check_folder(folder: Path) -> None:
             f"update diffusers"
         )
     _require_video(kind, str(folder))
+    check_parts(folder)
 
 
 def _class_name(folder: Path) -> str:
@@ -196,10 +201,25 @@ def _require_video(kind: type, model: str) -> None:
 
 def _call_from_pretrained(model: str, dtype: torch.dtype, *, local_files_only: bool) -> Any:
     from diffusers import DiffusionPipeline
+    from safetensors import SafetensorError
 
     try:
-        return DiffusionPipeline.from_pretrained(model, dtype=dtype, local_files_only=local_files_only)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, ImportError, RuntimeError) as error:
+        return DiffusionPipeline.from_pretrained(
+            model, dtype=dtype, local_files_only=local_files_only, use_safetensors=True
+        )
+    except (
+        *(
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            LookupError,
+            ImportError,
+            RuntimeError,
+            AssertionError,
+        ),
+        SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if local_files_only:
             raise ModelError(f"cannot load the pipeline in {model!r}: {reason}") from error

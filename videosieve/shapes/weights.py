@@ -1,7 +1,6 @@
 """The bundled weights: loading them, and exporting a training run to such a folder."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoTransformer3DModel
@@ -10,8 +9,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import ModelError
-from videosieve.fields import checked
-from videosieve.files import is_file, read_json
+from videosieve.files import is_file, read_table
 from videosieve.finite import require_finite_weights
 from videosieve.shapes.checkpoint import config_of, read_checkpoint
 from videosieve.shapes.codec import ShapesCodec
@@ -61,12 +59,7 @@ def load_shapes(
 
 def _load_parts(folder: Path) -> ShapesPipeline:
     # part by part, because DiffusionPipeline.from_pretrained draws a progress bar that only a global switch silences
-    index = checked(
-        "model_index.json",
-        read_json(folder / "model_index.json", "the index", ModelError),
-        dict[str, Any],
-        ModelError,
-    )
+    index = read_table(folder / "model_index.json", "the index", ModelError)
     if index["_class_name"] != ShapesPipeline.__name__:
         raise ModelError(f"it holds a {index['_class_name']}, not a {ShapesPipeline.__name__}")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)

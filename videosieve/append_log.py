@@ -127,8 +127,13 @@ class AppendLog:
     def _require_same(self, header: Any) -> None:
         if not isinstance(header, dict) or header.get(self.kind) != self.version:
             raise self._unusable(f"is not a {self.kind} of version {self.version}")
-        if header != self._header:
-            raise OutputError(f"{str(self.path)!r} {self.explain(header, self._header)}; or {self.elsewhere}")
+        if header == self._header:
+            return
+        try:
+            differs = self.explain(header, self._header)
+        except (LookupError, TypeError, AttributeError):  # the header itself is damaged
+            raise self._unusable(f"has a first line that is none of a {self.kind}") from None
+        raise OutputError(f"{str(self.path)!r} {differs}; or {self.elsewhere}")
 
     def _write(self, line: dict[str, Any]) -> None:
         try:

@@ -26,7 +26,7 @@ from typing import Any
 
 from videosieve.errors import OutputError, RecipeError
 from videosieve.fields import Whole, check_fields, shown
-from videosieve.files import parse_toml, read_text, toml_key, toml_value
+from videosieve.files import parse_toml, read_text, reason_of, toml_key, toml_value
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.schedule import DenseFirst, Schedule
@@ -167,8 +167,8 @@ class Recipe:
         """Write the recipe as TOML; an OutputError says why it could not."""
         try:
             Path(path).write_text(self.to_toml(), encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise OutputError(f"cannot write recipe {str(path)!r}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
+            raise OutputError(f"cannot write recipe {str(path)!r}: {reason_of(error)}") from None
 
     @property
     def is_dense(self) -> bool:

@@ -2,10 +2,24 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
 
-from benchmarks.robustness.trials import OUTCOMES, try_all
+from benchmarks.robustness.trials import OUTCOMES, try_all, try_damages, try_encodings
 
 GOOD = OUTCOMES[:2]
+
+
+DAMAGES = 100  # random damages of each sort and kind of file
+
+
+def _trials() -> Iterator[tuple[str, str, str, str]]:
+    """What is tried, the trial, its outcome, and what was said."""
+    for cls, name, value, outcome, said in try_all():
+        yield "values in declared fields", f"{cls}.{name}={type(value).__name__}", outcome, said
+    for kind, name, outcome, said in try_encodings():
+        yield "text files in other encodings", f"{kind}, {name}", outcome, said
+    for kind, name, outcome, said in try_damages(DAMAGES):
+        yield "damaged files", f"{kind}, {name}", outcome, said
 
 
 def main() -> None:
@@ -13,11 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="print every trial that went wrong")
     listed = parser.parse_args().list
-    rows = {"values in declared fields": Counter[str]()}
-    for cls, name, value, outcome, said in try_all():
-        rows["values in declared fields"][outcome] += 1
+    rows: dict[str, Counter[str]] = {}
+    for what, trial, outcome, said in _trials():
+        rows.setdefault(what, Counter())[outcome] += 1
         if listed and outcome not in GOOD:
-            print(f"{outcome}: {cls}.{name}={type(value).__name__}: {said[:200]}")
+            print(f"{outcome}: {trial}: {said[:200]}")
     print("| what | tried |", " | ".join(OUTCOMES), "|")
     print("| --- |", " | ".join(["---:"] * (len(OUTCOMES) + 1)), "|")
     for what, counts in rows.items():

@@ -11,13 +11,14 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.fields import In, OneOf, check_fields
+from videosieve.files import is_file
 from videosieve.generation.machine import describe_machine, describe_versions, weights_digest
 from videosieve.generation.media import make_folder
 from videosieve.generation.request import Steps
 from videosieve.generation.shapes_batches import FinishedBatches, clear_batches
 from videosieve.integrations.diffusers import sparsify
 from videosieve.methods import Dense
-from videosieve.report.files import write_text
+from videosieve.report.files import check_name, write_text
 from videosieve.report.training import write_sheet
 from videosieve.shapes.evaluate import Evaluation, evaluate, unseen_captions
 from videosieve.shapes.train import CHECKPOINT
@@ -118,7 +119,9 @@ def score_model(
         OutputError: The folder holds unfinished work of other settings.
         BackendError: The kernel cannot run here.
     """
-    in_training = (Path(model) / CHECKPOINT).exists()
+    if folder is not None:
+        check_name(folder)
+    in_training = is_file(Path(model) / CHECKPOINT)
     pipe = load_training_run(Path(model)) if in_training else load_shapes(model)
     settings = {
         "model": str(model),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from videosieve.errors import ModelError
 from videosieve.fields import In, checked, shown
-from videosieve.files import is_file, parse_json, read_lines
+from videosieve.files import exists, is_file, parse_json, read_lines, reason_of
 from videosieve.shapes.checkpoint import config_of, read_state
 from videosieve.shapes.trainer import TrainConfig, Trainer
 
@@ -50,17 +50,18 @@ def train(
     """
     checked("checkpoint_minutes", checkpoint_minutes, Minutes, ModelError)
     checkpoint = out / CHECKPOINT
-    if checkpoint.exists() and not resume:
+    if exists(checkpoint) and not resume:
         raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
-    if resume and not checkpoint.exists():
+    if resume and not exists(checkpoint):
         raise ModelError(f"there is no {checkpoint} to resume; start without resuming, or give its folder")
-    trainer = Trainer(_as_begun(config, checkpoint) if resume else config)
+    began = _as_begun(config, checkpoint) if resume else config
     try:
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"cannot train into {out}: {error.strerror or error}; choose another folder"
+            f"cannot train into {shown(str(out))}: {reason_of(error)}; choose another folder"
         ) from error
+    trainer = Trainer(began)
     if resume:
         trainer.load(checkpoint)
         _forget_after(out / LOG, trainer.count)

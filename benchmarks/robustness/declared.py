@@ -89,7 +89,7 @@ _METHODS: dict[str, dict[str, Fits]] = {
     },
     "radial": {
         "density": or_none(share), "decay": above(0), "widths": word("paper", "official"), "first_frame_sink": truth,
-        "block": BLOCK,
+        "block": BLOCK, "decay_thins": truth,
     },
     "sliding_tile": {
         "density": share, "window": or_none(triple), "head_windows": or_none(listed(listed(triple))),
@@ -98,7 +98,7 @@ _METHODS: dict[str, dict[str, Fits]] = {
     "sparge": {
         "threshold": share, "similarity": or_none(fraction), "density": or_none(share),
         "order": word("frame_major", "hilbert"),
-        "block": or_none(lambda value: whole(1, 65_536)(value) and value % 2 == 0),
+        "block": or_none(lambda value: whole(1, 65_536)(value) and value % 2 == 0), "sink": truth,
     },
     "draft": {"density": share, "tile": or_none(triple)},
     "vsa_coarse": {"density": share, "tile": or_none(triple)},
@@ -212,7 +212,8 @@ def _shapes_of_calls() -> list[Declared]:
             SaliencyMethod,
             {"name": word("concept", "cross_attention"), "temperature": above(0),
              "pool": word("auto", "mean", "first", "last"), "sight": word("both", "video", "concepts", "self"),
-             "keep": word("mean", "layers", "steps", "sites")},
+             "keep": word("mean", "layers", "steps", "sites"), "vectors": word("plain", "linear"),
+             "average": word("probabilities", "raw")},
             {},
         ),
     ]  # fmt: skip

@@ -57,7 +57,8 @@ def compare(
     metrics: Annotated[
         str,
         typer.Option(
-            help="Further metrics, separated by commas: flip, st_lpips, lpips, vmaf.", show_default=False
+            help="Further metrics, separated by commas: ssim_uniform, flip, st_lpips, lpips, vmaf.",
+            show_default=False,
         ),
     ] = "",
     fps: options.Fps = 8.0,

@@ -10,6 +10,8 @@ from videosieve.fields import In, check_fields
 
 Pool = Literal["auto", "mean", "first", "last"]
 Name = Literal["concept", "cross_attention"]
+Vectors = Literal["plain", "linear"]
+Average = Literal["probabilities", "raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,11 @@ class SaliencyMethod:
             mean of any other; "first" is what the paper's code does, which sees "sky" in "skyscraper".
         sight: What concepts attend to; "both" (video and concepts) is the method, the rest are its ablations.
         keep: Which maps to keep besides the mean: "mean" none, "layers", "steps", or "sites" for both.
+        vectors: "linear" takes from every entry of the concepts' vectors the least over the concepts and divides by
+            their sum, as the authors' segmentation code does before it compares; "plain" compares them as they are.
+        average: "probabilities": softmax of every layer and step, then the mean, as in the paper. "raw": the mean of
+            the dot products without a softmax, as in the authors' multi-class evaluation; `probabilities` of the maps
+            makes the softmax of the mean from it, as their code for FLUX.2 does with a temperature of 1000.
 
     Raises:
         RecipeError: A value outside its range.
@@ -34,6 +41,8 @@ class SaliencyMethod:
     pool: Pool = "auto"
     sight: Sight = "both"
     keep: Keep = "mean"
+    vectors: Vectors = "plain"
+    average: Average = "probabilities"
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)

@@ -17,7 +17,13 @@ from videosieve.report.files import require_folder
 from videosieve.report.results import RESULTS
 
 DENSE = "dense"  # the name of the baseline
-FURTHER_METRICS = ("flip", "st_lpips", "lpips", "vmaf")  # they take long, or need weights
+FURTHER_METRICS = (
+    "ssim_uniform",
+    "flip",
+    "st_lpips",
+    "lpips",
+    "vmaf",
+)  # they take long, need weights, or are for others' figures
 DEFAULT_PROMPT = "a large red circle moves left and a small blue square moves up over a striped background"
 
 

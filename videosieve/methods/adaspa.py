@@ -91,7 +91,7 @@ class AdaSpa(Method):
         density = torch.tensor(self.density, device=mass.device)
         keep = heaviest_blocks(mass, density, text)
         if self.head_adaptive:
-            density = head_densities(kept_share(mass, keep), self.density, self.recall_split)
+            density = head_densities(kept_share(mass, keep, text), self.density, self.recall_split)
             keep = heaviest_blocks(mass, density, text)
         return BlockMask(keep, BlockSize(side, side), call.tokens)
 
@@ -119,9 +119,21 @@ def heaviest_blocks(mass: Tensor, density: Tensor, text: Tensor) -> Tensor:
     return keep | text | text[:, None]
 
 
-def kept_share(mass: Tensor, keep: Tensor) -> Tensor:
-    """Recall of every head as far as this mass tells: kept mass ÷ all mass, [batch, heads]."""
-    mass = mass.nan_to_num(0.0).double()
+def kept_share(mass: Tensor, keep: Tensor, text: Tensor) -> Tensor:
+    """Recall of every head over the blocks of the video, as far as this mass tells.
+
+    Blocks that hold text are kept in any case, so that their mass says nothing about a selection; the paper's recall is
+    over the video's.
+
+    Args:
+        mass: [batch, heads, rows, columns].
+        keep: bool, same shape.
+        text: bool [columns]; blocks that hold a token outside the video. Rows and columns are the same blocks.
+
+    Returns:
+        fp64 [batch, heads]; kept mass ÷ all mass, 0 where no block is the video's alone.
+    """
+    mass = mass.nan_to_num(0.0).double().masked_fill(text | text[:, None], 0.0)
     return (mass * keep).sum((-1, -2)) / mass.sum((-1, -2)).clamp(min=1e-30)
 
 

@@ -40,6 +40,8 @@ class RadialAttention(Method):
         first_frame_sink: Whether every query sees all keys of the first frame, as the authors do for Wan.
         block: Longest stretch of places that is kept or dropped as one, tokens; None takes 128, or 64 below 16,384
             tokens.
+        decay_thins: Whether a band that `decay` makes narrower than a block is also in fewer frames. True is ours; the
+            authors' code thins frames by the width before `decay`.
     """
 
     name: ClassVar[str] = "radial"
@@ -49,6 +51,7 @@ class RadialAttention(Method):
     widths: Annotated[str, OneOf(WIDTHS)] = "paper"
     first_frame_sink: bool = False
     block: Block = None
+    decay_thins: bool = True
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """The static mask of this layout."""
@@ -74,7 +77,7 @@ def radial_selection(
     whole = layout.in_whole_blocks(side)  # one mask for both branches of guidance
     cpu = tile_frames(whole, side, torch.device("cpu"))
     decays = [method.decay] if method.density is None else _candidates(layout.grid.frames)
-    tables = (band_table(whole, cpu, side, decay, method.widths) for decay in decays)
+    tables = (band_table(whole, cpu, side, decay, method) for decay in decays)
     masks = (cpu.mask(_by_frames(table, method.first_frame_sink)) for table in tables)
     best: BlockMask | RaggedBlockMask = min(masks, key=lambda mask: abs(mask.density - (method.density or 1)))
     tiling = tile_frames(layout, side, device)
@@ -82,7 +85,9 @@ def radial_selection(
     return tiling.selection(tiling.mask(best.keep[..., :blocks, :blocks].to(device)))
 
 
-def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, widths: str) -> Tensor:
+def band_table(
+    layout: VideoLayout, tiling: Tiling, side: int, decay: float, method: RadialAttention
+) -> Tensor:
     """Which stretches of two frames see one another.
 
     Args:
@@ -90,7 +95,7 @@ def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, wid
         tiling: Frames cut into stretches.
         side: Longest stretch, tokens.
         decay: Factor on the width.
-        widths: "paper" or "official".
+        method: Widths, and what thins the frames.
 
     Returns:
         bool [frames, stretches, stretches]; by the distance of the frames.
@@ -100,9 +105,10 @@ def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, wid
     apart = (middle[:, None] - middle).abs()
     keep = [torch.ones_like(apart, dtype=torch.bool)] * min(2, layout.grid.frames)
     for distance in range(2, layout.grid.frames):
-        width = decay * band_width(layout.grid.tokens_per_frame, distance, widths)
-        thinned = distance % max(int(side / width), 1) != 0
-        reach = max(width, side) if widths == "official" else width
+        plain = band_width(layout.grid.tokens_per_frame, distance, method.widths)
+        width = decay * plain
+        thinned = distance % max(int(side / (width if method.decay_thins else plain)), 1) != 0
+        reach = max(width, side) if method.widths == "official" else width
         keep.append((apart <= reach) & (not thinned))
     return torch.stack(keep)
 

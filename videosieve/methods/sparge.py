@@ -58,6 +58,7 @@ class Sparge(Method):
         order: "frame_major", or "hilbert": along a Hilbert curve, the paper's permutation, which its code lacks.
         block: Query block side, tokens, an even number; key blocks are half as long, as in the paper's 128 × 64. None
             takes 128, or 64 below 16,384 tokens.
+        sink: Whether every query sees the first key block, as the authors' attention_sink has it.
     """
 
     name: ClassVar[str] = "sparge"
@@ -67,6 +68,7 @@ class Sparge(Method):
     density: Annotated[float, share("the share of key blocks that every query block keeps")] | None = None
     order: Annotated[str, OneOf(("frame_major", "hilbert"))] = "frame_major"
     block: Block = None
+    sink: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
@@ -88,6 +90,8 @@ class Sparge(Method):
         else:
             keep = top_k(mass, round(self.density * mass.shape[-1]))
         keep = keep | ~key_alike.unsqueeze(-2) | ~query_alike.unsqueeze(-1)
+        if self.sink:
+            keep[..., 0] = True
         mask = BlockMask(keep, block, call.tokens)
         if order is None:
             return Selection(mask), state

@@ -324,14 +324,11 @@ def test_both_methods_work_on_joint_models_and_differ(joint):
 
 def test_raw_maps_are_the_scores_that_probabilities_are_made_of(family):
     """At one layer and step the mean of probabilities is the softmax of the mean; over several it is not."""
-    make, call, method, words = family
-    found = {
-        average: saliency(
-            make(), concepts=words, method=SaliencyMethod(method, average=average, keep="sites"), **call()
-        )
+    name = family.look(steps=[1]).method
+    raw, shares = (
+        family.look(method=SaliencyMethod(name, average=average, keep="sites"))
         for average in ("raw", "probabilities")
-    }
-    raw, shares = found["raw"], found["probabilities"]
+    )
     assert raw.raw
     assert not shares.raw
     for key, part in raw.parts.items():
@@ -340,13 +337,10 @@ def test_raw_maps_are_the_scores_that_probabilities_are_made_of(family):
 
 
 def test_linear_vectors_change_what_is_compared(family):
-    make, call, method, words = family
-    plain, linear = (
-        saliency(make(), concepts=words, method=SaliencyMethod(method, vectors=vectors), **call()).maps
-        for vectors in ("plain", "linear")
-    )
-    assert (plain - linear).abs().max() > 1e-4
-    torch.testing.assert_close(linear.sum(0), torch.ones_like(linear[0]))
+    plain = family.look(steps=[1])
+    linear = family.look(steps=[1], method=SaliencyMethod(plain.method, vectors="linear"))
+    assert (plain.maps - linear.maps).abs().max() > 1e-4
+    torch.testing.assert_close(linear.maps.sum(0), torch.ones_like(linear.maps[0]))
 
 
 def test_parts_are_kept_on_request():

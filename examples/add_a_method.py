@@ -4,20 +4,19 @@ python examples/add_a_method.py
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from videosieve import AttentionCall, BlockMask, BlockSize, Method, Selection, VideoLayout, attention
-from videosieve.methods.selection import check_share, top_k
+from videosieve.fields import In
+from videosieve.methods.selection import top_k
 
 
 @dataclass(frozen=True)
 class LongKeys(Method):
     name = "long_keys"
-    density: float = 0.3
-
-    def __post_init__(self):
-        check_share("density", self.density, "the share of key blocks to keep")
+    density: Annotated[float, In("(0, 1]")] = 0.3
 
     def select(self, call: AttentionCall, state: None):
         keys = torch.nn.functional.pad(call.k, (0, 0, 0, -call.tokens % 64)).unflatten(2, (-1, 64))

@@ -78,8 +78,8 @@ def test_a_grid_has_a_token_on_every_axis(sides):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("image", 4), "a segment is 'text', 'video' or 'extra', got self.kind='image'"),
-        (("text", 0), "at least one token, got self.tokens=0; leave empty segments out"),
+        (("image", 4), "kind of a segment is 'text', 'video' or 'extra', got kind='image'"),
+        (("text", 0), "at least one token, got tokens=0; leave empty segments out"),
         (("text", 24, Grid(2, 3, 4)), "a grid belongs to the video segment and to no other"),
         (("video", 24), "a grid belongs to the video segment and to no other"),
         (("video", 25, Grid(2, 3, 4)), "the grid 2×3×4 has 24 tokens, the segment 25"),

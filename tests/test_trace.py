@@ -71,7 +71,7 @@ def test_json_lines_read_back(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{}", ":1 is not a trace record"), ("{", "is not JSON lines")]
+    ("text", "message"), [("{}", ":1 is no Record: it lacks layer"), ("{", "line 1: it is not JSON")]
 )
 def test_files_that_are_no_trace_are_refused(tmp_path: Path, text: str, message: str):
     (tmp_path / "t.jsonl").write_text(text)

@@ -72,7 +72,7 @@ def sparsify(
 def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **options: Any) -> SaliencyMaps:
     """Generate a video and say where in it each concept is; the video is the same bits as without.
 
-    See `videosieve.integrations.diffusers.saliency` for every option.
+    See `videosieve.integrations.diffusers.concepts.saliency` for every option.
     """
     from videosieve.integrations.diffusers import saliency as saliency_diffusers
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from videosieve.errors import OutputError
+from videosieve.files import decode, lines_of, parse_json
 
 Log = TypeVar("Log", bound="AppendLog")
 
@@ -68,6 +69,10 @@ class AppendLog:
         self._write(line)
         self.lines.append(line)
 
+    def check(self, line: dict[str, Any]) -> None:
+        """Refuse a line that is none of this log's, by any error; for logs to override."""
+        del line
+
     def explain(self, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
         """What to tell the user about a header, read from the file, that differs from the one of this work."""
         raise NotImplementedError
@@ -92,11 +97,29 @@ class AppendLog:
             self._write(self._header)
             return
         try:
-            header, *lines = (json.loads(line) for line in content[:whole].splitlines())
-        except ValueError as error:
+            text = decode(content[:whole], "it", OutputError)
+            header, *lines = (
+                parse_json(line, f"line {number}", OutputError)
+                for number, line in enumerate(lines_of(text), start=1)
+            )
+        except OutputError as error:
             raise self._unusable(f"is no {self.kind}", error) from None
         self._require_same(header)
+        for number, line in enumerate(lines, start=2):
+            self._require_whole(number, line)
         self.lines = lines
+
+    def _require_whole(self, number: int, line: Any) -> None:
+        try:
+            if not isinstance(line, dict):
+                raise TypeError("it must be a JSON object")
+            self.check(line)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise OutputError(
+                f"{str(self.path)!r} is damaged: line {number} is no entry of a {self.kind} ({what}); delete the line, "
+                f"or {self.elsewhere}"
+            ) from None
 
     def _header_was_torn(self, content: bytes) -> bool:
         return json.dumps(self._header).encode().startswith(content)
@@ -104,8 +127,13 @@ class AppendLog:
     def _require_same(self, header: Any) -> None:
         if not isinstance(header, dict) or header.get(self.kind) != self.version:
             raise self._unusable(f"is not a {self.kind} of version {self.version}")
-        if header != self._header:
-            raise OutputError(f"{str(self.path)!r} {self.explain(header, self._header)}; or {self.elsewhere}")
+        if header == self._header:
+            return
+        try:
+            differs = self.explain(header, self._header)
+        except (LookupError, TypeError, AttributeError):  # the header itself is damaged
+            raise self._unusable(f"has a first line that is none of a {self.kind}") from None
+        raise OutputError(f"{str(self.path)!r} {differs}; or {self.elsewhere}")
 
     def _write(self, line: dict[str, Any]) -> None:
         try:

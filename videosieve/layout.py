@@ -6,14 +6,30 @@ conditions, history). Methods need to know where the video grid lies and nothing
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
+from videosieve.fields import In, OneOf, Whole, check_fields, checked
 
 SegmentKind = Literal["text", "video", "extra"]
+
+MOST_TOKENS = 2**31 - 1
+"""Longest sequence: kernels count tokens in 32 bits."""
+
+Axis = Annotated[
+    int, In("[1, 2147483647]", "must be a whole number: a grid has at least one token on every axis")
+]
+Length = Annotated[
+    int,
+    In(
+        "[1, 2147483647]",
+        "must be a whole number: a segment has at least one token",
+        "leave empty segments out",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +42,14 @@ class Grid:
         width: Columns of tokens in a frame, at least 1.
     """
 
-    frames: int
-    height: int
-    width: int
+    frames: Axis
+    height: Axis
+    width: Axis
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.height, self.width) < 1:
-            raise ShapeError(f"a grid needs at least one token on every axis, got {self}")
+        check_fields(self, ShapeError)
+        if self.tokens > MOST_TOKENS:
+            raise ShapeError(f"a grid has at most {MOST_TOKENS:,} tokens, got {self} = {self.tokens:,}")
 
     @property
     def tokens_per_frame(self) -> int:
@@ -56,17 +73,14 @@ class Segment:
         grid: The video grid; given for "video" only.
     """
 
-    kind: SegmentKind
-    tokens: int
+    kind: Annotated[
+        SegmentKind, OneOf(("text", "video", "extra"), "of a segment is 'text', 'video' or 'extra'")
+    ]
+    tokens: Length
     grid: Grid | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("text", "video", "extra"):
-            raise ShapeError(f"a segment is 'text', 'video' or 'extra', got {self.kind=}")
-        if self.tokens < 1:
-            raise ShapeError(
-                f"a segment needs at least one token, got {self.tokens=}; leave empty segments out"
-            )
+        check_fields(self, ShapeError)
         if (self.grid is not None) != (self.kind == "video"):
             raise ShapeError(
                 f"a grid belongs to the video segment and to no other, got {self.kind=} and {self.grid=}"
@@ -89,6 +103,7 @@ class VideoLayout:
     segments: tuple[Segment, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self, ShapeError)
         videos = sum(segment.kind == "video" for segment in self.segments)
         if videos != 1:
             raise ShapeError(
@@ -120,11 +135,13 @@ class VideoLayout:
             The layout, empty segments left out.
         """
         grid = Grid(frames, height, width)
+        others = {"text_first": text_first, "text_last": text_last, "extra_last": extra_last}
+        first, last, extra = (checked(name, tokens, Whole, ShapeError) for name, tokens in others.items())
         sizes: list[tuple[SegmentKind, int, Grid | None]] = [
-            ("text", text_first, None),
+            ("text", first, None),
             ("video", grid.tokens, grid),
-            ("text", text_last, None),
-            ("extra", extra_last, None),
+            ("text", last, None),
+            ("extra", extra, None),
         ]
         return cls(tuple(Segment(kind, tokens, grid) for kind, tokens, grid in sizes if tokens))
 

@@ -20,24 +20,20 @@ reuse_range = 2                  # PAB; also reuse_start, _stop, _cross, _mlp, _
 source = "…"
 """
 
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from videosieve.errors import OutputError, RecipeError
+from videosieve.fields import Whole, check_fields, shown
+from videosieve.files import parse_toml, read_text, reason_of, toml_key, toml_value
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.methods.token_orders import Reordered, check_order
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 _OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order")
 COMPENSATIONS = ("none", "centroids")
@@ -65,15 +61,14 @@ class Recipe:
     method: Method = field(default_factory=Dense)
     schedule: Schedule = field(default_factory=DenseFirst)
     name: str = ""
-    min_tokens: int = 512
+    min_tokens: Whole = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
     compensate: str = "none"
     token_order: str = "model"
 
     def __post_init__(self) -> None:
-        if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
-            raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
+        check_fields(self, RecipeError)
         _require_shareable(self.method, self.shared_selection)
         _require_compensable(self.method, self.compensate)
         check_order(self.token_order, self.method)
@@ -104,6 +99,10 @@ class Recipe:
             return source
         if isinstance(source, Method):
             return cls(source)
+        if not isinstance(source, str | Path):
+            raise RecipeError(
+                f"a recipe is made from a name, the path of a .toml file, a method or a recipe, got {shown(source)}"
+            )
         if isinstance(source, Path) or str(source).endswith(".toml"):
             return cls.load(source)
         if source in bundled_recipes():
@@ -118,7 +117,7 @@ class Recipe:
 
     def override(self, **values: Any) -> "Recipe":
         """The same recipe with some values changed; keys as in `Recipe.of`."""
-        method_keys = [item.name for item in fields(self.method)]  # type: ignore[arg-type]
+        method_keys = [item.name for item in fields(self.method)] if is_dataclass(self.method) else []
         known = [*method_keys, *SCHEDULE_KEYS, *_OWN_KEYS]
         for key in values:
             if key not in known:
@@ -138,19 +137,16 @@ class Recipe:
         Raises:
             RecipeError: The file is missing, not TOML, or has unknown keys.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise RecipeError(f"cannot read recipe {str(path)!r}: {error.strerror or error}") from None
-        return cls.from_toml(text, name=Path(path).stem)
+        text = read_text(path, "recipe", RecipeError)
+        return cls._of_table(parse_toml(text, f"recipe {str(path)!r}", RecipeError), Path(path).stem)
 
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "Recipe":
         """Parse a recipe; `name` is used where the text gives none."""
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"recipe {name!r} is not valid TOML: {error}") from None
+        return cls._of_table(parse_toml(text, f"recipe {name!r}", RecipeError), name)
+
+    @classmethod
+    def _of_table(cls, table: dict[str, Any], name: str) -> "Recipe":
         _require_known(table, ("name", *_OWN_KEYS, "method", "schedule", "provenance"), "a recipe")
         method, schedule = (_section(table, key) for key in ("method", "schedule"))
         _require_known(schedule, SCHEDULE_KEYS, "[schedule]")
@@ -168,24 +164,34 @@ class Recipe:
         )
 
     def to_toml(self) -> str:
-        """The recipe as TOML; `from_toml` reads it back to an equal recipe."""
-        method = {"name": self.method.name, **asdict(self.method)}  # type: ignore[call-overload]
+        """The recipe as TOML; `from_toml` reads it back to an equal recipe.
+
+        Raises:
+            RecipeError: The method or schedule has a value that TOML has not, or is none that a recipe can name.
+        """
+        method = {"name": self.method.name, **_parameters(self.method)}
         schedule = keys_of(self.schedule)
-        lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
+        lines = [f"name = {toml_value(self.name, RecipeError)}", f"min_tokens = {self.min_tokens}"]
         lines += ["shared_selection = true"] if self.shared_selection else []
-        lines += [f"compensate = {_literal(self.compensate)}"] if self.compensate != "none" else []
-        lines += [f"token_order = {_literal(self.token_order)}"] if self.token_order != "model" else []
+        lines += (
+            [f"compensate = {toml_value(self.compensate, RecipeError)}"] if self.compensate != "none" else []
+        )
+        lines += (
+            [f"token_order = {toml_value(self.token_order, RecipeError)}"]
+            if self.token_order != "model"
+            else []
+        )
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
-            written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
+            written = [f"{toml_key(key)} = {toml_value(value, RecipeError)}" for key, value in values.items()]
             lines += ["", f"[{section}]", *written] if written else []
         return "\n".join(lines) + "\n"
 
     def save(self, path: str | Path) -> None:
         """Write the recipe as TOML; an OutputError says why it could not."""
         try:
-            Path(path).write_text(self.to_toml(), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write recipe {str(path)!r}: {error.strerror or error}") from None
+            Path(path).write_text(self.to_toml(), encoding="utf-8", newline="\n")
+        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
+            raise OutputError(f"cannot write recipe {str(path)!r}: {reason_of(error)}") from None
 
     @property
     def chooser(self) -> Method:
@@ -211,8 +217,6 @@ def bundled_recipes() -> list[str]:
 
 
 def _require_shareable(method: Method, shared: bool) -> None:
-    if not isinstance(shared, bool):
-        raise RecipeError(f"shared_selection must be true or false, got {shared!r}")
     if shared and (isinstance(method, Dense) or type(method).correct is not Method.correct):
         raise RecipeError(
             f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "
@@ -248,14 +252,14 @@ def _require_known(table: dict[str, Any], known: Any, where: str) -> None:
             raise RecipeError(f"{where} has no key {key!r}{nearest(key, known)}; it has {', '.join(known)}")
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, tuple | list) and any(isinstance(item, str) for item in value):
-        return "[\n" + "".join(f"    {_literal(item)},\n" for item in value) + "]"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_literal, value))}]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'
+def _parameters(method: Method) -> dict[str, Any]:
+    """Fields of a method that are not None, which TOML has not and a field left out means."""
+    if not is_dataclass(method):
+        return {}
+    values = {item.name: getattr(method, item.name) for item in fields(method)}
+    for item in fields(method):
+        if values[item.name] is None and item.default is not None:
+            raise RecipeError(
+                f"a recipe file cannot hold {item.name}=None of method {method.name!r}, whose default is another value"
+            )
+    return {key: value for key, value in values.items() if value is not None}

@@ -56,10 +56,6 @@ class Record:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
 
 
-LATER = {"source", "generation", "steps", "pass_number", "items", "note", "compensated"}
-"""Fields that traces of older versions lack."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a call was computed, before device tensors and timers are read; a density may be a tensor, one per head."""

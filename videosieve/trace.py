@@ -6,15 +6,17 @@ included; *sparse density* counts the sparse calls only. Both are weighted by qu
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from videosieve.errors import OutputError, RecipeError
+from videosieve.fields import from_table
+from videosieve.files import read_json_lines, reason_of
 from videosieve.forward import Site
 from videosieve.generations import describe_generations, generations_of
-from videosieve.records import LATER, Outcome, Record
+from videosieve.records import Outcome, Record
 
 
 class Trace:
@@ -44,11 +46,11 @@ class Trace:
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per record and line; an OutputError says why it could not."""
-        lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in self.records)
+        lines = "".join(json.dumps(asdict(record)) + "\n" for record in self.records)
         try:
-            Path(path).write_text(lines, encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write trace {str(path)!r}: {error.strerror or error}") from None
+            Path(path).write_text(lines, encoding="utf-8", newline="\n")
+        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
+            raise OutputError(f"cannot write trace {str(path)!r}: {reason_of(error)}") from None
 
     @classmethod
     def load(cls, path: str | Path) -> "Trace":
@@ -57,22 +59,8 @@ class Trace:
         Raises:
             RecipeError: The file is missing, or a line is not a record.
         """
-        known = {item.name for item in fields(Record)}
-        needed = known - LATER
-        records = []
-        try:
-            for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-                values = json.loads(line)
-                if not isinstance(values, dict) or not needed <= set(values) <= known:
-                    raise RecipeError(
-                        f"{path}:{number} is not a trace record; a record has {', '.join(sorted(known))}"
-                    )
-                records.append(Record(**values))
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"{path} is not JSON lines: {error}") from None
-        except OSError as error:
-            raise RecipeError(f"cannot read trace {str(path)!r}: {error.strerror or error}") from None
-        return cls(records)
+        rows = read_json_lines(path, "trace", RecipeError)
+        return cls(from_table(Record, row, f"{path}:{number}", RecipeError) for number, row in rows)
 
 
 @dataclass(frozen=True, slots=True)

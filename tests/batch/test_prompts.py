@@ -69,7 +69,7 @@ def test_file_names_are_safe_and_tell_what_is_inside():
         ("p.csv", "prompt,seed\na,minus\n", "whole number"),
         ("p.csv", 'prompt\n"torn\n', "cannot read"),
         ("p.jsonl", '{"prompt": "a"\n', "cannot read"),
-        ("p.jsonl", '["a"]\n', "has no prompt"),
+        ("p.jsonl", '["a"]\n', "line 1 must be a JSON object"),
         ("p.txt", "a\na\n", "twice"),
     ],
 )

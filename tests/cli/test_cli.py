@@ -125,7 +125,7 @@ BAD = [
     (("--trace", "trace.txt"), "must end in .jsonl"),
     (("--fps", "0"), "fps must lie in"),
     (("--steps", "0"), "steps must be at least 1"),
-    (("--seed", "-1"), "seed must be at least 0"),
+    (("--seed", "-1"), "seed must be a whole number >= 0"),
     (("--prompt", "another"), "give one prompt"),
     (("--image", "missing.png"), "image 'missing.png' does not exist"),
     (("--height", "13"), "multiples of 4"),

@@ -35,12 +35,12 @@ def run(*arguments: str) -> Any:
     [
         ([], "one target"),
         (["--psnr", "30", "--speedup", "1.3"], "got psnr, speedup"),
-        (["--recall", "1.5"], "recall must be a number above 0 and up to 1, got 1.5"),
+        (["--recall", "1.5"], "recall must be a number above 0 and up to 1, got recall=1.5"),
         (["--psnr", "30", "--methods", "svgg"], "did you mean 'svg'"),
         (["--psnr", "30", "--model", "Wan-AI/Wan2.1"], "give some with --prompt"),
         (["--psnr", "30", "--prompt", "a cat"], "cat"),
         (["--psnr", "30", "--prompt", ""], "empty"),
-        (["--psnr", "30", "--minutes", "0"], "minutes must be above 0"),
+        (["--psnr", "30", "--minutes", "0"], "minutes must be finite and above 0"),
         (["--psnr", "30", "--start", "nothing"], "unknown method or recipe 'nothing'"),
     ],
 )

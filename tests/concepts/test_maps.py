@@ -1,5 +1,7 @@
 """What can be done with maps: sizes, masks, pictures, files."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -111,3 +113,18 @@ def test_bad_files_concepts_and_frames_say_so(tmp_path):
         saliency.overlay(saliency.video[:4])
     with pytest.raises(ShapeError, match="give height and width"):
         make(video=None).upsample()
+
+
+def test_raw_maps_have_a_softmax_of_their_own_and_no_threshold(tmp_path: Path):
+    scores = 50 * torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    raw = SaliencyMaps(("a", "b", "c"), scores, "concept", (0,), (0,), video=torch.rand(2, 3, 8, 8), raw=True)
+    torch.testing.assert_close(raw.probabilities(7.0), (scores / 7).softmax(0))
+    assert torch.equal(raw.masks(), torch.stack([scores.argmax(0) == index for index in range(3)]))
+    assert torch.equal(raw.masks("mean"), scores > scores.mean((1, 2, 3), keepdim=True))
+    with pytest.raises(ShapeError, match="raw scores have no threshold"):
+        raw.masks(0.5)
+    with pytest.raises(ShapeError, match="temperature"):
+        raw.probabilities(0.0)
+    painted = raw.overlay()
+    assert 0 <= float(painted.min()) <= float(painted.max()) <= 1
+    assert SaliencyMaps.load(raw.save(tmp_path / "m.safetensors")).raw

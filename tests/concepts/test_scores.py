@@ -7,6 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from videosieve.concepts import (
     attend_concepts,
     key_scores,
+    linear_vectors,
     normalise_concepts,
     output_scores,
     scores,
@@ -89,3 +90,14 @@ def test_bad_concepts_are_refused(concepts, message):
 
 def test_white_space_is_taken_out():
     assert normalise_concepts([" red  circle", "sky"]) == ("red circle", "sky")
+
+
+def test_linear_vectors_are_the_authors_normalisation_entry_by_entry():
+    concepts = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
+    found = linear_vectors(concepts)
+    for b, h, d in ((0, 0, 0), (1, 2, 4)):
+        entries = concepts[b, h, :, d].tolist()
+        above = [value - min(entries) for value in entries]
+        assert found[b, h, :, d].tolist() == pytest.approx([value / sum(above) for value in above])
+    torch.testing.assert_close(found.sum(2), torch.ones(2, 3, 5))
+    assert not linear_vectors(torch.ones(1, 1, 3, 2)).any()  # equal everywhere: nothing to tell apart

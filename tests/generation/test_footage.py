@@ -50,7 +50,10 @@ def test_what_cannot_be_read_says_so(tmp_path: Path):
         read_footage(tmp_path / "none.mp4")
     with pytest.raises(ModelError, match="holds no pictures"):
         read_footage(tmp_path)
-    for name, message in (("broken.mp4", "FFmpeg cannot read"), ("broken.gif", "not a picture or animation")):
+    for name, message in (
+        ("broken.mp4", "FFmpeg cannot read"),
+        ("broken.gif", "not an image that Pillow can read"),
+    ):
         (tmp_path / name).write_bytes(b"no video at all")
         with pytest.raises(ModelError, match=message):
             read_footage(tmp_path / name)

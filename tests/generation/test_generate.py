@@ -80,11 +80,11 @@ def test_what_the_pipeline_refuses_is_one_model_error():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be at least 1 and at most 10,000, got steps=0"),
         ({"height": -16}, "height must be at least 1"),
         ({"width": 0}, "width"),
         ({"frames": 0}, "frames"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": -1}, "seed must be a whole number >= 0"),
         ({"guidance": float("nan")}, "guidance"),
         ({"image": Path("missing.png")}, "image 'missing.png' does not exist"),
     ],

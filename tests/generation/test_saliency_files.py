@@ -58,7 +58,7 @@ def test_the_verb_writes_a_page_and_says_who_wins(
         ((), "at least one concept"),
         (("--concept", "red", "--concept", "Kreis"), "unknown: 'kreis'"),
         (("--concept", "red", "--layers", "1-2"), "layers must be indices like 0,2,3; got '1-2'"),
-        (("--concept", "red", "--method", "gram"), "one of concept, cross_attention; got 'gram'"),
+        (("--concept", "red", "--method", "gram"), "must be 'concept' or 'cross_attention', got name='gram'"),
         (("--concept", "red", "--temperature", "0"), "temperature must be above 0"),
     ],
 )

@@ -117,11 +117,18 @@ def test_the_residuals_are_told_before_the_run():
 def test_the_loss_is_the_formula():
     a = [torch.tensor([[1.0, -2.0], [0.5, 3.0]]), torch.tensor([[4.0]])]
     b = [torch.tensor([[2.0, -1.0], [0.5, -3.0]]), torch.tensor([[1.0]])]
-    first = (
-        1 / (2 + 1e-6) + 0 + 0 + 6 / (3 + 1e-6)
-    ) / 4  # |−2 + 1| / max(−2, −1) is negative and clipped to 0
+    first = (1 / (2 + 1e-6) + 1 / (1 - 1e-6) + 0 + 6 / (3 + 1e-6)) / 4  # |(−2 + 1) / max(−2, −1)| is 1, not 0
     assert plan_loss(a, b) == pytest.approx((first + 3 / (4 + 1e-6)) / 2, rel=1e-5)
     assert plan_loss([torch.tensor([1e-9])], [torch.tensor([-1.0])]) == 10.0
+    assert plan_loss([torch.tensor([-1e-9])], [torch.tensor([-1.0])]) == 10.0
+
+
+def test_the_loss_sees_an_error_whatever_the_signs():
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    for sign in (values.abs(), -values.abs()):  # all above zero, all below
+        assert plan_loss([sign], [sign * 1.5]) == pytest.approx(
+            0.5 / (1.5 if sign.sum() > 0 else 1.0), rel=1e-3
+        )
 
 
 def greedy(pipe, arguments, layers, steps, candidates, delta):

@@ -323,6 +323,27 @@ def test_both_methods_work_on_joint_models_and_differ(joint):
     assert torch.equal(outputs.video, crossed.video)
 
 
+def test_raw_maps_are_the_scores_that_probabilities_are_made_of(family):
+    """At one layer and step the mean of probabilities is the softmax of the mean; over several it is not."""
+    name = family.look(steps=[1]).method
+    raw, shares = (
+        family.look(method=SaliencyMethod(name, average=average, keep="sites"))
+        for average in ("raw", "probabilities")
+    )
+    assert raw.raw
+    assert not shares.raw
+    for key, part in raw.parts.items():
+        torch.testing.assert_close(part.softmax(0), shares.parts[key], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(raw.maps, torch.stack(list(raw.parts.values())).mean(0))
+
+
+def test_linear_vectors_change_what_is_compared(family):
+    plain = family.look(steps=[1])
+    linear = family.look(steps=[1], method=SaliencyMethod(plain.method, vectors="linear"))
+    assert (plain.maps - linear.maps).abs().max() > 1e-4
+    torch.testing.assert_close(linear.maps.sum(0), torch.ones_like(linear.maps[0]))
+
+
 def test_parts_are_kept_on_request():
     family = Family("shapes")
     found = family.look(layers=[0, 1], steps=[0, 2], method=SaliencyMethod(keep="sites"))
@@ -457,7 +478,11 @@ BAD = {
     ),
     "no layers": ({"layers": []}, IntegrationError, r"got \[\]"),
     "steps": ({"steps": [3]}, IntegrationError, "for there are 3 denoising steps"),
-    "method": ({"method": "concepts"}, RecipeError, "one of concept, cross_attention; got 'concepts'"),
+    "method": (
+        {"method": "concepts"},
+        RecipeError,
+        "must be 'concept' or 'cross_attention', got name='concepts'",
+    ),
     "prompts": ({"call": {"prompt": ["left", "up"]}}, PromptError, "one video of one prompt"),
 }
 

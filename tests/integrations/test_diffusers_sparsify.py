@@ -45,10 +45,14 @@ FAILURES = {
     "unknown method": ({"method_or_recipe": "svgg"}, RecipeError, "did you mean 'svg'"),
     "unknown option": ({"densty": 0.3}, RecipeError, "did you mean 'density'"),
     "bad value": ({"density": 3.0}, RecipeError, "density"),
-    "bad steps": ({"steps": 0}, IntegrationError, "steps must be an int >= 1, got 0"),
-    "steps of another kind": ({"steps": True}, IntegrationError, "got True"),
+    "bad steps": ({"steps": 0}, IntegrationError, "steps must be a whole number >= 1, got steps=0"),
+    "steps of another kind": ({"steps": True}, IntegrationError, "got steps=True"),
     "unknown backend": ({"backend": "tritton"}, videosieve.BackendError, "no backend 'tritton'"),
-    "bad recall_rows": ({"recall_rows": -1}, IntegrationError, "recall_rows must be an int >= 0, got -1"),
+    "bad recall_rows": (
+        {"recall_rows": -1},
+        IntegrationError,
+        "a whole number >= 0, got recall_rows=-1",
+    ),
 }
 
 

@@ -117,7 +117,8 @@ def test_a_keep_that_does_not_follow_from_the_sizes_is_refused(keep):
 
 @pytest.mark.parametrize(("query", "key"), [(0, 1), (1, 0), (-1, 4)])
 def test_block_sides_hold_at_least_one_token(query, key):
-    with pytest.raises(ShapeError, match=f"at least one token, got self.query={query} and self.key={key}"):
+    name, value = ("query", query) if query < 1 else ("key", key)
+    with pytest.raises(ShapeError, match=f"block side has at least one token, got {name}={value}"):
         BlockSize(query, key)
 
 

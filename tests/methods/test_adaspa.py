@@ -64,8 +64,10 @@ def search_by_loops(call, lse, density, adaptive):
         for h in range(call.heads):
             select(h, density)
         if adaptive:
+            own = [i for i in range(len(blocks)) if not text[i]]
             recall = [
-                float((torch.tensor(mass[h]) * keep[b, h]).sum() / torch.tensor(mass[h]).sum())
+                sum(mass[h][i][j] for i in own for j in own if keep[b, h, i, j])
+                / sum(mass[h][i][j] for i in own for j in own)
                 for h in range(call.heads)
             ]
             ranked = sorted(range(call.heads), key=lambda h: -recall[h])
@@ -211,8 +213,19 @@ def test_a_stale_lse_moves_no_block_within_a_row():
 def test_recall_is_a_share_of_the_same_estimate():
     mass = torch.tensor([[[[3.0, 1.0], [4.0, torch.inf]]]]) * 100
     keep = torch.tensor([[[[True, False], [True, False]]]])
-    assert float(kept_share(mass[..., :1, :], keep[..., :1, :])) == 0.75
-    assert kept_share(mass, keep).isfinite().all()
+    none = torch.zeros(2, dtype=torch.bool)
+    finite = torch.tensor([[[[3.0, 1.0], [6.0, 2.0]]]])
+    assert float(kept_share(finite, keep, none)) == 0.75
+    assert float(kept_share(finite * 1e4, keep, none)) == 0.75
+    assert kept_share(mass, keep, none).isfinite().all()
+
+
+def test_recall_is_over_the_blocks_of_the_video_alone():
+    mass = torch.tensor([[[[3.0, 1.0, 90.0], [2.0, 2.0, 90.0], [50.0, 50.0, 50.0]]]])
+    keep = torch.tensor([[[[True, False, True], [True, False, True], [True, True, True]]]])
+    text = torch.tensor([False, False, True])
+    assert float(kept_share(mass, keep, text)) == 5 / 8
+    assert float(kept_share(mass, keep, torch.tensor([True, True, True]))) == 0
 
 
 def test_every_batch_element_gets_what_it_gets_alone():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from videosieve import RecipeError, VideoLayout
-from videosieve.methods.cubes import CUBES, check_cubes, cube_orders, cubes_for
+from videosieve.methods import Sieve
+from videosieve.methods.cubes import CUBES, cube_orders, cubes_for
 
 CPU = torch.device("cpu")
 
@@ -70,4 +71,4 @@ def test_other_block_sides_get_cubes_of_their_volume():
 @pytest.mark.parametrize("cubes", [(), [(4, 4)], [(4, 4, 0)], "4×4×4", [(4, 4, 2.0)]])
 def test_bad_cubes_are_refused(cubes):
     with pytest.raises(RecipeError, match="cubes is a list of boxes"):
-        check_cubes(cubes)
+        Sieve(cubes=cubes)

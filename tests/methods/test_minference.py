@@ -273,8 +273,8 @@ def test_constant_and_nan_inputs_give_a_selection_without_empty_rows(pattern, va
     ("parameters", "message"),
     [
         ({"density": 0.0}, r"share of query–key blocks to keep and must lie in \(0, 1\], got density=0.0"),
-        ({"pattern": "vertical-slash"}, "a pattern is one of a_shape, slash, .*, got 'vertical-slash'"),
-        ({"head_patterns": (("a_shape", "b"),)}, "got 'b'"),
+        ({"pattern": "vertical-slash"}, "pattern is one of a_shape, slash, .*, got pattern='vertical-slash'"),
+        ({"head_patterns": (("a_shape", "b"),)}, r"got head_patterns\[0\]\[1\]='b'"),
         ({"head_patterns": ("a_shape",)}, "list with one list per layer"),
         ({"rows": 0}, "rows must be a whole number >= 1, got rows=0"),
         ({"rows": 0.5}, "rows must be a whole number >= 1"),

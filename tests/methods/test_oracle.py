@@ -163,10 +163,10 @@ def test_constant_and_nan_inputs_give_a_selection_without_empty_rows(scope, valu
     ("cls", "parameters", "message"),
     [
         (OracleTopK, {"density": 1.5}, r"pairs to keep and must lie in \(0, 1\], got density=1.5"),
-        (OracleTopK, {"scope": "batch"}, "scope must be 'call', 'head' or 'row', got self.scope='batch'"),
+        (OracleTopK, {"scope": "batch"}, "scope must be 'call', 'head' or 'row', got scope='batch'"),
         (OracleTopK, {"block": 0}, "at least 1, got block=0"),
         (RandomBlocks, {"density": 0}, r"blocks to keep and must lie in \(0, 1\], got density=0"),
-        (RandomBlocks, {"seed": 0.5}, "seed must be a whole number, got self.seed=0.5"),
+        (RandomBlocks, {"seed": 0.5}, "seed must be a whole number >= 0 and below 2\\^63, got seed=0.5"),
         (RandomBlocks, {"block": 2.0}, "at least 1, got block=2.0"),
     ],
 )

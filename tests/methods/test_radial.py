@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 import videosieve
-from videosieve import RecipeError, VideoLayout
+from videosieve import Recipe, RecipeError, VideoLayout
 from videosieve.methods import attend_selected
-from videosieve.methods.radial import RadialAttention, band_width
+from videosieve.methods.radial import RadialAttention, band_width, radial_selection
 from videosieve.testing.factories import make_call
 
 LAYOUTS = {
@@ -22,9 +22,10 @@ LAYOUTS = {
 layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 widths = pytest.mark.parametrize("widths", ["paper", "official"])
 SIDE = 10
+CPU = torch.device("cpu")
 
 
-def keep_by_loops(layout, decay, official, sink):
+def keep_by_loops(layout, decay, official, sink, thins=True):
     """Blocks of the video: one frame and one stretch each."""
     frames, per_frame = layout.grid.frames, layout.grid.tokens_per_frame
     parts = -(-per_frame // SIDE)
@@ -38,10 +39,11 @@ def keep_by_loops(layout, decay, official, sink):
                 kept = True
             else:
                 if official:
-                    width = decay * 2 ** len(f"{per_frame:b}") / 2 ** len(f"{distance:b}")
+                    plain = 2 ** len(f"{per_frame:b}") / 2 ** len(f"{distance:b}")
                 else:
-                    width = decay * per_frame / 2 ** math.floor(math.log2(distance))
-                period = max(int(SIDE / width), 1)
+                    plain = per_frame / 2 ** math.floor(math.log2(distance))
+                width = decay * plain
+                period = max(int(SIDE / (width if thins else plain)), 1)
                 reach = max(width, SIDE) if official else width
                 kept = distance % period == 0 and abs(middle[a] - middle[b]) <= reach
             keep[i * parts + a, j * parts + b] = kept
@@ -52,11 +54,12 @@ def keep_by_loops(layout, decay, official, sink):
 @widths
 @pytest.mark.parametrize("decay", [0.05, 0.4, 1.0])
 @pytest.mark.parametrize("sink", [False, True])
-def test_bands_halve_with_every_doubling_of_the_distance(layout, widths, decay, sink):
+@pytest.mark.parametrize("thins", [False, True])
+def test_bands_halve_with_every_doubling_of_the_distance(layout, widths, decay, sink, thins):
     call = make_call(layout)
-    method = RadialAttention(decay=decay, widths=widths, first_frame_sink=sink, block=SIDE)
+    method = RadialAttention(decay=decay, widths=widths, first_frame_sink=sink, block=SIDE, decay_thins=thins)
     keep = method.select(call, None)[0].mask.keep[0, 0]
-    expected = keep_by_loops(layout, decay, widths == "official", sink)
+    expected = keep_by_loops(layout, decay, widths == "official", sink, thins)
     assert torch.equal(keep[: len(expected), : len(expected)], expected)
     assert keep[len(expected) :].all()
     assert keep[:, len(expected) :].all()
@@ -65,6 +68,23 @@ def test_bands_halve_with_every_doubling_of_the_distance(layout, widths, decay, 
 def test_widths_at_hunyuanvideo_size_are_those_of_paper_and_code():
     assert [band_width(3600, d, "paper") for d in (2, 3, 4, 8, 32)] == [1800, 1800, 900, 450, 112.5]
     assert [band_width(3600, d, "official") for d in (2, 3, 4, 8, 32)] == [1024, 1024, 512, 256, 64]
+
+
+def test_the_recipes_of_the_authors_scripts_thin_frames_as_the_authors_do():
+    for name in ("radial-wan", "radial-hunyuanvideo"):
+        method = Recipe.of(name).method
+        assert isinstance(method, RadialAttention)
+        assert not method.decay_thins
+    layout = VideoLayout.of(21, 30, 52)  # Wan 2.1 at 480p: 1,560 tokens a frame
+    ours, theirs = (
+        radial_selection(
+            RadialAttention(decay=0.2, widths="official", decay_thins=thins), layout, 128, CPU
+        ).mask
+        for thins in (True, False)
+    )
+    # 2^11 / 2^3 · 0.2 = 51 < 128 already at D = 4, where the authors' 256 thins nothing
+    assert ours.density < theirs.density
+    assert bool((ours.keep <= theirs.keep).all())
 
 
 @layouts
@@ -135,7 +155,7 @@ def test_text_first_is_put_back_where_it_was():
         ({"decay": 0.0}, "above 0, got decay=0.0"),
         ({"decay": math.inf}, "got decay=inf"),
         ({"decay": True}, "got decay=True"),
-        ({"widths": "both"}, "widths must be 'paper' or 'official', got self.widths='both'"),
+        ({"widths": "both"}, "widths must be 'paper' or 'official', got widths='both'"),
         ({"block": 0}, "at least 1, got block=0"),
     ],
 )

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from videosieve import RecipeError, VideoLayout
 from videosieve.methods.selection import (
-    check_share,
     check_table,
     outside_video,
     sum_blocks,
@@ -129,12 +128,6 @@ def test_blocks_outside_the_video_are_those_that_hold_such_a_token(layout):
     assert outside_video(layout, 8, CPU).tolist() == expected
     pairs = [[row or column for column in expected] for row in expected]
     assert text_blocks(layout, 8, CPU).tolist() == pairs
-
-
-@pytest.mark.parametrize("value", [0, -0.1, 1.5, True, "0.5", None, float("nan")])
-def test_a_share_outside_its_range_is_refused(value):
-    with pytest.raises(RecipeError, match=r"tau is a share and must lie in \(0, 1\], got tau="):
-        check_share("tau", value, "a share")
 
 
 def test_a_table_of_another_model_is_refused():

@@ -179,7 +179,7 @@ def test_more_clusters_than_tokens_are_refused():
     [
         ({"threshold": 0.0}, r"mass to keep per query cluster and must lie in \(0, 1\], got threshold=0.0"),
         ({"density": 0.0}, "got density=0.0"),
-        ({"min_share": 1.2}, r"must lie in \[0, 1\], got self.min_share=1.2"),
+        ({"min_share": 1.2}, r"must lie in \[0, 1\], got min_share=1.2"),
         ({"query_clusters": 0}, "query_clusters must be a whole number >= 1, got query_clusters=0"),
         ({"key_clusters": 2.5}, "got key_clusters=2.5"),
         ({"first_iterations": 0}, "first_iterations must be a whole number >= 1"),

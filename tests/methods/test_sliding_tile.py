@@ -141,7 +141,7 @@ def test_lists_from_a_recipe_become_tuples():
         ({"density": 1.1}, r"pairs to keep and must lie in \(0, 1\], got density=1.1"),
         ({"window": (3, 3)}, r"at least 1 each, got window=\(3, 3\)"),
         ({"window": (3, 3, 0)}, r"got window=\(3, 3, 0\)"),
-        ({"head_windows": (((3, 3, 3), (3, -1, 3)),)}, r"got window=\(3, -1, 3\)"),
+        ({"head_windows": (((3, 3, 3), (3, -1, 3)),)}, r"got head_windows\[0\]\[1\]=\(3, -1, 3\)"),
         ({"tile": (6, 8)}, "tile has three sides"),
     ],
 )

@@ -53,6 +53,17 @@ def keep_by_loops(call, batch, head, threshold, theta):
     return keep
 
 
+@pytest.mark.parametrize("parameters", [{"threshold": 0.3}, {"density": 0.2}])
+def test_the_sink_adds_the_first_key_block_and_nothing_else(parameters):
+    call = smooth(make_call(LAYOUTS["odd"], batch=2))
+    plain, sunk = (
+        Sparge(**parameters, block=SIDE, sink=sink).select(call, None)[0].mask.keep for sink in (False, True)
+    )
+    assert not plain[..., 0].all()
+    assert sunk[..., 0].all()
+    assert torch.equal(sunk[..., 1:], plain[..., 1:])
+
+
 @layouts
 @pytest.mark.parametrize("threshold", [0.3, 0.8])
 @pytest.mark.parametrize("theta", [0.5, 0.75])
@@ -166,7 +177,7 @@ def test_a_hilbert_order_makes_neighbours_in_space_one_block():
         ({"density": 1.5}, "got density=1.5"),
         ({"similarity": -0.1}, r"mean cosine and must lie in \[0, 1\], got similarity=-0.1"),
         ({"similarity": math.nan}, "got similarity=nan"),
-        ({"order": "zigzag"}, "order must be 'frame_major' or 'hilbert', got self.order='zigzag'"),
+        ({"order": "zigzag"}, "order must be 'frame_major' or 'hilbert', got order='zigzag'"),
         ({"block": 15}, "block must be even, key blocks are half as long, got self.block=15"),
         ({"block": 0}, "at least 1, got block=0"),
     ],

@@ -369,7 +369,7 @@ def test_rows_that_are_neither_a_fraction_nor_a_count_are_refused(rows):
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(RecipeError, match="must be 'sound' or 'official', got self.profile='paper'"):
+    with pytest.raises(RecipeError, match="must be 'sound' or 'official', got profile='paper'"):
         SparseVideoGen(profile="paper")
 
 
@@ -379,5 +379,5 @@ def test_the_official_variant_refuses_a_sink_of_ones_own():
 
 
 def test_a_seed_that_is_no_whole_number_is_refused():
-    with pytest.raises(RecipeError, match="seed must be a whole number, got self.seed='x'"):
+    with pytest.raises(RecipeError, match="seed must be a whole number >= 0 and below 2\\^63, got seed='x'"):
         SparseVideoGen(seed="x")

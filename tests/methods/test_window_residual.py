@@ -185,11 +185,14 @@ def test_bfloat16_and_constant_inputs_stay_finite():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"window": -1}, "a count >= 0, got -1"),
-        ({"window": 1.5}, r"must lie in \[0.0, 1.0\], got 1.5"),
-        ({"window": float("nan")}, "got nan"),
-        ({"window": True}, "got True"),
-        ({"window": "wide"}, "got 'wide'"),
+        ({"window": -1}, "a count >= 0, got window=-1"),
+        (
+            {"window": 1.5},
+            r"a fraction .* in \[0.0, 1.0\] or a count .*, got window=1.5; write a count without",
+        ),
+        ({"window": float("nan")}, "got window=nan"),
+        ({"window": True}, "got window=True"),
+        ({"window": "wide"}, "got window='wide'"),
         ({"block": 0}, "block"),
     ],
 )

@@ -282,7 +282,7 @@ def test_a_profile_without_calls_says_what_to_do():
             {"head_thresholds": [0.5, 0.6]},
             r"one list per layer, one entry per head, got head_thresholds=\[0.5, 0.6\]",
         ),
-        ({"head_thresholds": ((0.5, 2.0),)}, "got head_thresholds=2.0"),
+        ({"head_thresholds": ((0.5, 2.0),)}, r"got head_thresholds\[0\]\[1\]=2.0"),
     ],
 )
 def test_values_outside_their_range_are_refused(parameters, message):

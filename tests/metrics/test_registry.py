@@ -18,12 +18,13 @@ from videosieve.metrics import (
     ms_ssim,
     psnr,
     ssim,
+    ssim_uniform_per_frame,
     temporal_flicker,
     vmaf,
 )
 
 vmaf_module = import_module("videosieve.metrics.vmaf")  # the package's name vmaf is the function
-ALWAYS = ("psnr", "ssim", "ms_ssim", "flip", "temporal_flicker")
+ALWAYS = ("psnr", "ssim", "ssim_uniform", "ms_ssim", "flip", "temporal_flicker")
 
 
 def make_pair(side: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,6 +51,7 @@ def test_the_registry_gives_what_the_functions_give():
     expected = {
         "psnr": psnr(video, reference).mean,
         "ssim": ssim(video, reference),
+        "ssim_uniform": ssim_uniform_per_frame(video, reference).mean().item(),
         "ms_ssim": ms_ssim(video, reference).mean,
         "flip": flip(video, reference).mean().item(),
         "temporal_flicker": temporal_flicker(video),
@@ -64,7 +66,7 @@ def test_the_registry_gives_what_the_functions_give():
 def test_better_is_lower_or_higher_as_the_registry_says():
     video, reference = make_pair()
     worse = (reference + 3 * (video - reference)).clamp(0, 1)
-    for name in ("psnr", "ssim", "ms_ssim", "flip"):
+    for name in ("psnr", "ssim", "ssim_uniform", "ms_ssim", "flip"):
         near, far = (measure([name], x, reference)[name].value for x in (video, worse))
         assert near is not None
         assert far is not None

@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from videosieve.errors import ShapeError
-from videosieve.metrics import absolute_difference, psnr, ssim, ssim_per_frame
+from videosieve.metrics import absolute_difference, psnr, ssim, ssim_per_frame, ssim_uniform_per_frame
 
 
 def make_pair(frames: int = 3, side: int = 32, noise: float = 0.05) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,6 +44,32 @@ def test_ssim_of_a_brighter_video_agrees_with_skimage():
     assert ssim(brighter[:1], reference[:1]) == pytest.approx(
         skimage_ssim(brighter[0], reference[0]), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("side", [11, 24])
+def test_uniform_ssim_is_the_mean_over_windows_of_equal_weight_on_a_frame_of_zeros_around(side: int):
+    video, reference = (
+        torch.rand(2, 3, side, side + 3, generator=torch.Generator().manual_seed(i)) for i in (1, 2)
+    )
+    found = ssim_uniform_per_frame(video, reference)
+    x, y = (
+        torch.nn.functional.pad(v.double(), (5, 5, 5, 5)).unfold(2, 11, 1).unfold(3, 11, 1)
+        for v in (video, reference)
+    )
+    mean_x, mean_y = x.mean((-1, -2)), y.mean((-1, -2))
+    spread_x, spread_y = x.var((-1, -2), correction=0), y.var((-1, -2), correction=0)
+    joint = ((x - mean_x[..., None, None]) * (y - mean_y[..., None, None])).mean((-1, -2))
+    expected = (
+        (2 * mean_x * mean_y + 1e-4)
+        * (2 * joint + 9e-4)
+        / (mean_x**2 + mean_y**2 + 1e-4)
+        / (spread_x + spread_y + 9e-4)
+    )
+    torch.testing.assert_close(found, expected.mean((1, 2, 3)))
+    assert ssim_uniform_per_frame(video, video).tolist() == pytest.approx([1.0, 1.0])
+    assert (
+        found - ssim_per_frame(video, reference)
+    ).abs().min() > 1e-3  # another measure, under another name
 
 
 def test_psnr_agrees_with_skimage_per_frame():

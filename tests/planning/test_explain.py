@@ -50,10 +50,10 @@ def test_a_type_changes_the_answer():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tokens": 0}, "must be at least 1, got self.tokens=0"),
-        ({"density": 0.0}, r"density must lie in \(0, 1\], got 0.0"),
-        ({"density": 1.1}, r"density must lie in \(0, 1\], got 1.1"),
-        ({"block": 0}, "block sides must be at least one token"),
+        ({"tokens": 0}, "must be at least 1 and below 2\\^31, got tokens=0"),
+        ({"density": 0.0}, r"density must lie in \(0, 1\], got density=0.0"),
+        ({"density": 1.1}, r"density must lie in \(0, 1\], got density=1.1"),
+        ({"block": 0}, "a block side has at least one token"),
     ],
     ids=str,
 )

@@ -242,7 +242,7 @@ def test_results_survive_the_way_to_disk_and_back(results_folder: Path, tmp_path
         ('{"schema": 99}', "schema 2, got 99"),
         ('{"schema": 1, "clips": []}', "schema 2, got 1; run the comparison again"),
         ('{"schema": 2, "clips": []}', "not a comparison"),
-        ('{"schema": 2, "clips": [{"method": "svg"}]}', "a clip has"),
+        ('{"schema": 2, "clips": [{"method": "svg"}]}', "a clip is no ClipResult: it lacks kind"),
     ],
 )
 def test_folders_without_sound_results_are_refused(tmp_path: Path, text: str | None, message: str):

@@ -40,7 +40,7 @@ def test_layers_are_dense_at_every_step(value, layers, expected):
 
 @pytest.mark.parametrize("bad", [-0.1, 1.5, -1, True, "a"])
 def test_values_outside_the_range_are_refused(bad):
-    with pytest.raises(RecipeError, match="dense steps must be"):
+    with pytest.raises(RecipeError, match="steps that stay dense must be"):
         DenseFirst(steps=bad)
-    with pytest.raises(RecipeError, match="dense layers must be"):
+    with pytest.raises(RecipeError, match="layers that stay dense must be"):
         DenseFirst(layers=bad)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from videosieve.atlas.probe import DENSITIES, AtlasProbe, Sighting
 from videosieve.errors import ModelError
+from videosieve.fields import In, checked
 from videosieve.generation.generate import Progress, generate
 from videosieve.generation.request import Request
 from videosieve.planning.machine import describe_versions
@@ -74,6 +75,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and isnan(value) else value  # JSON has no NaN
 
 
+Every = Annotated[
+    int,
+    In("[1, inf)", "means to look at every step (1) or every so many (2, 3, …)", "give a whole number >= 1"),
+]
+
+
 def survey(
     pipe: Any,
     requests: list[Request],
@@ -96,8 +103,7 @@ def survey(
     Raises:
         ModelError: `every` is below 1, or the pipeline made no attention call that can be sparse.
     """
-    if every < 1:
-        raise ModelError(f"look at every step (1) or every so many (2, 3, …), got {every}")
+    every = checked("every", every, Every, ModelError)
     probe = AtlasProbe(every=every)
     recipe = Recipe(probe, DenseFirst(steps=0, layers=0), min_tokens=0)
     for index, request in enumerate(requests):

@@ -6,9 +6,13 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from videosieve.errors import ModelError, PromptError
+from videosieve.fields import Extent, OneOf, Seed, Steps, Whole, check_fields
 from videosieve.frame_rate import FRAME_RATE
+from videosieve.generation.media import VIDEO_SUFFIXES, Fps
+from videosieve.generation.request import Guidance
 
 LONGEST_NAME = 60  # characters of the prompt in a file name
 
@@ -26,12 +30,15 @@ class Job:
         name: File name of the video without its ending; empty for number, words of the prompt and seed.
     """
 
-    number: int
+    number: Whole
     prompt: str
-    seed: int = 0
+    seed: Seed = 0
     negative_prompt: str = ""
     image: str = ""
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self, PromptError)
 
     @property
     def stem(self) -> str:
@@ -63,14 +70,17 @@ class Order:
     model: str
     recipe: str
     folder: str
-    suffix: str = ".mp4"
-    fps: float = FRAME_RATE
+    suffix: Annotated[str, OneOf(VIDEO_SUFFIXES)] = ".mp4"
+    fps: Fps = FRAME_RATE
     dtype: str = ""
-    steps: int | None = None
-    height: int | None = None
-    width: int | None = None
-    frames: int | None = None
-    guidance: float | None = None
+    steps: Steps | None = None
+    height: Extent | None = None
+    width: Extent | None = None
+    frames: Extent | None = None
+    guidance: Guidance | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, ModelError)
 
     def fingerprint(self, jobs: list[Job]) -> str:
         """Digest of everything that decides what the videos look like; the folder does not."""

@@ -9,6 +9,8 @@ from typing import Any
 
 from videosieve.append_log import AppendLog
 from videosieve.batch.jobs import Job, Order, Outcome
+from videosieve.errors import OutputError
+from videosieve.fields import from_table
 
 
 class Manifest(AppendLog):
@@ -29,6 +31,10 @@ class Manifest(AppendLog):
     def __init__(self, path: Path, order: Order, jobs: list[Job]) -> None:
         super().__init__(path, {"fingerprint": order.fingerprint(jobs), "jobs": len(jobs)})
         self.outcomes = {line["number"]: Outcome(**line) for line in self.lines}
+
+    def check(self, line: dict[str, Any]) -> None:
+        """Every line is an outcome."""
+        from_table(Outcome, line, "it", OutputError)
 
     def add(self, outcome: Outcome) -> None:
         """Note an outcome; on disk when this returns."""

@@ -5,15 +5,18 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from videosieve.batch.executors import EXECUTORS
 from videosieve.batch.jobs import Job, Order, Outcome
 from videosieve.batch.manifest import Manifest
 from videosieve.errors import BackendError, OutputError
+from videosieve.fields import In, checked
 from videosieve.methods.registry import nearest
 from videosieve.report.files import remove_torn
 
 MANIFEST = "manifest.jsonl"
+Retries = Annotated[int, In("[0, 1000]", "must be retries >= 0, at most 1,000")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,9 @@ def run_batch(
         raise BackendError(
             f"unknown executor {executor!r}{nearest(executor, EXECUTORS)}; there are {', '.join(EXECUTORS)}"
         )
-    if retries < 0 or not devices:
-        raise BackendError(
-            f"a batch needs retries >= 0 and at least one device, got {retries=} and {devices=}"
-        )
+    checked("retries", retries, Retries, BackendError)
+    if not devices:
+        raise BackendError(f"a batch needs at least one device, got {devices=}")
     with Manifest(Path(order.folder) / manifest, order, jobs) as book:
         waiting = deque(job for job in jobs if not (Path(order.folder) / (job.stem + order.suffix)).is_file())
         remove_torn(Path(order.folder), {job.stem + order.suffix for job in waiting})

@@ -7,13 +7,15 @@ the short one, by which VBench finds it.
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from videosieve.batch.jobs import Job
 from videosieve.errors import PromptError
+from videosieve.fields import In, checked
+from videosieve.files import read_json, read_lines
 
+Samples = Annotated[int, In("[1, 100000]", "must be at least 1 and at most 100,000")]
 SAMPLES, FLICKER_SAMPLES = 5, 25
 SUFFIXES = (".mp4", ".gif")  # that VBench opens
 LONGEST_FILE_NAME = 255  # bytes, of the usual file systems
@@ -43,8 +45,7 @@ def read_vbench_prompts(
         PromptError: A file is unreadable, empty or of another form, has another number of prompts than `long_prompts`,
             or a prompt cannot be a file name.
     """
-    if samples is not None and samples < 1:
-        raise PromptError(f"samples must be at least 1, got {samples=}")
+    checked("samples", samples, Samples | None, PromptError)
     entries = _entries(path)
     if dimensions:
         _require_known(dimensions, entries, path)
@@ -66,9 +67,9 @@ def read_vbench_prompts(
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".txt":
+    if path.suffix.lower() == ".txt":
         entries = [{"prompt_en": line, "dimension": [path.stem]} for line in _lines(path)]
-    elif path.suffix == ".json":
+    elif path.suffix.lower() == ".json":
         entries = _json_entries(path)
     else:
         raise PromptError(f"VBench's prompts come from its .json or a .txt file, got {str(path)!r}")
@@ -78,14 +79,12 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _json_entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PromptError(f"cannot read the prompts in {str(path)!r}: {error}") from error
+    entries = read_json(path, "the prompts", PromptError)
     fits = isinstance(entries, list) and all(
         isinstance(entry, dict)
         and isinstance(entry.get("prompt_en"), str)
         and isinstance(entry.get("dimension"), list)
+        and all(isinstance(name, str) for name in entry["dimension"])
         for entry in entries
     )
     if not fits:
@@ -96,11 +95,8 @@ def _json_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PromptError(f"cannot read the prompts in {str(path)!r}: {error}") from error
-    return [line.strip() for line in lines if line.strip()]
+    lines = read_lines(path, "the prompts", PromptError)
+    return [line.strip(" \t") for line in lines if line.strip()]
 
 
 def _require_known(dimensions: tuple[str, ...], entries: list[dict[str, Any]], path: Path) -> None:
@@ -114,7 +110,7 @@ def _seed(name: str) -> int:
 
 
 def _checked(prompt: str, path: Path) -> str:
-    name = prompt.strip()
+    name = checked("a prompt", prompt.strip(" \t\n"), str, PromptError)
     longest = LONGEST_FILE_NAME - len(".-24.1234567.mp4")  # the temporary name, with a process id
     if not name or "/" in name or "\0" in name or name.startswith(".") or len(name.encode()) > longest:
         raise PromptError(

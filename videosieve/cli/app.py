@@ -1,5 +1,7 @@
 """The typer application: verbs, version, and one way to fail."""
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -96,4 +98,7 @@ def _root(
 
 def main() -> None:
     """Entry point of `videosieve` and `python -m videosieve`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that cannot show × is no reason to end in an error
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="videosieve")

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from videosieve.cli.console import err, number, out, plain_table, say
+from videosieve.cli.console import note, number, out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _warn_of_missing(metrics: tuple[str, ...]) -> None:
 
     for name, reason in available_metrics().items():
         if reason and name in metrics:
-            err.print(f"no {name}: {reason}", soft_wrap=True, markup=False)
+            note(f"no {name}: {reason}")
 
 
 def print_results(results: "Results") -> None:
@@ -159,7 +159,7 @@ def _show(bar: GenerationBar, stage: "Stage") -> None:
         bar.advance(stage.progress)
     elif stage.result is not None:
         bar.begin(name, "done")
-        err.print(_one_line(stage.result), soft_wrap=True)
+        note(_one_line(stage.result))
     else:
         bar.begin(name if stage.timed else stage.method, "starting" if stage.timed else "warming up")
 

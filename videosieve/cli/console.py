@@ -3,22 +3,55 @@
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.progress import Task, TextColumn
 from rich.table import Table
+from rich.text import Text
+
+from videosieve.visible import visible
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """One line to stdout, as it is."""
-    out.print(text, markup=False, soft_wrap=True)
+    """One line to stdout, as it is: nothing in it is markup, and no control character reaches the terminal."""
+    out.print(visible(text), markup=False, emoji=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """One line to stderr, as it is."""
+    err.print(visible(text), markup=False, emoji=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """One red line to stderr."""
-    err.print(" ".join(text.split()), style="red", markup=False, soft_wrap=True)
+    err.print(visible(" ".join(text.split())), style="red", markup=False, emoji=False, soft_wrap=True)
+
+
+class PlainTable(Table):
+    """A table whose cells show text as it is; a cell that is to be styled is a rich `Text`."""
+
+    def add_row(self, *cells: RenderableType | None, style: Any = None, end_section: bool = False) -> None:
+        plain = (Text(visible(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*plain, style=style, end_section=end_section)
+
+
+def mark(yes: bool) -> Text:
+    """ "yes" in green or "no" in yellow."""
+    return Text("yes", "green") if yes else Text("no", "yellow")
+
+
+class PlainColumn(TextColumn):
+    """A column of a progress bar that shows text as it is."""
+
+    def __init__(self, text_format: str) -> None:
+        super().__init__(text_format, markup=False)
+
+    def render(self, task: Task) -> Text:
+        return Text(visible(self.text_format.format(task=task), keep=""))
 
 
 def command_line() -> str:
@@ -28,13 +61,15 @@ def command_line() -> str:
     return shlex.join(["videosieve", *words]) if mine else ""
 
 
-def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def plain_table(*columns: str, right: tuple[str, ...] = ()) -> PlainTable:
     """A table without a box; the named columns are aligned to the right, the first one is never broken, and
     of the others a word that is too long, a path for instance, is: nothing is cut off."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = PlainTable(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         justify = "right" if column in right else "left"
-        table.add_column(column, justify=justify, no_wrap=column == columns[0], overflow="fold")
+        table.add_column(
+            Text(visible(column)), justify=justify, no_wrap=column == columns[0], overflow="fold"
+        )
     return table
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from videosieve.fields import In
+
 PromptArgument = Annotated[str | None, typer.Argument(help="What the video shows.", show_default=False)]
 PromptOption = Annotated[
     str | None, typer.Option("--prompt", help="The same, as an option.", show_default=False)
@@ -91,6 +93,9 @@ Dtype = Annotated[
     typer.Option(
         help="float32, bfloat16 or float16; default: float32 on cpu, bfloat16 elsewhere.", show_default=False
     ),
+]
+THREADS = Annotated[
+    int, In("[0, 4096]", "must be a whole number in [0, 4096]", "0 leaves the choice to torch")
 ]
 Fps = Annotated[float, typer.Option(help="Frames per second of the written video, in (0, 240].")]
 

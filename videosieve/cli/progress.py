@@ -3,9 +3,9 @@
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn
 
-from videosieve.cli.console import err
+from videosieve.cli.console import PlainColumn, err
 
 if TYPE_CHECKING:
     from videosieve.generation.generate import Progress as Position
@@ -17,9 +17,9 @@ class GenerationBar:
     def __init__(self) -> None:
         self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            PlainColumn("{task.description}"),
             BarColumn(bar_width=28),
-            TextColumn("{task.fields[note]}"),
+            PlainColumn("{task.fields[note]}"),
             console=err,
             transient=True,
             disable=not err.is_terminal,

@@ -8,7 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from videosieve.cli.console import err, number, plain_table
+from videosieve.cli.console import err, note, number, plain_table
+from videosieve.visible import visible
 
 if TYPE_CHECKING:
     from videosieve.tuning.outcome import Moment
@@ -42,15 +43,15 @@ class TuneScreen:
 
     def say(self, text: str) -> None:
         """A stage without parts."""
-        self._draw(Text(text))
+        self._draw(Text(visible(text)))
 
     def show(self, moment: "Moment") -> None:
         """Where the tune is."""
         if not err.is_terminal:
             if moment.fresh is not None:
-                err.print(self._line(moment.fresh), soft_wrap=True, markup=False)
+                note(self._line(moment.fresh))
             elif moment.stage != self._stage:
-                err.print(moment.stage, soft_wrap=True)
+                note(moment.stage)
             self._stage = moment.stage
             return
         self._draw(picture(moment, self._goal))
@@ -82,8 +83,8 @@ def picture(moment: "Moment", goal: "Goal") -> Group:
     parts = f" {moment.done}/{moment.total}" if moment.total else ""
     head = f"{goal.words()}   {moment.stage}{parts}   {spent} of {budget}   {len(moment.points)} measured"
     lines: list[Text | Table] = [
-        Text(head, style="bold", overflow="ellipsis", no_wrap=True),
-        Text(f"now: {moment.detail}", overflow="ellipsis", no_wrap=True),
+        Text(visible(head), style="bold", overflow="ellipsis", no_wrap=True),
+        Text(visible(f"now: {moment.detail}"), overflow="ellipsis", no_wrap=True),
     ]
     front = pareto_front(moment.points, goal.quality_of)[-SHOWN:]
     if front:

@@ -9,7 +9,6 @@ several repeats the one with the (lower) median time is kept. Attention times co
 inside the timed run, so its cost counts against the sparse methods.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +33,7 @@ from videosieve.comparison.work import Scene, Stage, Work, kind_of
 from videosieve.errors import BackendError, OutputError
 from videosieve.generation.generate import Clip, generate, rehearse
 from videosieve.generation.media import write_poster, write_trace, write_video
+from videosieve.generation.stems import file_stem
 from videosieve.metrics import absolute_difference
 from videosieve.report import ClipResult, Results, write_report
 from videosieve.report.results import COMPLETE, FLOOR, INTERRUPTED
@@ -195,7 +195,8 @@ def _first_take(work: Work, scene: Scene, name: str, clip: Clip, also: dict[str,
     if clip.peak_bytes is None:
         quality.unavailable["peak_bytes"] = "this system does not tell how much memory a process needed"
     also |= {"unavailable": quality.unavailable, "size": _size(clip.frames)}
-    stem = _slug(name) if len(work.scenes) == 1 else f"{scene.index + 1:02d}-{_slug(name)}"
+    stem = file_stem(name, work.recipes)
+    stem = stem if len(work.scenes) == 1 else f"{scene.index + 1:02d}-{stem}"
     files = _write_files(work, stem, clip.frames, scene.dense.frames if scene.dense else None)
     if name == DENSE:
         scene.dense = clip
@@ -216,10 +217,6 @@ def _write_files(work: Work, stem: str, frames: Tensor, reference: Tensor | None
 
 def _ignore(stage: Stage) -> None:
     del stage
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w.=-]+", "-", name).strip("-.") or "method"
 
 
 def _size(frames: Tensor) -> dict[str, int]:

@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from videosieve.append_log import AppendLog, name_differences
 from videosieve.comparison.plan import Plan
 from videosieve.errors import OutputError
+from videosieve.fields import checked, from_table
+from videosieve.files import decode, is_file, parse_json, read_bytes, read_tensors
 from videosieve.generation.generate import Clip
 from videosieve.generation.parts import execution_device
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
@@ -40,6 +42,15 @@ class Prepared:
     dense_kernel: str
     floor: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """What stands beside the result of a run."""
+
+    scene: int
+    repeat: int
+    also: dict[str, dict]
 
 
 class Ledger(AppendLog):
@@ -91,6 +102,16 @@ class Ledger(AppendLog):
         """A run is finished, and its files are on disk."""
         self.append({"kind": "take", "scene": scene, "repeat": repeat, "row": asdict(row), "also": also})
 
+    def check(self, line: dict[str, Any]) -> None:
+        """Every line is one of the three kinds."""
+        if line["kind"] == "prepared":
+            from_table(Prepared, line["found"], "it", OutputError)
+        elif line["kind"] == "take":
+            ClipResult.from_json(line["row"])
+            from_table(_Take, {key: line[key] for key in ("scene", "repeat", "also")}, "it", OutputError)
+        else:
+            checked("at", line["at"], str, OutputError)
+
     def explain(self, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
         """Names the settings that differ."""
         return _explain(theirs["settings"], ours["settings"])
@@ -118,12 +139,12 @@ def is_interrupted(folder: Path, plan: Plan) -> bool:
     """
     path = folder / LEDGER
     try:
-        with path.open(encoding="utf-8") as file:
-            theirs = json.loads(file.readline())["settings"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return path.is_file()  # whatever is wrong, opening the ledger says so
-    ours = json.loads(json.dumps(plan_settings(plan)))
-    known = {key: theirs.get(key) for key in ours}
+        first = read_bytes(path, "the ledger", OutputError).split(b"\n", 1)[0]
+        theirs = parse_json(decode(first, "it", OutputError), "it", OutputError)["settings"]
+        ours = json.loads(json.dumps(plan_settings(plan)))
+        known = {key: theirs.get(key) for key in ours}
+    except (OutputError, LookupError, TypeError, AttributeError):
+        return is_file(path)  # whatever is wrong, opening the ledger says so
     if known != ours:
         raise OutputError(f"{str(path)!r} {_explain(known, ours)}; or {Ledger.elsewhere}")
     return True
@@ -179,9 +200,9 @@ def read_baseline(path: Path) -> Clip:
         OutputError: It is damaged.
     """
     try:
-        tensors = load_file(path)
+        tensors = read_tensors(path, "the kept video", OutputError)
         return Clip(tensors["frames"], 0.0, 0.0, 0, Trace([]), latent=tensors.get("latent"))
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OutputError, KeyError) as error:
         raise OutputError(
             f"{str(path)!r} is damaged ({error}); delete it to have this video made again"
         ) from None

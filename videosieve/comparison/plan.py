@@ -1,21 +1,29 @@
 """What to compare: prompts, seeds and methods, checked before a model is loaded; and the folder for results."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from videosieve.errors import MetricError, OutputError, RecipeError
+from videosieve.fields import In, check_fields
+from videosieve.files import entries, is_folder, read_json, reason_of
 from videosieve.frame_rate import FRAME_RATE, check_fps
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe
-from videosieve.report.files import check_writable
+from videosieve.report.files import require_folder
 from videosieve.report.results import RESULTS
 
 DENSE = "dense"  # the name of the baseline
-FURTHER_METRICS = ("flip", "st_lpips", "lpips", "vmaf")  # they take long, or need weights
+FURTHER_METRICS = (
+    "ssim_uniform",
+    "flip",
+    "st_lpips",
+    "lpips",
+    "vmaf",
+)  # they take long, need weights, or are for others' figures
 DEFAULT_PROMPT = "a large red circle moves left and a small blue square moves up over a striped background"
 
 
@@ -40,7 +48,7 @@ class Plan:
 
     requests: tuple[Request, ...]
     recipes: dict[str, Recipe]
-    repeats: int = 1
+    repeats: Annotated[int, In("[1, 10000]", "must be at least 1 and at most 10,000")] = 1
     fps: float = FRAME_RATE
     model: str = ""
     floor: bool = True
@@ -48,6 +56,7 @@ class Plan:
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         _check_requests(self.requests)
         if unknown := [name for name in self.metrics if name not in FURTHER_METRICS]:
             raise MetricError(
@@ -55,8 +64,6 @@ class Plan:
                 f"PSNR, SSIM, MS-SSIM and flicker are always measured"
             )
         check_fps(self.fps)
-        if self.repeats < 1:
-            raise RecipeError(f"repeats must be at least 1, got {self.repeats}")
         if next(iter(self.recipes), None) != DENSE:
             raise RecipeError(f"the first method must be {DENSE!r}; make the recipes with name_recipes")
 
@@ -141,10 +148,8 @@ def check_folder(folder: Path) -> bool:
     Raises:
         OutputError: It is a file, holds something else or a damaged results.json, or cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
-    check_writable(next(place for place in (folder, *folder.absolute().parents) if place.is_dir()))
-    if not folder.is_dir() or not any(folder.iterdir()):
+    require_folder(folder)
+    if not is_folder(folder) or not entries(folder, OutputError):
         return False
     if not (folder / RESULTS).is_file():
         raise OutputError(
@@ -165,12 +170,13 @@ def clear_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot make the folder {str(folder)!r}: {reason_of(error)}") from None
     if not check_folder(folder):
         return
     for name in _files_of(folder):
-        (folder / Path(name).name).unlink(missing_ok=True)
+        if Path(name).name:  # names of earlier versions have no folder, and "" is none
+            (folder / Path(name).name).unlink(missing_ok=True)
     (folder / RESULTS).unlink()
 
 
@@ -178,9 +184,9 @@ def _files_of(folder: Path) -> list[str]:
     """Files that the results in a folder name; those of earlier versions too, which can be replaced but not read."""
     path = folder / RESULTS
     try:
-        clips = json.loads(path.read_text(encoding="utf-8"))["clips"]
+        clips = read_json(path, "results", OutputError)["clips"]
         return [str(name) for clip in clips for name in clip["files"].values()]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{str(path)!r} is damaged, so it is unknown which files are results: {error}; give another folder or "
             f"empty this one"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from videosieve.comparison.plan import Plan
+from videosieve.files import is_folder
 from videosieve.generation.generate import WARM_UP_STEPS
 from videosieve.generation.parts import execution_device
 from videosieve.generation.request import default_steps
@@ -30,7 +31,7 @@ def blank_results(pipe: Any, plan: Plan) -> Results:
     first = plan.requests[0]
     negatives = {request.negative_prompt for request in plan.requests}
     return Results(
-        model=Path(plan.model).name if Path(plan.model).is_dir() else plan.model,
+        model=Path(plan.model).name if is_folder(plan.model) else plan.model,
         pipeline=type(pipe).__name__,
         machine=describe_machine(torch.device(execution_device(pipe))),
         versions=describe_versions(),

@@ -6,6 +6,7 @@ from videosieve.concepts.method import SaliencyMethod
 from videosieve.concepts.scores import (
     attend_concepts,
     key_scores,
+    linear_vectors,
     normalise_concepts,
     output_scores,
     to_probabilities,
@@ -17,6 +18,7 @@ __all__ = [
     "SaliencyMethod",
     "attend_concepts",
     "key_scores",
+    "linear_vectors",
     "normalise_concepts",
     "output_scores",
     "to_probabilities",

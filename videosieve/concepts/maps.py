@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from torch.nn.functional import interpolate
 
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
+from videosieve.fields import In, checked, from_table
+from videosieve.files import open_tensors
 from videosieve.frame_rate import FRAME_RATE
 
 # A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
@@ -37,7 +39,8 @@ class SaliencyMaps:
     Attributes:
         concepts: Words or phrases.
         maps: fp32 [concepts, frames, height, width] on the token grid; the concepts' probabilities, which sum to 1 at
-            every place. They are relative: a concept's map says where it beats the *other concepts*.
+            every place, or the raw scores where those were asked for. They are relative: a concept's map says where it
+            beats the *other concepts*.
         method: "concept" (output space) or "cross_attention".
         layers: Layers that were averaged.
         steps: Denoising steps that were averaged.
@@ -45,6 +48,7 @@ class SaliencyMaps:
         video: fp32 [video frames, 3, height, width] in [0, 1], the generated or given video; None where it was not
             decoded.
         frame_of: For every video frame the frame of the token grid that covers it.
+        raw: Whether the maps are means of dot products and not of probabilities.
     """
 
     concepts: tuple[str, ...]
@@ -55,6 +59,22 @@ class SaliencyMaps:
     parts: Mapping[tuple[int, ...], Tensor] = field(default_factory=dict)
     video: Tensor | None = None
     frame_of: tuple[int, ...] = ()
+    raw: bool = False
+
+    def probabilities(self, temperature: float = 1.0) -> Tensor:
+        """The maps as probabilities: as they are, or the softmax over concepts of raw ones.
+
+        Args:
+            temperature: Of that softmax, above 0.
+
+        Returns:
+            [concepts, frames, height, width]; sums to 1 over the concepts.
+
+        Raises:
+            ShapeError: The temperature is not above 0.
+        """
+        checked("temperature", temperature, Annotated[float, In("(0, inf)")], ShapeError)
+        return (self.maps / temperature).softmax(0) if self.raw else self.maps
 
     def of(self, concept: str) -> Tensor:
         """The map of one concept [frames, height, width]."""
@@ -102,6 +122,11 @@ class SaliencyMaps:
             return self.maps > self.maps.mean((1, 2, 3), keepdim=True)
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise ShapeError(f"threshold must be 'argmax', 'mean' or a number in [0, 1], got {threshold!r}")
+        if self.raw:
+            raise ShapeError(
+                f"raw scores have no threshold in [0, 1], got {threshold!r}; take 'argmax' or 'mean', or maps of "
+                f"probabilities"
+            )
         return self.maps > threshold
 
     def overlay(
@@ -133,6 +158,8 @@ class SaliencyMaps:
         if len(frames) != maps.shape[1]:
             raise ShapeError(f"the maps cover {maps.shape[1]} video frames, got {len(frames)}")
         if concept is None:
+            if self.raw:  # paint is mixed by shares
+                maps = torch.stack([maps.argmax(0) == index for index in range(len(self.concepts))]).float()
             colours = torch.tensor([COLOURS[index % len(COLOURS)] for index in range(len(self.concepts))])
             paint = torch.einsum("rthw,rc->tchw", maps, colours)
         else:
@@ -180,7 +207,9 @@ class SaliencyMaps:
             )
         tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
         tensors |= {} if self.video is None else {"video": self.video}
-        facts = {name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of")}
+        facts = {
+            name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of", "raw")
+        }
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         try:
             save_file(contiguous, temporary, {"saliency": json.dumps(facts)})
@@ -194,23 +223,18 @@ class SaliencyMaps:
         Raises:
             OutputError: The file is missing, or holds something else.
         """
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(str(path), framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["saliency"])
+            with open_tensors(path, "saliency", "saliency maps", OutputError) as (file, facts):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, KeyError, ValueError, SafetensorError) as error:
+            parts = {
+                tuple(map(int, name.removeprefix("part.").split("-"))): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("part.")
+            }
+            values = {"maps": tensors["maps"], "parts": parts, "video": tensors.get("video"), **facts}
+            return from_table(cls, values, f"{str(path)!r}", OutputError)
+        except (ValueError, LookupError, TypeError) as error:
             raise OutputError(f"{str(path)!r} holds no saliency maps: {error}") from None
-        parts = {
-            tuple(map(int, name.removeprefix("part.").split("-"))): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("part.")
-        }
-        facts: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
-        }
-        return cls(maps=tensors["maps"], parts=parts, video=tensors.get("video"), **facts)
 
     def _index(self, concept: str) -> int:
         if concept not in self.concepts:

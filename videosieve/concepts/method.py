@@ -1,14 +1,17 @@
 """How saliency is computed: a bundle of the method's parameters."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from videosieve.concepts.accumulate import KEEPS, Keep
-from videosieve.concepts.scores import SIGHTS, Sight
+from videosieve.concepts.accumulate import Keep
+from videosieve.concepts.scores import Sight
 from videosieve.errors import RecipeError
+from videosieve.fields import In, check_fields
 
 Pool = Literal["auto", "mean", "first", "last"]
 Name = Literal["concept", "cross_attention"]
+Vectors = Literal["plain", "linear"]
+Average = Literal["probabilities", "raw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +26,23 @@ class SaliencyMethod:
             mean of any other; "first" is what the paper's code does, which sees "sky" in "skyscraper".
         sight: What concepts attend to; "both" (video and concepts) is the method, the rest are its ablations.
         keep: Which maps to keep besides the mean: "mean" none, "layers", "steps", or "sites" for both.
+        vectors: "linear" takes from every entry of the concepts' vectors the least over the concepts and divides by
+            their sum, as the authors' segmentation code does before it compares; "plain" compares them as they are.
+        average: "probabilities": softmax of every layer and step, then the mean, as in the paper. "raw": the mean of
+            the dot products without a softmax, as in the authors' multi-class evaluation; `probabilities` of the maps
+            makes the softmax of the mean from it, as their code for FLUX.2 does with a temperature of 1000.
 
     Raises:
         RecipeError: A value outside its range.
     """
 
     name: Name = "concept"
-    temperature: float = 1.0
+    temperature: Annotated[float, In("(0, inf)", "must be above 0 and finite")] = 1.0
     pool: Pool = "auto"
     sight: Sight = "both"
     keep: Keep = "mean"
+    vectors: Vectors = "plain"
+    average: Average = "probabilities"
 
     def __post_init__(self) -> None:
-        choices = {"name": get_args(Name), "pool": get_args(Pool), "sight": SIGHTS, "keep": KEEPS}
-        for field, known in choices.items():
-            if getattr(self, field) not in known:
-                raise RecipeError(
-                    f"{field} of a saliency method must be one of {', '.join(known)}; got {getattr(self, field)!r}"
-                )
-        if not 0 < self.temperature < float("inf"):
-            raise RecipeError(f"temperature must be above 0 and finite, got {self.temperature=}")
+        check_fields(self, RecipeError)

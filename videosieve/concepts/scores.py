@@ -94,6 +94,22 @@ def output_scores(outputs: Tensor, concepts: Tensor) -> Tensor:
     return torch.cat(parts, -1)
 
 
+def linear_vectors(concepts: Tensor) -> Tensor:
+    """The authors' linear normalisation, entry by entry over the concepts: least taken away, divided by the sum.
+
+    `linear_normalization(…, dim=concepts)` of concept_attention/utils.py, which their segmentation applies by default.
+
+    Args:
+        concepts: [batch, heads, concepts, head_dim].
+
+    Returns:
+        The same shape; entries in [0, 1] that add up to 1 over the concepts, or are all 0 where they were all equal.
+    """
+    above = concepts - concepts.amin(2, keepdim=True)
+    total = above.sum(2, keepdim=True)
+    return above / torch.where(total == 0, 1.0, total)
+
+
 def key_scores(queries: Tensor, keys: Tensor, scale: float) -> Tensor:
     """Queries of the video against keys of the concepts, mean over heads: cross-attention (equation 12).
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from videosieve.errors import ModelError, ShapeError
+from videosieve.files import entries, is_file, is_folder, open_picture
 
 ANIMATIONS = (".gif", ".webp", ".png", ".apng")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -32,9 +33,9 @@ def read_footage(path: Path, frames: int | None = None) -> Tensor:
     Raises:
         ModelError: The path is missing or unreadable, holds no pictures or fewer than `frames`, or sizes differ.
     """
-    if path.is_dir():
+    if is_folder(path):
         source = _read_folder(path)
-    elif path.is_file():
+    elif is_file(path):
         source = _read_animation(path) if path.suffix.lower() in ANIMATIONS else _read_film(path)
     else:
         raise ModelError(f"{str(path)!r} does not exist; give a video file or a folder of pictures")
@@ -129,7 +130,7 @@ def _size(picture: np.ndarray) -> str:
 
 
 def _read_folder(path: Path) -> Iterator[np.ndarray]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+    files = [file for file in entries(path, ModelError) if file.suffix.lower() in PICTURES]
     if not files:
         raise ModelError(f"the folder {str(path)!r} holds no pictures ({', '.join(PICTURES)})")
     for file in files:
@@ -137,16 +138,11 @@ def _read_folder(path: Path) -> Iterator[np.ndarray]:
 
 
 def _read_animation(path: Path) -> Iterator[np.ndarray]:
-    from PIL import Image, ImageSequence, UnidentifiedImageError
+    from PIL import ImageSequence
 
-    try:
-        with Image.open(path) as image:
-            for frame in ImageSequence.Iterator(image):
-                yield np.asarray(frame.convert("RGB"))
-    except UnidentifiedImageError:
-        raise ModelError(f"{str(path)!r} is not a picture or animation that Pillow can read") from None
-    except OSError as error:
-        raise ModelError(f"cannot read {str(path)!r}: {error.strerror or error}") from None
+    with open_picture(path, "the video", ModelError) as image:
+        for frame in ImageSequence.Iterator(image):
+            yield np.asarray(frame.convert("RGB"))
 
 
 def _read_film(path: Path) -> Iterator[np.ndarray]:

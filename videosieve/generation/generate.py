@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from videosieve.errors import ModelError, VideosieveError
+from videosieve.finite import require_finite
 from videosieve.generation.memory import PeakMemory
 from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_device, synchronize
+from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
 from videosieve.recipe import Recipe
 from videosieve.records import Record
@@ -91,6 +92,7 @@ def generate(
     Raises:
         ModelError: The pipeline refuses the request or cannot honour a part of it.
         IntegrationError: The pipeline cannot be made sparse.
+        NumericsError: The video holds NaN or infinity.
     """
     if warm_up:
         rehearse(pipe, request, recipe)
@@ -140,6 +142,7 @@ def _run(
             output = call_pipeline(pipe, arguments)
             synchronize(pipe)
             seconds = time.perf_counter() - start
+    _require_finite(pipe, output.frames, parts.latent)
     return Clip(
         _to_frames(output.frames),
         seconds,
@@ -153,20 +156,16 @@ def _run(
     )
 
 
+def _require_finite(pipe: Any, frames: Any, latent: Tensor | None) -> None:
+    kind = type(pipe).__name__
+    for what, values in ((f"the latents of {kind}", latent), (f"the frames of {kind}", frames)):
+        require_finite(what, values, why_not_finite(pipe))
+
+
 def call_pipeline(pipe: Any, arguments: dict[str, Any]) -> Any:
     """Call a pipeline; what it refuses becomes a ModelError of one line."""
-    try:
+    with told_as_model_error(pipe):
         return pipe(**arguments)
-    except VideosieveError:
-        raise
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{pipe.device} has too little memory for this request; lower height, width or frames, or take bfloat16"
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise ModelError(
-            f"{type(pipe).__name__} refuses this request: {' '.join(str(error).split())}"
-        ) from error
 
 
 class _StepClock:

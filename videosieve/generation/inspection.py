@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from videosieve.errors import ModelError, VideosieveError
+from videosieve.finite import require_finite
 from videosieve.generation.media import make_folder
+from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, pipeline_arguments
 from videosieve.inspection import Inspection
 from videosieve.recipe import Recipe
@@ -41,8 +42,8 @@ def find_attention(
     from videosieve.integrations.diffusers import inspect_attention
 
     arguments = pipeline_arguments(pipe, request)
-    try:
-        return inspect_attention(
+    with told_as_model_error(pipe):
+        found = inspect_attention(
             pipe,
             arguments.pop("prompt"),
             layers=layers,
@@ -51,11 +52,8 @@ def find_attention(
             recipe=recipe,
             **arguments,
         )
-    except VideosieveError:
-        raise
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
+    require_finite(f"the frames of {type(pipe).__name__}", found.video, why_not_finite(pipe))
+    return found
 
 
 def write_inspection(found: Inspection, folder: str | Path) -> Path:

@@ -1,7 +1,7 @@
 """Finds a video pipeline: a bundled model, a folder in diffusers' format, or a model of the Hugging Face hub."""
 
 import inspect
-import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from videosieve.errors import ModelError
+from videosieve.files import is_file, is_folder, read_json
+from videosieve.generation.model_folder import check_loaded, check_parts, made_up_weights
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -45,14 +47,17 @@ def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) ->
                 BUNDLED if model == "shapes" else model, device=str(place), dtype=precision
             )
         else:
-            pipe = _from_pretrained(model, precision).to(place)
+            with made_up_weights() as said:
+                pipe = _from_pretrained(model, precision)
+            check_loaded(pipe, os.path.expanduser(model), said)  # noqa: PTH111 - as below
+            pipe = pipe.to(place)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def is_shapes(model: str) -> bool:
     """Whether a model is one of the small bundled kind: by name, or a folder that holds such a pipeline."""
-    if Path(model).is_dir():
+    if is_folder(model):
         return _class_name(Path(model)) == "ShapesPipeline"
     return model.startswith("shapes") and "/" not in model
 
@@ -138,8 +143,8 @@ def _count(kind: str) -> int:
 
 
 def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's raises where there is no such user
+    if is_folder(folder):
         _check_folder(folder)
         return _call_from_pretrained(str(folder), dtype, local_files_only=True)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
@@ -163,21 +168,28 @@ def _check_folder(folder: Path) -> None:
             f"update diffusers"
         )
     _require_video(kind, str(folder))
+    check_parts(folder)
 
 
 def _class_name(folder: Path) -> str:
     index = folder / "model_index.json"
-    try:
-        return str(json.loads(index.read_text(encoding="utf-8"))["_class_name"])
-    except OSError as error:
+    if not is_file(index):
         raise ModelError(
-            f"{str(folder)!r} holds no readable model_index.json ({error.strerror}); "
-            f"give the folder that pipe.save_pretrained wrote"
-        ) from None
-    except (ValueError, KeyError, TypeError):
+            f"{str(folder)!r} holds no readable model_index.json; give the folder that pipe.save_pretrained wrote"
+        )
+    values = _read_index(index)
+    if not isinstance(values, dict) or not isinstance(values.get("_class_name"), str):
         raise ModelError(
             f"{str(index)!r} is damaged: it must be JSON with a _class_name; save the pipeline again"
-        ) from None
+        )
+    return values["_class_name"]
+
+
+def _read_index(index: Path) -> Any:
+    try:
+        return read_json(index, "the index", ModelError)
+    except ModelError as error:
+        raise ModelError(f"{str(index)!r} is damaged: {error}; save the pipeline again") from None
 
 
 def _require_video(kind: type, model: str) -> None:
@@ -189,10 +201,25 @@ def _require_video(kind: type, model: str) -> None:
 
 def _call_from_pretrained(model: str, dtype: torch.dtype, *, local_files_only: bool) -> Any:
     from diffusers import DiffusionPipeline
+    from safetensors import SafetensorError
 
     try:
-        return DiffusionPipeline.from_pretrained(model, dtype=dtype, local_files_only=local_files_only)
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, ImportError, RuntimeError) as error:
+        return DiffusionPipeline.from_pretrained(
+            model, dtype=dtype, local_files_only=local_files_only, use_safetensors=True
+        )
+    except (
+        *(
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            LookupError,
+            ImportError,
+            RuntimeError,
+            AssertionError,
+        ),
+        SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if local_files_only:
             raise ModelError(f"cannot load the pipeline in {model!r}: {reason}") from error

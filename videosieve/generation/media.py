@@ -5,17 +5,20 @@ Every file is written under a temporary name and renamed when it is whole, so an
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from videosieve.errors import OutputError, ShapeError
+from videosieve.fields import In
+from videosieve.files import exists, is_folder, reason_of
 from videosieve.frame_rate import check_fps
-from videosieve.report.files import check_writable, whole_file
+from videosieve.report.files import check_name, check_writable, whole_file
 from videosieve.trace import Trace
 
+Fps = Annotated[float, In("(0, 240]")]
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
 SMALLEST_SIDE = 256  # pixels; smaller frames are enlarged so that people can see them
 CRF = "14"  # x264 quality, 0 lossless to 51 worst; 14 is visually lossless
@@ -38,15 +41,16 @@ def check_output(
         OutputError: Unknown ending, missing or unwritable folder, a folder in the way, or a file that exists.
     """
     path = Path(path)
+    check_name(path)
     if path.suffix.lower() not in suffixes:
         raise OutputError(f"output must end in {', '.join(suffixes)}; got {str(path)!r}")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise OutputError(
             f"the folder {str(path.parent)!r} does not exist; make it first or choose another output"
         )
-    if path.is_dir():
+    if is_folder(path):
         raise OutputError(f"{str(path)!r} is a folder; give a file name inside it")
-    if path.exists() and not overwrite:
+    if exists(path) and not overwrite:
         raise OutputError(f"{str(path)!r} exists; choose another name or allow overwriting (--overwrite)")
     check_writable(path.parent)
     return path
@@ -54,12 +58,11 @@ def check_output(
 
 def make_folder(folder: Path) -> None:
     """Make a folder for results, with its parents; raise an OutputError if that or writing in it is not possible."""
+    check_name(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make {str(folder)!r}: {error.strerror or error}; choose another output"
-        ) from None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot make {str(folder)!r}: {reason_of(error)}; choose another output") from None
     check_writable(folder)
 
 

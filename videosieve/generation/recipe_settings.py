@@ -1,12 +1,15 @@
 """Recipes from what a person types: method names, recipe files, a density, key=value settings."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.fields import shown
+from videosieve.files import parse_json
 from videosieve.methods import Dense
 from videosieve.recipe import Recipe
+
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
 def make_recipe(source: str, density: float | None = None, settings: Iterable[str] = ()) -> Recipe:
@@ -63,7 +66,7 @@ def make_recipes(sources: str, density: float | None = None, settings: Iterable[
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """ "key=value" texts as a dict; values become int, float, bool, list or stay text.
+    """ "key=value" texts as a dict; values become int, float, bool (true, yes, on and their like), list or stay text.
 
     Args:
         settings: For example ["dense_steps=0.1", "profile=official"].
@@ -110,13 +113,15 @@ def parse_densities(text: str) -> list[float]:
 
 
 def _parse_value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
     if text.startswith("["):
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RecipeError(f'a list is written [0.2, 0.6] or ["a", "b"], got {text!r}: {error}') from None
+            return parse_json(text, "it", RecipeError)
+        except RecipeError as error:
+            raise RecipeError(
+                f'a list is written [0.2, 0.6] or ["a", "b"], got {shown(text)}: {error}'
+            ) from None
     for kind in (int, float):
         try:
             return kind(text)

@@ -3,11 +3,15 @@
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from videosieve.errors import ModelError, PromptError
+from videosieve.fields import Extent, In, Seed, Steps, check_fields, shown
+from videosieve.files import is_file, open_picture
+
+Guidance = Annotated[float, In("[0, inf)", "must be finite and at least 0")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +37,17 @@ class Request:
     prompt: str
     negative_prompt: str = ""
     image: Path | None = None
-    steps: int | None = None
-    seed: int = 0
-    height: int | None = None
-    width: int | None = None
-    frames: int | None = None
-    guidance: float | None = None
+    steps: Steps | None = None
+    seed: Seed = 0
+    height: Extent | None = None
+    width: Extent | None = None
+    frames: Extent | None = None
+    guidance: Guidance | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "height", "width", "frames"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ModelError(f"{name} must be at least 1, got {value}")
-        if not 0 <= self.seed < 2**63:
-            raise ModelError(f"seed must be at least 0 and below 2^63, got {self.seed}")
-        if self.image is not None and not self.image.is_file():
-            raise ModelError(f"image {str(self.image)!r} does not exist; give a PNG or JPEG file")
-        if self.guidance is not None and not 0 <= self.guidance < float("inf"):
-            raise ModelError(f"guidance must be finite and at least 0, got {self.guidance}")
+        check_fields(self, ModelError)
+        if self.image is not None and not is_file(self.image):
+            raise ModelError(f"image {shown(str(self.image))} does not exist; give a PNG or JPEG file")
 
 
 def choose_prompt(*texts: str | None) -> str:
@@ -138,13 +135,7 @@ def call_parameters(pipe: Any) -> dict[str, inspect.Parameter]:
 
 
 def _load_image(path: Path | None) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
     if path is None:
         return None
-    try:
-        return Image.open(path).convert("RGB")
-    except UnidentifiedImageError:
-        raise ModelError(f"{str(path)!r} is not an image that Pillow can read; give a PNG or JPEG") from None
-    except OSError as error:
-        raise ModelError(f"cannot read the image {str(path)!r}: {error.strerror or error}") from None
+    with open_picture(path, "the image", ModelError) as image:
+        return image.convert("RGB")

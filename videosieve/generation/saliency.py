@@ -8,8 +8,10 @@ from torch import Tensor
 
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.concepts.maps import COLOURS
-from videosieve.errors import ModelError, VideosieveError
+from videosieve.errors import ModelError
+from videosieve.finite import require_finite
 from videosieve.generation.media import make_folder, write_poster, write_video
+from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, pipeline_arguments
 from videosieve.recipe import Recipe
 from videosieve.report.saliency import Panel, write_saliency_page
@@ -73,16 +75,13 @@ def find_saliency(
         request = replace(request, height=None, width=None, frames=None, guidance=None)
     arguments: dict[str, Any] = pipeline_arguments(pipe, request)
     arguments |= {} if video is None else {"video": video}
-    try:
-        return saliency(
+    with told_as_model_error(pipe):
+        found = saliency(
             pipe, arguments.pop("prompt"), concepts, layers=layers, steps=look_at, method=method, recipe=recipe,
             **arguments,
         )  # fmt: skip
-    except VideosieveError:
-        raise
-    except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{type(pipe).__name__} refuses this request: {reason}") from error
+    require_finite(f"the frames of {type(pipe).__name__}", found.video, why_not_finite(pipe))
+    return found
 
 
 def write_saliency(found: SaliencyMaps, folder: Path, prompt: str, fps: float) -> Path:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from videosieve.append_log import name_differences
 from videosieve.errors import OutputError
+from videosieve.fields import checked
+from videosieve.files import open_tensors
 from videosieve.generation.media import make_folder
 from videosieve.report.files import remove_torn, whole_file
 
@@ -68,10 +70,10 @@ class FinishedBatches:
 
     def _read(self, path: Path) -> torch.Tensor:
         try:
-            with safe_open(path, framework="pt") as file:
-                theirs = json.loads((file.metadata() or {})["settings"])
+            with open_tensors(path, "settings", "the finished batch", OutputError) as (file, theirs):
                 frames = file.get_tensor("frames")
-        except (OSError, SafetensorError, LookupError, ValueError) as error:
+            theirs = checked("its settings", theirs, dict[str, Any], OutputError)
+        except OutputError as error:
             raise OutputError(
                 f"{str(path)!r} is damaged ({error}); delete it to have its videos made again"
             ) from None

@@ -8,12 +8,14 @@ from statistics import fmean
 
 import torch
 
+from videosieve.errors import ModelError
+from videosieve.fields import checked
 from videosieve.planning.machine import describe_machine, describe_versions
 from videosieve.report.files import write_text
 from videosieve.report.pictures.training import plot_losses, write_sheet
 from videosieve.shapes.model import SIZES
 from videosieve.shapes.training.phases import PHASES_M, PHASES_M_ON, PHASES_ON
-from videosieve.shapes.training.train import Row, read_log
+from videosieve.shapes.training.train import DRAWN, Minutes, Row, read_log
 from videosieve.shapes.training.trainer import TrainConfig, Trainer
 from videosieve.shapes.weights import load_shapes, load_training_run
 
@@ -68,13 +70,14 @@ class RunFolder:
     """
 
     def __init__(self, out: Path, sheet_minutes: float) -> None:
+        checked("sheet_minutes", sheet_minutes, Minutes, ModelError)
         self.out = out
         self.sheet_minutes = sheet_minutes
         self._drawn_at = time.monotonic()
 
     def update(self, trainer: Trainer) -> None:
         """After a checkpoint: card and curve always, the sheet when it is due or the run has ended."""
-        rows = read_log(self.out)
+        rows = read_log(self.out, DRAWN)
         write_text(self.out / CARD, json.dumps(run_card(trainer, rows), indent=2) + "\n")
         plot_losses(rows, trainer.config.model, self.out / CURVE)
         due = time.monotonic() - self._drawn_at >= 60 * self.sheet_minutes

@@ -5,17 +5,20 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
 from videosieve.errors import ModelError
+from videosieve.fields import In, OneOf, Steps, check_fields
+from videosieve.files import is_file
 from videosieve.generation.media import make_folder
 from videosieve.integrations.diffusers import sparsify
 from videosieve.judging.batches import FinishedBatches, clear_batches
 from videosieve.judging.evaluate import Evaluation, evaluate, unseen_captions
 from videosieve.methods import Dense
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
-from videosieve.report.files import write_text
+from videosieve.report.files import check_name, write_text
 from videosieve.report.pictures.training import write_sheet
 from videosieve.shapes.training.train import CHECKPOINT
 from videosieve.shapes.weights import load_shapes, load_training_run
@@ -43,25 +46,17 @@ class Protocol:
         RecipeError: There is no such kernel.
     """
 
-    prompts: int = 200
-    held_out: int = 64
-    steps: int = 20
-    guidance: float = 3.0
-    seed: int = 0
-    batch: int = 8
-    dtype: str = "float32"
+    prompts: Annotated[int, In("[1, 1000000]")] = 200
+    held_out: Annotated[int, In("[0, 1000000]")] = 64
+    steps: Steps = 20
+    guidance: Annotated[float, In("[1, inf)")] = 3.0
+    seed: Annotated[int, In("[0, 1000)")] = 0
+    batch: Annotated[int, In("[1, 65536]")] = 8
+    dtype: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
     kernel: str = ""
 
     def __post_init__(self) -> None:
-        if min(self.prompts, self.steps, self.batch) < 1 or self.held_out < 0 or self.guidance < 1:
-            raise ModelError(
-                "scoring needs prompts, steps and batch >= 1, held_out >= 0 and guidance >= 1; got "
-                f"{self.prompts=}, {self.steps=}, {self.batch=}, {self.held_out=}, {self.guidance=}"
-            )
-        if not 0 <= self.seed < 1000:
-            raise ModelError(f"seed must lie in [0, 1000), got {self.seed}")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ModelError(f"dtype must be float32 or bfloat16, got {self.dtype!r}")
+        check_fields(self, ModelError)
         if self.kernel:
             Dense(self.kernel)  # says which kernels there are
 
@@ -123,7 +118,9 @@ def score_model(
         OutputError: The folder holds unfinished work of other settings.
         BackendError: The kernel cannot run here.
     """
-    in_training = (Path(model) / CHECKPOINT).exists()
+    if folder is not None:
+        check_name(folder)
+    in_training = is_file(Path(model) / CHECKPOINT)
     pipe = load_training_run(Path(model)) if in_training else load_shapes(model)
     settings = {
         "model": str(model),

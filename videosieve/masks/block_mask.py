@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
+from videosieve.fields import Count, In, check_fields
 from videosieve.masks.kept_blocks import KeptBlocks, check_plain
+
+Side = Annotated[int, In("[1, inf)", "must be a whole number: a block side has at least one token")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +23,11 @@ class BlockSize:
         key: Key tokens in a block, at least 1.
     """
 
-    query: int
-    key: int
+    query: Side
+    key: Side
 
     def __post_init__(self) -> None:
-        if self.query < 1 or self.key < 1:
-            raise ShapeError(f"block sides must be at least one token, got {self.query=} and {self.key=}")
+        check_fields(self, ShapeError)
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,13 @@ class BlockMask(KeptBlocks):
 
     keep: Tensor
     block: BlockSize
-    queries: int
-    keys: int = -1
+    queries: Count
+    keys: Count = -1
 
     def __post_init__(self) -> None:
-        if self.keys == -1:
+        if type(self.keys) is int and self.keys == -1:
             object.__setattr__(self, "keys", self.queries)
+        check_fields(self, ShapeError)
         check_plain("keep", self.keep)
         rows, columns = -(-self.queries // self.block.query), -(-self.keys // self.block.key)
         if self.keep.dtype != torch.bool or self.keep.ndim != 4 or self.keep.shape[-2:] != (rows, columns):

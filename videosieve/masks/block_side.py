@@ -1,7 +1,5 @@
 """How many tokens a block has on a side where nobody says."""
 
-from videosieve.errors import RecipeError
-
 SHORT_SIDE, LONG_SIDE = 64, 128
 LONG_SEQUENCE = 16_384
 """Tokens from which the default block side is 128 instead of 64."""
@@ -10,9 +8,3 @@ LONG_SEQUENCE = 16_384
 def block_side(block: int | None, tokens: int) -> int:
     """The block side of a call, tokens: as given, else 128, or 64 below LONG_SEQUENCE tokens."""
     return block or (LONG_SIDE if tokens >= LONG_SEQUENCE else SHORT_SIDE)
-
-
-def check_block(block: object) -> None:
-    """Raise a RecipeError unless `block` is a side in whole tokens or None."""
-    if block is not None and (isinstance(block, bool) or not isinstance(block, int) or block < 1):
-        raise RecipeError(f"block is a side in whole tokens, at least 1, got {block=}; None chooses it")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import ShapeError
+from videosieve.fields import Count, check_fields
 from videosieve.masks.kept_blocks import KeptBlocks, check_plain
 
 
@@ -32,12 +33,13 @@ class RaggedBlockMask(KeptBlocks):
     keep: Tensor
     query_offsets: Tensor
     key_offsets: Tensor
-    queries: int
-    keys: int = -1
+    queries: Count
+    keys: Count = -1
 
     def __post_init__(self) -> None:
-        if self.keys == -1:
+        if type(self.keys) is int and self.keys == -1:
             object.__setattr__(self, "keys", self.queries)
+        check_fields(self, ShapeError)
         for name in ("keep", "query_offsets", "key_offsets"):
             check_plain(name, getattr(self, name))
         if self.keep.dtype != torch.bool or self.keep.ndim != 4:

@@ -7,20 +7,29 @@ exp(qk − LSE) is meant. No code of the authors is public; docs/methods/adaspa.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.errors import RecipeError
+from videosieve.fields import Fraction, Says, Whole
 from videosieve.forward import Site
 from videosieve.kernels import block_mass
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.masks.packed_mask import PackedMask
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import check_share, outside_video, top_k
+from videosieve.methods.parameters import Block, share
+from videosieve.methods.selection import outside_video, top_k
+
+SearchSteps = Annotated[
+    tuple[Fraction | Whole, ...],
+    Says(
+        "are fractions of all steps in [0.0, 1.0] or steps as ints >= 0",
+        "write a step without a decimal point",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +63,11 @@ class AdaSpa(Method):
 
     name: ClassVar[str] = "adaspa"
 
-    density: float = 0.2
-    search_steps: tuple[float | int, ...] = (0.2, 0.6)
+    density: Annotated[float, share("the share of the video's key blocks that a query block keeps")] = 0.2
+    search_steps: SearchSteps = (0.2, 0.6)
     head_adaptive: bool = True
-    recall_split: float = 0.8
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of the video's key blocks that a query block keeps")
-        check_share("recall_split", self.recall_split, "the recall above which a head counts as high")
-        check_block(self.block)
-        steps = self.search_steps
-        if not isinstance(steps, tuple | list) or not all(map(_is_step, steps)):
-            raise RecipeError(
-                f"search_steps are fractions of all steps in [0.0, 1.0] or steps as ints >= 0, "
-                f"got search_steps={steps!r}; write a step without a decimal point"
-            )
-        object.__setattr__(self, "search_steps", tuple(steps))
+    recall_split: Annotated[float, share("the recall above which a head counts as high")] = 0.8
+    block: Block = None
 
     @property
     def takes_any_order(self) -> bool:
@@ -100,7 +97,7 @@ class AdaSpa(Method):
         density = torch.tensor(self.density, device=mass.device)
         keep = heaviest_blocks(mass, density, text)
         if self.head_adaptive:
-            density = head_densities(kept_share(mass, keep), self.density, self.recall_split)
+            density = head_densities(kept_share(mass, keep, text), self.density, self.recall_split)
             keep = heaviest_blocks(mass, density, text)
         return BlockMask(keep, BlockSize(side, side), call.tokens)
 
@@ -128,9 +125,21 @@ def heaviest_blocks(mass: Tensor, density: Tensor, text: Tensor) -> Tensor:
     return keep | text | text[:, None]
 
 
-def kept_share(mass: Tensor, keep: Tensor) -> Tensor:
-    """Recall of every head as far as this mass tells: kept mass ÷ all mass, [batch, heads]."""
-    mass = mass.nan_to_num(0.0).double()
+def kept_share(mass: Tensor, keep: Tensor, text: Tensor) -> Tensor:
+    """Recall of every head over the blocks of the video, as far as this mass tells.
+
+    Blocks that hold text are kept in any case, so that their mass says nothing about a selection; the paper's recall is
+    over the video's.
+
+    Args:
+        mass: [batch, heads, rows, columns].
+        keep: bool, same shape.
+        text: bool [columns]; blocks that hold a token outside the video. Rows and columns are the same blocks.
+
+    Returns:
+        fp64 [batch, heads]; kept mass ÷ all mass, 0 where no block is the video's alone.
+    """
+    mass = mass.nan_to_num(0.0).double().masked_fill(text | text[:, None], 0.0)
     return (mass * keep).sum((-1, -2)) / mass.sum((-1, -2)).clamp(min=1e-30)
 
 
@@ -152,12 +161,6 @@ def head_densities(recall: Tensor, density: float, split: float) -> Tensor:
     spread = min(density / 2, 1 - density)
     tier = (rank >= heads - count).float() - (rank < count).float()
     return density + spread * tier
-
-
-def _is_step(value: object) -> bool:
-    if isinstance(value, int):
-        return not isinstance(value, bool) and value >= 0
-    return isinstance(value, float) and 0 <= value <= 1
 
 
 def _step(value: float | int, steps: int) -> int:

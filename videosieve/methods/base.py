@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.errors import ShapeError
+from videosieve.errors import RecipeError, ShapeError
+from videosieve.fields import check_fields
 from videosieve.kernels import (
     Centroids,
     block_sparse_attention,
@@ -103,6 +104,10 @@ class Method(ABC):
 
     name: ClassVar[str]
     shares_state: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Hold the parameters against their annotations; a subclass with more to check begins with the same line."""
+        check_fields(self, RecipeError)
 
     @property
     def is_causal(self) -> bool:

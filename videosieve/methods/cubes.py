@@ -7,13 +7,24 @@ else: nothing is padded, all blocks have one size, and kernels need no ragged ma
 """
 
 from functools import lru_cache
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from videosieve.errors import RecipeError
+from videosieve.fields import Says
 from videosieve.layout import VideoLayout
-from videosieve.methods.geometry.tiles import Tile, is_triple
+from videosieve.methods.parameters import Tile
+
+Cubes = (
+    Annotated[
+        tuple[Tile, ...],
+        Says(
+            "is a list of boxes (frames, rows, columns) in whole tokens, at least one", "None tries several"
+        ),
+    ]
+    | None
+)
 
 CUBES: dict[int, tuple[Tile, ...]] = {
     32: ((2, 4, 4), (4, 2, 4), (4, 4, 2), (8, 2, 2), (1, 4, 8)),
@@ -34,17 +45,6 @@ def cubes_for(side: int) -> tuple[Tile, ...]:
         return CUBES[side]
     nearest = min(CUBES, key=lambda known: abs(known - side))
     return tuple((f, h, max(side // (f * h), 1)) for f, h, _ in CUBES[nearest])
-
-
-def check_cubes(cubes: object) -> None:
-    """Raise a RecipeError unless `cubes` is None or a list of three sides each, of at least one token."""
-    if cubes is None:
-        return
-    if not isinstance(cubes, tuple | list) or not cubes or not all(map(is_triple, cubes)):
-        raise RecipeError(
-            f"cubes is a list of boxes (frames, rows, columns) in whole tokens, at least one, got {cubes=}; "
-            f"None tries several"
-        )
 
 
 @lru_cache(maxsize=16)

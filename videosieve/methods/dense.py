@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.fields import check_fields, shown
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS
 from videosieve.methods.base import Method, State
 
@@ -21,10 +22,12 @@ class Dense(Method):
     kernel: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         known = [implementation.name for implementation in IMPLEMENTATIONS]
         if self.kernel is not None and self.kernel not in known:
             raise RecipeError(
-                f"dense attention has no kernel {self.kernel!r}; there are {', '.join(known)}, see videosieve doctor"
+                f"dense attention has no kernel {shown(self.kernel)}; there are {', '.join(known)}, "
+                f"see videosieve doctor"
             )
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:

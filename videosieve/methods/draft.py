@@ -9,14 +9,15 @@ blocks is exact, theirs one more. All deviations: docs/methods/draft.md.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.geometry.tiles import Tile, check_tile, tile_of, tile_video
-from videosieve.methods.selection import check_share, top_k
+from videosieve.methods.geometry.tiles import Tile, tile_of, tile_video
+from videosieve.methods.parameters import share
+from videosieve.methods.selection import top_k
 
 LONG_TILE, SHORT_TILE = (1, 8, 16), (1, 8, 8)
 
@@ -34,13 +35,8 @@ class DraftAttention(Method):
 
     name: ClassVar[str] = "draft"
 
-    density: float = 0.25
+    density: Annotated[float, share("the share of the video's query–key blocks that a head keeps")] = 0.25
     tile: Tile | None = None
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of the video's query–key blocks that a head keeps")
-        check_tile(self.tile)
-        object.__setattr__(self, "tile", None if self.tile is None else tuple(self.tile))
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Down-sample, draft, keep the heaviest entries, compute them in tile order."""

@@ -8,17 +8,20 @@ FLOPs of its candidates. All differences: docs/methods/minference.md.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
+from videosieve.fields import Count, OneOf, Seed
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.geometry.minference_patterns import PATTERNS, pattern_blocks
-from videosieve.methods.selection import as_table, check_share, check_table
+from videosieve.methods.parameters import Block, ByHead, share
+from videosieve.methods.selection import check_table
+
+Pattern = Annotated[str, OneOf(PATTERNS, f"is one of {', '.join(PATTERNS)}")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +41,12 @@ class MInference(Method):
 
     name: ClassVar[str] = "minference"
 
-    density: float = 0.3
-    pattern: str = "vertical_slash"
-    head_patterns: tuple[tuple[str, ...], ...] | None = None
-    rows: int = 64
-    block: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of query–key blocks to keep")
-        check_block(self.block)
-        for name, value, least in (("rows", self.rows, 1), ("seed", self.seed, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise RecipeError(f"{name} must be a whole number >= {least}, got {name}={value!r}")
-        if self.head_patterns is not None:
-            object.__setattr__(self, "head_patterns", as_table("head_patterns", self.head_patterns))
-        for name in (self.pattern, *(name for row in self.head_patterns or () for name in row)):
-            if name not in PATTERNS:
-                raise RecipeError(f"a pattern is one of {', '.join(PATTERNS)}, got {name!r}")
+    density: Annotated[float, share("the share of query–key blocks to keep")] = 0.3
+    pattern: Pattern = "vertical_slash"
+    head_patterns: Annotated[tuple[tuple[Pattern, ...], ...], ByHead] | None = None
+    rows: Count = 64
+    block: Block = None
+    seed: Seed = 0
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Estimate the indices of every shape that some head has, and give each head its own."""

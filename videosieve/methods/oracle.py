@@ -5,19 +5,20 @@ heaviest. `random_blocks` looks at nothing. A method's recall lies between the t
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
+from videosieve.fields import OneOf, Seed
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.estimates.sampled_rows import generator_for
-from videosieve.methods.selection import check_share, top_k
+from videosieve.methods.parameters import Block, share
+from videosieve.methods.selection import top_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +34,9 @@ class OracleTopK(Method):
 
     name: ClassVar[str] = "oracle_top_k"
 
-    density: float = 0.3
-    scope: str = "row"
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of query–key pairs to keep")
-        check_block(self.block)
-        if self.scope not in ("call", "head", "row"):
-            raise RecipeError(f"scope must be 'call', 'head' or 'row', got {self.scope=}")
+    density: Annotated[float, share("the share of query–key pairs to keep")] = 0.3
+    scope: Annotated[str, OneOf(("call", "head", "row"))] = "row"
+    block: Block = None
 
     @property
     def takes_any_order(self) -> bool:
@@ -96,15 +91,9 @@ class RandomBlocks(Method):
 
     name: ClassVar[str] = "random_blocks"
 
-    density: float = 0.3
-    block: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of query–key blocks to keep")
-        check_block(self.block)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise RecipeError(f"seed must be a whole number, got {self.seed=}")
+    density: Annotated[float, share("the share of query–key blocks to keep")] = 0.3
+    block: Block = None
+    seed: Seed = 0
 
     @property
     def takes_any_order(self) -> bool:

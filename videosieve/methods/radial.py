@@ -8,23 +8,22 @@ Deviations: blocks never straddle two frames, so a block stands for one frame an
 the distance of the stretches' middles. The LoRA training for longer videos is no part of this. docs/methods/radial.md.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
+from videosieve.fields import In, OneOf
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.geometry.tiles import Tiling, tile_frames
-from videosieve.methods.selection import check_share
+from videosieve.methods.parameters import Block, share
 
 WIDTHS = ("paper", "official")
 
@@ -41,27 +40,18 @@ class RadialAttention(Method):
         first_frame_sink: Whether every query sees all keys of the first frame, as the authors do for Wan.
         block: Longest stretch of places that is kept or dropped as one, tokens; None takes 128, or 64 below 16,384
             tokens.
+        decay_thins: Whether a band that `decay` makes narrower than a block is also in fewer frames. True is ours; the
+            authors' code thins frames by the width before `decay`.
     """
 
     name: ClassVar[str] = "radial"
 
-    density: float | None = None
-    decay: float = 1.0
-    widths: str = "paper"
+    density: Annotated[float, share("the share of query–key pairs to keep")] | None = None
+    decay: Annotated[float, In("(0, inf)", "is a factor on the width of the bands, finite and above 0")] = 1.0
+    widths: Annotated[str, OneOf(WIDTHS)] = "paper"
     first_frame_sink: bool = False
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.density is not None:
-            check_share("density", self.density, "the share of query–key pairs to keep")
-        check_block(self.block)
-        number = isinstance(self.decay, int | float) and not isinstance(self.decay, bool)
-        if not (number and 0 < self.decay < math.inf):
-            raise RecipeError(
-                f"decay is a factor on the width of the bands, above 0, got decay={self.decay!r}"
-            )
-        if self.widths not in WIDTHS:
-            raise RecipeError(f"widths must be 'paper' or 'official', got {self.widths=}")
+    block: Block = None
+    decay_thins: bool = True
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """The static mask of this layout."""
@@ -87,7 +77,7 @@ def radial_selection(
     whole = layout.in_whole_blocks(side)  # one mask for both branches of guidance
     cpu = tile_frames(whole, side, torch.device("cpu"))
     decays = [method.decay] if method.density is None else _candidates(layout.grid.frames)
-    tables = (band_table(whole, cpu, side, decay, method.widths) for decay in decays)
+    tables = (band_table(whole, cpu, side, decay, method) for decay in decays)
     masks = (cpu.mask(_by_frames(table, method.first_frame_sink)) for table in tables)
     best: BlockMask | RaggedBlockMask = min(masks, key=lambda mask: abs(mask.density - (method.density or 1)))
     tiling = tile_frames(layout, side, device)
@@ -95,7 +85,9 @@ def radial_selection(
     return tiling.selection(tiling.mask(best.keep[..., :blocks, :blocks].to(device)))
 
 
-def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, widths: str) -> Tensor:
+def band_table(
+    layout: VideoLayout, tiling: Tiling, side: int, decay: float, method: RadialAttention
+) -> Tensor:
     """Which stretches of two frames see one another.
 
     Args:
@@ -103,7 +95,7 @@ def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, wid
         tiling: Frames cut into stretches.
         side: Longest stretch, tokens.
         decay: Factor on the width.
-        widths: "paper" or "official".
+        method: Widths, and what thins the frames.
 
     Returns:
         bool [frames, stretches, stretches]; by the distance of the frames.
@@ -113,9 +105,10 @@ def band_table(layout: VideoLayout, tiling: Tiling, side: int, decay: float, wid
     apart = (middle[:, None] - middle).abs()
     keep = [torch.ones_like(apart, dtype=torch.bool)] * min(2, layout.grid.frames)
     for distance in range(2, layout.grid.frames):
-        width = decay * band_width(layout.grid.tokens_per_frame, distance, widths)
-        thinned = distance % max(int(side / width), 1) != 0
-        reach = max(width, side) if widths == "official" else width
+        plain = band_width(layout.grid.tokens_per_frame, distance, method.widths)
+        width = decay * plain
+        thinned = distance % max(int(side / (width if method.decay_thins else plain)), 1) != 0
+        reach = max(width, side) if method.widths == "official" else width
         keep.append((apart <= reach) & (not thinned))
     return torch.stack(keep)
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.fields import checked
 from videosieve.methods.adaspa import AdaSpa
 from videosieve.methods.base import Method
 from videosieve.methods.dense import Dense
@@ -58,7 +59,7 @@ def make_method(name: str, **parameters: Any) -> Method:
     Raises:
         RecipeError: The name or a parameter is unknown, or a value is outside its range.
     """
-    if name not in METHODS:
+    if checked("the name of a method", name, str, RecipeError) not in METHODS:
         raise RecipeError(f"unknown method {name!r}{nearest(name, METHODS)}; there are {', '.join(METHODS)}")
     known = [field.name for field in fields(METHODS[name])]  # type: ignore[arg-type]
     for key in parameters:

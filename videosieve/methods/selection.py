@@ -6,7 +6,6 @@ always computable. Equal masses are taken in ascending order of the key blocks.
 """
 
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,21 +13,6 @@ from torch.nn.functional import pad
 
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
-
-
-def check_share(name: str, value: object, meaning: str) -> None:
-    """Raise a RecipeError unless `value` is a number in (0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise RecipeError(f"{name} is {meaning} and must lie in (0, 1], got {name}={value!r}")
-
-
-def as_table(name: str, table: Any) -> tuple[tuple[Any, ...], ...]:
-    """`table` [layers][heads] as tuples; a RecipeError unless it is a list of lists."""
-    if not isinstance(table, list | tuple) or not all(isinstance(row, list | tuple) for row in table):
-        raise RecipeError(
-            f"{name} is a list with one list per layer, one entry per head, got {name}={table!r}"
-        )
-    return tuple(map(tuple, table))
 
 
 def check_table(name: str, table: "tuple[tuple[object, ...], ...]", layers: int, heads: int) -> None:

@@ -11,7 +11,7 @@ convergence; centroids belong to one branch of one generation; any batch size. d
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,11 +19,13 @@ from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
-from videosieve.kernels.kmeans import MOST_ITERATIONS, Clusters, kmeans
+from videosieve.fields import Count, In, Seed
+from videosieve.kernels.kmeans import Clusters, kmeans
 from videosieve.layout import VideoLayout
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, TokenOrder
-from videosieve.methods.selection import check_share, top_k, top_p
+from videosieve.methods.parameters import Rounds, share
+from videosieve.methods.selection import top_k, top_p
 
 QUERY_CLUSTERS, KEY_CLUSTERS = 100, 500
 LEAST_QUERIES, LEAST_KEYS = 64, 32
@@ -64,31 +66,14 @@ class SemanticPermutation(Method):
 
     name: ClassVar[str] = "svg2"
 
-    threshold: float = 0.9
-    min_share: float = 0.1
-    density: float | None = None
-    query_clusters: int | None = None
-    key_clusters: int | None = None
-    first_iterations: int = 50
-    step_iterations: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_share("threshold", self.threshold, "the share of estimated mass to keep per query cluster")
-        if self.density is not None:
-            check_share("density", self.density, "the share of the video's keys that a query cluster keeps")
-        share = self.min_share
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise RecipeError(
-                f"min_share is a share of the key clusters and must lie in [0, 1], got {self.min_share=}"
-            )
-        for name in ("query_clusters", "key_clusters", "first_iterations", "step_iterations", "seed"):
-            value, least = getattr(self, name), 0 if name == "seed" else 1
-            free = value is None and name.endswith("clusters")
-            if not free and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise RecipeError(f"{name} must be a whole number >= {least}, got {name}={value!r}")
-            if name.endswith("iterations") and (value or 0) > MOST_ITERATIONS:
-                raise RecipeError(f"{name} must be at most {MOST_ITERATIONS}, got {name}={value!r}")
+    threshold: Annotated[float, share("the share of estimated mass to keep per query cluster")] = 0.9
+    min_share: Annotated[float, In("[0, 1]", "is a share of the key clusters and must lie in [0, 1]")] = 0.1
+    density: Annotated[float, share("the share of the video's keys that a query cluster keeps")] | None = None
+    query_clusters: Count | None = None
+    key_clusters: Count | None = None
+    first_iterations: Rounds = 50
+    step_iterations: Rounds = 2
+    seed: Seed = 0
 
     def select(self, call: AttentionCall, state: SvgTwoState | None) -> tuple[Selection, SvgTwoState]:
         """Cluster, weigh pairs of clusters, keep the heaviest, put tokens in cluster order."""

@@ -9,20 +9,21 @@ every head is chosen once a generation, by the error on a few sampled rows, as S
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.fields import OneOf, check_fields
 from videosieve.kernels import Centroids, centroid_mass, pool_blocks
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, TokenOrder
-from videosieve.methods.cubes import check_cubes, cube_name, cube_orders, cubes_for
-from videosieve.methods.geometry.tiles import Tile
-from videosieve.methods.selection import check_share, top_k
+from videosieve.methods.cubes import Cubes, cube_name, cube_orders, cubes_for
+from videosieve.methods.parameters import Block, share
+from videosieve.methods.selection import top_k
 from videosieve.methods.sieve_shapes import choose_orders
 
 SHORT_SEQUENCE = 2_048
@@ -57,22 +58,16 @@ class Sieve(Method):
 
     name: ClassVar[str] = "sieve"
 
-    density: float = 0.3
-    block: int | None = None
-    cubes: tuple[Tile, ...] | None = None
-    rank: str = "error"
+    density: Annotated[float, share("the share of query–key pairs to compute")] = 0.3
+    block: Block = None
+    cubes: Cubes = None
+    rank: Annotated[str, OneOf(RANKS)] = "error"
     centroids: bool = True
 
     def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of query–key pairs to compute")
-        check_block(self.block)
-        check_cubes(self.cubes)
-        if self.cubes is not None:  # recipes hold lists, and only tuples can be a key of a cache
-            object.__setattr__(self, "cubes", tuple(map(tuple, self.cubes)))
-        if self.rank not in RANKS:
-            raise RecipeError(f"rank must be one of {', '.join(RANKS)}, got {self.rank!r}")
-        if not isinstance(self.centroids, bool):
-            raise RecipeError(f"centroids must be true or false, got {self.centroids!r}")
+        check_fields(self, RecipeError)
+        if self.cubes == ():
+            raise RecipeError("cubes is a list of boxes, at least one, got none; None tries several")
 
     def select(self, call: AttentionCall, state: SieveState | None) -> tuple[Selection, SieveState]:
         """Order the tokens of every head by its cubes, rank blocks, keep the first of every row."""

@@ -12,19 +12,19 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.geometry.tiles import Tile, Tiling, check_tile, is_triple, tile_of, tile_video
-from videosieve.methods.selection import check_share, check_table
+from videosieve.methods.geometry.tiles import Tile, Tiling, tile_of, tile_video
+from videosieve.methods.parameters import ByHead, Window, share
+from videosieve.methods.selection import check_table
 
 LONG_TILE, SHORT_TILE = (6, 8, 8), (4, 4, 4)
 
@@ -45,26 +45,10 @@ class SlidingTile(Method):
 
     name: ClassVar[str] = "sliding_tile"
 
-    density: float = 0.3
-    window: Tile | None = None
-    head_windows: tuple[tuple[Tile, ...], ...] | None = None
+    density: Annotated[float, share("the share of query–key pairs to keep")] = 0.3
+    window: Window | None = None
+    head_windows: Annotated[tuple[tuple[Window, ...], ...], ByHead] | None = None
     tile: Tile | None = None
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of query–key pairs to keep")
-        check_tile(self.tile)
-        table = () if self.head_windows is None else tuple(map(tuple, self.head_windows))
-        for window in (self.window, *(window for row in table for window in row)):
-            if window is not None and not is_triple(window):
-                raise RecipeError(
-                    f"a window is three numbers of tiles (frames, rows, columns), at least 1 each, got {window=}"
-                )
-        if self.head_windows is not None:
-            frozen = tuple(tuple(tuple(window) for window in row) for row in table)
-            object.__setattr__(self, "head_windows", frozen)
-        for name in ("window", "tile"):  # recipes hold lists, and only tuples can be a key of a cache
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """The static windows of this layer in tile order."""

@@ -10,7 +10,7 @@ Deviations: docs/methods/sparge.md.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,14 +18,19 @@ from torch.nn.functional import normalize, pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.fields import In, OneOf, check_fields
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, TokenOrder
 from videosieve.methods.geometry.hilbert import hilbert_order
-from videosieve.methods.selection import check_share, top_k
+from videosieve.methods.parameters import Block, share
+from videosieve.methods.selection import top_k
 
 VALUES_AT_ONCE = 2**22
 """Values (batch × heads × tokens × head_dim) that are pooled per pass, 4 bytes each; about three copies live."""
+
+
+Gate = In("[0, 1]", "is a mean cosine and must lie in [0, 1]", "0 turns the gate off")
 
 
 class Pooled(NamedTuple):
@@ -54,29 +59,20 @@ class Sparge(Method):
         order: "frame_major", or "hilbert": along a Hilbert curve, the paper's permutation, which its code lacks.
         block: Query block side, tokens, an even number; key blocks are half as long, as in the paper's 128 × 64. None
             takes 128, or 64 below 16,384 tokens.
+        sink: Whether every query sees the first key block, as the authors' attention_sink has it.
     """
 
     name: ClassVar[str] = "sparge"
 
-    threshold: float = 0.98
-    similarity: float | None = None
-    density: float | None = None
-    order: str = "frame_major"
-    block: int | None = None
+    threshold: Annotated[float, share("the share of pooled mass to keep per query block")] = 0.98
+    similarity: Annotated[float, Gate] | None = None
+    density: Annotated[float, share("the share of key blocks that every query block keeps")] | None = None
+    order: Annotated[str, OneOf(("frame_major", "hilbert"))] = "frame_major"
+    block: Block = None
+    sink: bool = False
 
     def __post_init__(self) -> None:
-        check_share("threshold", self.threshold, "the share of pooled mass to keep per query block")
-        if self.density is not None:
-            check_share("density", self.density, "the share of key blocks that every query block keeps")
-        gate = 0.0 if self.similarity is None else self.similarity
-        if isinstance(gate, bool) or not isinstance(gate, int | float) or not 0 <= gate <= 1:
-            raise RecipeError(
-                f"similarity is a mean cosine and must lie in [0, 1], got similarity={self.similarity!r}; "
-                f"0 turns the gate off"
-            )
-        if self.order not in ("frame_major", "hilbert"):
-            raise RecipeError(f"order must be 'frame_major' or 'hilbert', got {self.order=}")
-        check_block(self.block)
+        check_fields(self, RecipeError)
         if self.block is not None and self.block % 2:
             raise RecipeError(f"block must be even, key blocks are half as long, got {self.block=}")
 
@@ -95,6 +91,8 @@ class Sparge(Method):
         else:
             keep = top_k(mass, round(self.density * mass.shape[-1]))
         keep = keep | ~key_alike.unsqueeze(-2) | ~query_alike.unsqueeze(-1)
+        if self.sink:
+            keep[..., 0] = True
         mask = BlockMask(keep, block, call.tokens)
         if order is None:
             return Selection(mask), state

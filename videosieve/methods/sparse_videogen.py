@@ -9,20 +9,31 @@ measured in tokens, as in the authors' code, and its width follows from the exec
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.fields import Count, In, OneOf, Says, Seed, check_fields
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.estimates.sampled_rows import check_rows, profile_masks, sample_rows, stratified_rows
-from videosieve.methods.geometry.band import KINDS, HeadKind, band_patterns, check_band, select_kinds
+from videosieve.methods.estimates.sampled_rows import profile_masks, sample_rows, stratified_rows
+from videosieve.methods.geometry.band import KINDS, HeadKind, band_patterns, select_kinds
 from videosieve.methods.geometry.sparse_videogen_official import (
     official_patterns,
     official_profile,
     official_rows,
 )
+from videosieve.methods.parameters import Block, share
+
+Density = Annotated[float, share("the share of query–key pairs to keep", "0.3 keeps 30 %, 1 is dense")]
+ProfileRows = Annotated[
+    Annotated[float, In("(0, 1]")] | Count,
+    Says(
+        "is a fraction of the video tokens in (0, 1] or a count of at least 1",
+        "0.01 profiles 1 % of them, 64 profiles 64",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +51,15 @@ class SparseVideoGen(Method):
 
     name: ClassVar[str] = "svg"
 
-    density: float = 0.3
-    profile: str = "sound"
-    profile_rows: float | int = 0.01
+    density: Density = 0.3
+    profile: Annotated[str, OneOf(("sound", "official"))] = "sound"
+    profile_rows: ProfileRows = 0.01
     first_frame_sink: bool = False
-    block: int | None = None
-    seed: int = 0
+    block: Block = None
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check_band(self.density, self.block)
-        check_rows(self.profile_rows)
-        if self.profile not in ("sound", "official"):
-            raise RecipeError(f"profile must be 'sound' or 'official', got {self.profile=}")
-        if not isinstance(self.seed, int):
-            raise RecipeError(f"seed must be a whole number, got {self.seed=}")
+        check_fields(self, RecipeError)
         if self.profile == "official" and self.first_frame_sink:
             raise RecipeError(
                 f"the official variant has a sink where the layout is video only and nowhere else, "
@@ -89,12 +95,9 @@ class OneKind(Method):
 
     kind: ClassVar[HeadKind]
 
-    density: float = 0.3
+    density: Density = 0.3
     first_frame_sink: bool = False
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        check_band(self.density, self.block)
+    block: Block = None
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """The band of this kind for all heads."""

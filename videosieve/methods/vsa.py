@@ -11,12 +11,13 @@ Deviations: docs/methods/vsa.md.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from videosieve.call import AttentionCall
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.geometry.tiles import Tile, check_tile, tile_of, tile_video
-from videosieve.methods.selection import check_share, top_k
+from videosieve.methods.geometry.tiles import Tile, tile_of, tile_video
+from videosieve.methods.parameters import share
+from videosieve.methods.selection import top_k
 
 CUBE = (4, 4, 4)
 
@@ -32,13 +33,8 @@ class VsaCoarse(Method):
 
     name: ClassVar[str] = "vsa_coarse"
 
-    density: float = 0.25
+    density: Annotated[float, share("the share of the video's cubes that every cube of queries sees")] = 0.25
     tile: Tile | None = None
-
-    def __post_init__(self) -> None:
-        check_share("density", self.density, "the share of the video's cubes that every cube of queries sees")
-        check_tile(self.tile)
-        object.__setattr__(self, "tile", None if self.tile is None else tuple(self.tile))
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Pool, score, keep the k best cubes of every row."""

@@ -11,18 +11,28 @@ More, and the defects of the reference that are not repeated: docs/methods/ditfa
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.fields import Fraction, Says, Whole
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, attend_selected
 from videosieve.methods.geometry.band import always_kept, nearest_pairs
+from videosieve.methods.parameters import Block
+
+Neighbours = Annotated[
+    Fraction | Whole,
+    Says(
+        "must be a fraction of the video tokens in [0.0, 1.0] or a count >= 0",
+        "write a count without a decimal point",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +64,10 @@ class WindowResidual(Method):
     name: ClassVar[str] = "window_residual"
     shares_state: ClassVar[bool] = True
 
-    window: float | int = 0.125
+    window: Neighbours = 0.125
     residual: bool = True
     first_frame_sink: bool = False
-    block: int | None = None
-
-    def __post_init__(self) -> None:
-        window = self.window
-        if isinstance(window, bool) or not isinstance(window, int | float) or not 0 <= window < float("inf"):
-            raise RecipeError(
-                f"window must be a fraction of the video tokens or a count >= 0, got {window!r}"
-            )
-        if isinstance(window, float) and window > 1:
-            raise RecipeError(
-                f"window as a fraction must lie in [0.0, 1.0], got {window!r}; write a count without a decimal point"
-            )
-        check_block(self.block)
+    block: Block = None
 
     def select(self, call: AttentionCall, state: WindowState | None) -> tuple[Selection, State]:
         """The window; every block where a residual is wanted and there is none yet."""

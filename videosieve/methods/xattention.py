@@ -9,21 +9,28 @@ by recall instead. All deviations: docs/methods/xattention.md.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.fields import In, check_fields
 from videosieve.kernels import antidiagonal_scores
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
-from videosieve.methods.selection import as_table, check_share, check_table, sum_blocks, top_p
+from videosieve.methods.parameters import Block, ByHead, share
+from videosieve.methods.selection import check_table, sum_blocks, top_p
 
 SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
 """Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
+
+
+Threshold = Annotated[float, share("the share of estimated mass to keep per query block")]
+_STRIDE = "is a number of tokens that divides the block side (64 and 128 where block is None)"
+Stride = Annotated[int, In("[1, 65536]", _STRIDE, "the paper uses 4, 8 and 16")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +49,16 @@ class XAttention(Method):
 
     name: ClassVar[str] = "xattention"
 
-    threshold: float = 0.9
-    stride: int = 8
-    head_thresholds: tuple[tuple[float, ...], ...] | None = None
+    threshold: Threshold = 0.9
+    stride: Stride = 8
+    head_thresholds: Annotated[tuple[tuple[Threshold, ...], ...], ByHead] | None = None
     keep_first: bool = False
     causal: bool = False
-    block: int | None = None
+    block: Block = None
 
     def __post_init__(self) -> None:
-        check_share("threshold", self.threshold, "the share of estimated mass to keep per query block")
+        check_fields(self, RecipeError)
         check_stride(self.stride, self.block)
-        if self.head_thresholds is not None:
-            object.__setattr__(self, "head_thresholds", as_table("head_thresholds", self.head_thresholds))
-            for value in (value for row in self.head_thresholds for value in row):
-                check_share("head_thresholds", value, "a table of shares of estimated mass")
 
     @property
     def is_causal(self) -> bool:
@@ -88,12 +91,8 @@ class XAttention(Method):
 
 def check_stride(stride: int, block: int | None) -> None:
     """Raise a RecipeError unless the stride divides the block side, 64 and 128 where that is None."""
-    check_block(block)
-    if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1 or (block or 64) % stride:
-        raise RecipeError(
-            f"stride is a number of tokens that divides the block side (64 and 128 where block is None), "
-            f"got {stride=} and {block=}; the paper uses 4, 8 and 16"
-        )
+    if (block or 64) % stride:
+        raise RecipeError(f"stride {_STRIDE}, got {stride=} and {block=}; the paper uses 4, 8 and 16")
 
 
 def antidiagonal_mass(call: AttentionCall, stride: int, side: int, *, causal: bool = False) -> Tensor:

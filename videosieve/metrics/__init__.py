@@ -7,7 +7,14 @@ from videosieve.metrics.lpips import lpips, st_lpips
 from videosieve.metrics.ms_ssim import MsSsim, ms_ssim
 from videosieve.metrics.registry import METRICS, Measurement, Metric, available_metrics, measure
 from videosieve.metrics.segmentation import Counts, average_precision
-from videosieve.metrics.video import Psnr, absolute_difference, psnr, ssim, ssim_per_frame
+from videosieve.metrics.video import (
+    Psnr,
+    absolute_difference,
+    psnr,
+    ssim,
+    ssim_per_frame,
+    ssim_uniform_per_frame,
+)
 from videosieve.metrics.vmaf import vmaf
 from videosieve.metrics.weights import MetricFiles
 
@@ -37,6 +44,7 @@ __all__ = [
     "rmse",
     "ssim",
     "ssim_per_frame",
+    "ssim_uniform_per_frame",
     "st_lpips",
     "temporal_flicker",
     "vmaf",

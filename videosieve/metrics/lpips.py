@@ -9,6 +9,7 @@ Weights are read as plain tensors; no code comes with them.
 """
 
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def lpips(video: Tensor, reference: Tensor, backbone: Path, heads: Path) -> Tens
         ShapeError: The videos do not fit together, are not RGB, or are too small.
         MetricError: A file cannot be read or holds other weights.
     """
-    trunk = _load(backbone, [f"{name}.{part}" for name, _, _ in _TRUNK for part in ("weight", "bias")])
-    weights = trunk | _load(heads, _head_names())
+    trunk = load_weights(backbone, [f"{name}.{part}" for name, _, _ in _TRUNK for part in ("weight", "bias")])
+    weights = trunk | load_weights(heads, _head_names())
     return _distances(video, reference, weights, _alexnet, "LPIPS")
 
 
@@ -70,7 +71,9 @@ def st_lpips(video: Tensor, reference: Tensor, weights: Path) -> Tensor:
         MetricError: The file cannot be read or holds other weights.
     """
     names = [f"net.{slice_}.{part}" for slice_ in _TOLERANT for part in ("weight", "bias")]
-    return _distances(video, reference, _load(weights, names + _head_names()), _tolerant_alexnet, "ST-LPIPS")
+    return _distances(
+        video, reference, load_weights(weights, names + _head_names()), _tolerant_alexnet, "ST-LPIPS"
+    )
 
 
 def _distances(
@@ -135,14 +138,41 @@ def _head_names() -> list[str]:
     return [f"lin{stage}.model.1.weight" for stage in range(_STAGES)]
 
 
-def _load(path: Path, names: list[str]) -> Weights:
+def load_weights(path: Path, names: list[str]) -> Weights:
+    """The named tensors of the weight files that the metrics' authors publish, read without running any code.
+
+    Args:
+        path: A file of torch.
+        names: Tensors that it must hold.
+
+    Returns:
+        fp32 tensors by name.
+
+    Raises:
+        MetricError: It is missing, damaged, or holds something else.
+    """
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise MetricError(
-            f"cannot read weights from {str(path)!r}: {str(error).splitlines()[0] or error}"
-        ) from error
+    except (
+        *(
+            OSError,
+            RuntimeError,
+            EOFError,
+            pickle.UnpicklingError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ),
+        struct.error,
+    ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise MetricError(f"cannot read weights from {str(path)!r}: {reason}") from error
     missing = [name for name in names if not isinstance(tensors, dict) or name not in tensors]
     if missing:
         raise MetricError(f"{str(path)!r} holds other weights: it lacks {', '.join(missing[:3])}")
+    if odd := [name for name in names if not isinstance(tensors[name], Tensor)]:
+        raise MetricError(
+            f"{str(path)!r} holds other weights: {odd[0]} is a {type(tensors[odd[0]]).__name__}"
+        )
     return {name: tensors[name].float() for name in names}

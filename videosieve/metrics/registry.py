@@ -15,7 +15,7 @@ from videosieve.metrics.flip import flip
 from videosieve.metrics.frames import unit_pair
 from videosieve.metrics.lpips import lpips, st_lpips
 from videosieve.metrics.ms_ssim import WEIGHTS, ms_ssim
-from videosieve.metrics.video import psnr, ssim_per_frame
+from videosieve.metrics.video import psnr, ssim_per_frame, ssim_uniform_per_frame
 from videosieve.metrics.vmaf import vmaf, why_no_vmaf
 from videosieve.metrics.weights import MetricFiles, find_lpips, find_st_lpips
 
@@ -144,6 +144,9 @@ def _require_vmaf(files: MetricFiles) -> None:
 METRICS = {
     "psnr": Metric("dB", "higher", _psnr),
     "ssim": Metric("", "higher", lambda video, reference, _: _curve(ssim_per_frame(video, reference))),
+    "ssim_uniform": Metric(
+        "", "higher", lambda video, reference, _: _curve(ssim_uniform_per_frame(video, reference))
+    ),
     "ms_ssim": Metric("", "higher", _ms_ssim),
     "flip": Metric("", "lower", lambda video, reference, _: _curve(flip(video, reference).mean((1, 2)))),
     "temporal_flicker": Metric("", "higher", _flicker),

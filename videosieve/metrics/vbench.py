@@ -5,12 +5,12 @@ as in scripts/constant.py of Vchitect/VBench. Its own script takes a missing dim
 same; here that is refused. The raw scores come from VBench itself, which needs its models and a GPU.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from videosieve.errors import MetricError
+from videosieve.files import read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,9 @@ def read_vbench_results(paths: Iterable[Path]) -> dict[str, float]:
     scores: dict[str, float] = {}
     for path in paths:
         try:
-            found = {name: float(value[0]) for name, value in json.loads(path.read_text()).items()}
-        except (OSError, UnicodeDecodeError, ValueError, AttributeError, LookupError, TypeError) as error:
+            table = read_json(path, "the results", MetricError)
+            found = {str(name): float(value[0]) for name, value in table.items()}
+        except (ValueError, AttributeError, LookupError, TypeError) as error:
             raise MetricError(
                 f"{str(path)!r} is no result of `vbench evaluate`, which maps dimensions to [score, videos]: {error}"
             ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from videosieve.errors import MetricError
+from videosieve.files import is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def find_lpips(given: MetricFiles) -> tuple[Path, Path]:
 
 
 def _existing(given: Path | None) -> Path | None:
-    if given is not None and not given.is_file():
+    if given is not None and not is_file(given):
         raise MetricError(f"the given weight file {str(given)!r} does not exist")
     return given
 

@@ -1,10 +1,12 @@
 """What a generation will cost, before anything is loaded: tokens, work, memory, and how much sparsity can gain."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from videosieve.errors import ModelError, RecipeError
+from videosieve.fields import Extent, In, Steps, checked
+from videosieve.files import is_file, read_table
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.methods.registry import nearest
@@ -97,17 +99,25 @@ def make_budget(
     """
     blueprint = read_blueprint(model)
     usual = blueprint.size
-    size = (frames or usual[0], height or usual[1], width or usual[2])
-    steps = steps or blueprint.steps
+    size = (
+        _side("frames", frames, usual[0]),
+        _side("height", height, usual[1]),
+        _side("width", width, usual[2]),
+    )
+    count: int = blueprint.steps if steps is None else checked("steps", steps, Steps, ModelError)
+    density = _density(recipe, density)
     work = count_work(
         blueprint.transformer, blueprint.config, blueprint.latents(*size), blueprint.text, blueprint.batch
     )
-    density = _density(recipe, density)
-    sites = [Site(layer, work.layers, step, steps) for step in range(steps) for layer in range(work.layers)]
+    sites = [Site(layer, work.layers, step, count) for step in range(count) for layer in range(work.layers)]
     costs = {Action.DENSE: 1.0, Action.SPARSE: density}
     run_density = sum(costs.get(recipe.schedule.action(site), 0.0) for site in sites) / len(sites)
     run_density = 1.0 if recipe.is_dense or work.tokens < recipe.min_tokens else run_density
-    return Budget(blueprint, size, steps, work, steps * blueprint.branches, density, run_density)
+    return Budget(blueprint, size, count, work, count * blueprint.branches, density, run_density)
+
+
+def _side(name: str, asked: int | None, usual: int) -> int:
+    return usual if asked is None else checked(name, asked, Extent, ModelError)
 
 
 def _density(recipe: Recipe, density: float | None) -> float:
@@ -118,9 +128,7 @@ def _density(recipe: Recipe, density: float | None) -> float:
     )
     if density is None:
         raise RecipeError(f"method {recipe.method.name!r} has no density of its own; give the one to assume")
-    if not 0 < density <= 1:
-        raise RecipeError(f"density must lie in (0, 1], got {density}")
-    return density
+    return checked("density", density, Annotated[float, In("(0, 1]")], RecipeError)
 
 
 def read_blueprint(model: str) -> Blueprint:
@@ -138,13 +146,13 @@ def read_blueprint(model: str) -> Blueprint:
     if model in BLUEPRINTS:
         return BLUEPRINTS[model]
     path = Path(model) / "transformer" / "config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(
             f"no model {model!r}{nearest(model, BLUEPRINTS)}: give one of {', '.join(BLUEPRINTS)}, or a folder with "
             f"transformer/config.json"
         )
-    config = json.loads(path.read_text(encoding="utf-8"))
-    name = config.get("_class_name", "")
+    config = read_table(path, "a config", ModelError)
+    name = str(config.get("_class_name", ""))
     if name not in MODELS:
         raise ModelError(
             f"{path} is a {name or 'file without _class_name'}; costs are known for {', '.join(MODELS)}"

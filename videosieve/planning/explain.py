@@ -5,14 +5,18 @@ Nothing of the call's size is allocated: tensors are views of one token, and onl
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from videosieve.errors import ShapeError
+from videosieve.fields import In, check_fields
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as SPARSE
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE
 from videosieve.kernels.dispatch import Implementation
 from videosieve.masks.block_mask import BlockMask, BlockSize
+
+Size = Annotated[int, In("[1, 2147483647]", "must be at least 1 and below 2^31")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +36,16 @@ class CallSize:
         ShapeError: A count below 1 or a density outside (0, 1].
     """
 
-    tokens: int
-    heads: int
-    head_dim: int
-    density: float
+    tokens: Size
+    heads: Size
+    head_dim: Size
+    density: Annotated[float, In("(0, 1]")]
     dtype: torch.dtype
     device: torch.device
     block: BlockSize
 
     def __post_init__(self) -> None:
-        if min(self.tokens, self.heads, self.head_dim) < 1:
-            raise ShapeError(
-                f"tokens, heads and head_dim must be at least 1, got {self.tokens=}, {self.heads=}, {self.head_dim=}"
-            )
-        if not 0 < self.density <= 1:
-            raise ShapeError(f"density must lie in (0, 1], got {self.density}")
+        check_fields(self, ShapeError)
 
     @property
     def dense_work(self) -> float:

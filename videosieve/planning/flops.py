@@ -75,8 +75,8 @@ def count_work(
             given: dict[str, Any] = _arguments(row, transformer, latents, text, batch)
             with FlopCounterMode(display=False) as counter:
                 transformer(**given, return_dict=False)
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"{name} does not run with latents {latents} and {text} text tokens: {reason}"
         ) from error

@@ -3,10 +3,15 @@
 import os
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from videosieve.errors import OutputError
+from videosieve.fields import shown
+from videosieve.files import exists, is_folder, reason_of
+
+LONGEST_NAME = 240
+"""Bytes: 255 of the usual file systems less what the name of a temporary adds."""
 
 
 def check_writable(folder: Path) -> None:
@@ -14,10 +19,32 @@ def check_writable(folder: Path) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".videosieve-"):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
         raise OutputError(
-            f"cannot write in {str(folder)!r}: {error.strerror or error}; choose another output"
+            f"cannot write in {str(folder)!r}: {reason_of(error)}; choose another output"
         ) from None
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse a folder for results before anything expensive happens; changes nothing.
+
+    Raises:
+        OutputError: It is a file, its name is none, or nothing can be written there.
+    """
+    check_name(folder)
+    if not is_folder(folder) and exists(folder):
+        raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
+    check_writable(next(place for place in (folder, *folder.absolute().parents) if is_folder(place)))
+
+
+def check_name(path: Path) -> None:
+    """Raise an OutputError unless a file of this name can be made: no part too long, no NUL, nothing unreadable."""
+    for part in path.parts:
+        if "\0" in part or len(os.fsencode(part)) > LONGEST_NAME:
+            raise OutputError(
+                f"{shown(str(path))} cannot be a path: a name has at most {LONGEST_NAME} bytes and no NUL, so that a "
+                f"temporary one fits beside it; got {len(os.fsencode(part))} bytes"
+            )
 
 
 @contextmanager
@@ -40,7 +67,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
 
 
 def remove_torn(folder: Path, names: Collection[str]) -> None:

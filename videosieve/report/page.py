@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from videosieve.errors import OutputError
@@ -13,7 +13,7 @@ from videosieve.report.comparison.scene import scene_view
 from videosieve.report.comparison.style import method_styles
 from videosieve.report.comparison.summary import summary_view
 from videosieve.report.files import write_text
-from videosieve.report.results import Results
+from videosieve.report.results import RESULTS, Results
 
 PAGE = "report.html"
 CSS = ("colours.css", "layout.css", "player.css", "charts.css", "table.css")
@@ -36,7 +36,16 @@ def write_report(folder: Path) -> Path:
     if not results.clips:
         raise OutputError(f"{str(folder)!r} holds no finished video; run the comparison again")
     path = folder / PAGE
-    write_text(path, render_page(results, folder))
+    try:
+        page = render_page(results, folder)
+    except OutputError:
+        raise
+    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise OutputError(
+            f"{str(folder / RESULTS)!r} holds values that no page can be drawn of: {reason}; run the comparison again"
+        ) from error
+    write_text(path, page)
     return path
 
 

@@ -4,11 +4,13 @@ The report is drawn from this file and the media beside it, on any machine, long
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from videosieve.errors import OutputError
+from videosieve.fields import checked, from_table
+from videosieve.files import is_file, read_json
 from videosieve.report.files import write_text
 
 SCHEMA = 2
@@ -103,11 +105,10 @@ class ClipResult:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> "ClipResult":
-        """Back from `dataclasses.asdict`; a ValueError names all keys where one is missing or unknown."""
-        known = {item.name for item in fields(cls)}
-        if set(entry) != known:
-            raise ValueError(f"a clip has {', '.join(sorted(known))}")
-        return cls(**{**entry, "atlas": Atlas(**entry["atlas"]) if entry["atlas"] else None})
+        """Back from `dataclasses.asdict`; an OutputError names what is missing, unknown or of another type."""
+        if isinstance(entry, dict) and isinstance(atlas := entry.get("atlas"), dict):
+            entry = {**entry, "atlas": from_table(Atlas, atlas, "its atlas", OutputError)}
+        return from_table(cls, entry, "a clip", OutputError)
 
 
 @dataclass(slots=True)
@@ -164,13 +165,13 @@ class Results:
             OutputError: There is no results.json, or it is damaged or of another version.
         """
         path = folder / RESULTS
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
+        if not is_file(path):
             raise OutputError(
-                f"cannot read {str(path)!r}: {error.strerror or error}; give a folder that `videosieve compare` wrote"
-            ) from None
-        except ValueError as error:
+                f"cannot read {str(path)!r}: there is no such file; give a folder that `videosieve compare` wrote"
+            )
+        try:
+            values = read_json(path, "results", OutputError)
+        except OutputError as error:
             raise OutputError(f"{str(path)!r} is damaged: {error}; run the comparison again") from None
         if not isinstance(values, dict) or values.get("schema") != SCHEMA:
             found = values.get("schema") if isinstance(values, dict) else None
@@ -178,9 +179,10 @@ class Results:
                 f"{str(path)!r} must have schema {SCHEMA}, got {found!r}; run the comparison again"
             )
         try:
-            clips = [ClipResult.from_json(entry) for entry in values.pop("clips")]
-            return cls(**values, clips=clips)
-        except (TypeError, KeyError, ValueError) as error:
+            clips = checked("clips", values.get("clips"), list[dict], OutputError)
+            clips = [ClipResult.from_json(entry) for entry in clips]
+            return from_table(cls, {**values, "clips": clips}, "it", OutputError)
+        except OutputError as error:
             raise OutputError(
                 f"{str(path)!r} is not a comparison: {error}; run the comparison again"
             ) from None

@@ -2,11 +2,19 @@
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from videosieve.errors import RecipeError
+from videosieve.fields import Fraction, Says, Whole, check_fields
 from videosieve.forward import Site
 
 Kind = Literal["attention", "cross", "mlp", "joint"]
+Part = Annotated[
+    Fraction | Whole,
+    Says("must be a fraction in [0.0, 1.0] or a count >= 0", "write a count without a decimal point"),
+]
+"""Of the steps or layers: 0.2 is a fifth of them, 5 is five."""
+
 KINDS: tuple[Kind, ...] = ("attention", "cross", "mlp", "joint")
 """Modules whose outputs can be stored: video self-attention, text cross-attention, feed-forward, and the output
 projection that attention and feed-forward share in single-stream blocks, which is reused where both are."""
@@ -31,6 +39,10 @@ class Schedule(ABC):
     """
 
     dense_reason: ClassVar[str] = "warm-up"
+
+    def __post_init__(self) -> None:
+        """Hold the parameters against their annotations; a subclass with more to check begins with the same line."""
+        check_fields(self, RecipeError)
 
     @abstractmethod
     def action(self, site: Site) -> Action:

@@ -11,10 +11,29 @@ multiples of the range. docs/methods/pab.md has the rest.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from videosieve.errors import RecipeError
+from videosieve.fields import In, Whole, check_fields
 from videosieve.forward import Site
-from videosieve.schedule.base import KINDS, Action, Kind, Schedule
+from videosieve.schedule.base import KINDS, Action, Kind, Part, Schedule
+
+Period = Annotated[
+    int,
+    In(
+        "[1, inf)",
+        "counts steps, one computed and the others reused, and must be an int >= 1",
+        "2 reuses every other step, 1 none",
+    ),
+]
+Edge = Annotated[
+    float,
+    In(
+        "[0, 1]",
+        "must be a fraction of the steps: the reuse window has 0 <= start < stop <= 1",
+        "window_of_timesteps converts timesteps",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +54,26 @@ class Broadcast(Schedule):
         RecipeError: A value is outside its range.
     """
 
-    range: int = 2
-    start: float = 0.16
-    stop: float = 0.9
-    cross: int = 1
-    mlp: int = 1
-    mlp_layers: float | int = 1.0
-    offset: int = 0
+    range: Period = 2
+    start: Edge = 0.16
+    stop: Edge = 0.9
+    cross: Period = 1
+    mlp: Period = 1
+    mlp_layers: Part = 1.0
+    offset: Whole = 0
 
     def __post_init__(self) -> None:
-        for name in ("range", "cross", "mlp"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RecipeError(
-                    f"{name} counts steps, one computed and the others reused, and must be an int >= 1, "
-                    f"got {name}={value!r}; 2 reuses every other step, 1 none"
-                )
-        window = (self.start, self.stop)
-        if any(isinstance(x, bool) or not isinstance(x, int | float) for x in window) or not (
-            0 <= self.start < self.stop <= 1
-        ):
+        check_fields(self, RecipeError)
+        if not self.start < self.stop:
             raise RecipeError(
-                f"the reuse window must be fractions of the steps with 0 <= start < stop <= 1, got {self.start=} and "
-                f"{self.stop=}; window_of_timesteps converts timesteps"
+                f"the reuse window must be fractions of the steps with 0 <= start < stop <= 1, got start={self.start} "
+                f"and stop={self.stop}; window_of_timesteps converts timesteps"
             )
-        layers = self.mlp_layers
-        if (
-            isinstance(layers, bool)
-            or not isinstance(layers, int | float)
-            or layers < 0
-            or (isinstance(layers, float) and layers > 1)
-        ):
-            raise RecipeError(f"mlp_layers must be a fraction in [0.0, 1.0] or a count >= 0, got {layers!r}")
         longest = max(self.range, self.cross, self.mlp)
-        if (
-            isinstance(self.offset, bool)
-            or not isinstance(self.offset, int)
-            or not 0 <= self.offset < longest
-        ):
+        if not self.offset < longest:
             raise RecipeError(
                 f"offset shifts the computed steps and must be an int in [0, {longest}), below the longest of "
-                f"{self.range=}, {self.cross=} and {self.mlp=}; got offset={self.offset!r}"
+                f"range={self.range}, cross={self.cross} and mlp={self.mlp}; got offset={self.offset!r}"
             )
 
     def action(self, site: Site) -> Action:

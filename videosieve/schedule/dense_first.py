@@ -5,10 +5,19 @@ dense. A fraction is rounded down as in Sparse VideoGen's scripts: floor(fractio
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from videosieve.errors import RecipeError
+from videosieve.fields import Fraction, Says, Whole
 from videosieve.forward import Site
 from videosieve.schedule.base import Action, Schedule
+
+DensePart = Annotated[
+    Fraction | Whole,
+    Says(
+        "that stay dense must be a fraction in [0.0, 1.0] or a count >= 0",
+        "write a count without a decimal point",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +29,8 @@ class DenseFirst(Schedule):
         layers: Layers that stay dense at every step: a fraction as a float in [0, 1], or a count as an int.
     """
 
-    steps: float | int = 0.2
-    layers: float | int = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in (("steps", self.steps), ("layers", self.layers)):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise RecipeError(f"dense {name} must be a fraction (float) or a count (int), got {value!r}")
-            if value < 0 or (isinstance(value, float) and not value <= 1):
-                raise RecipeError(
-                    f"dense {name} must be a fraction in [0.0, 1.0] or a count >= 0, got {value!r}; "
-                    f"write a count without a decimal point"
-                )
+    steps: DensePart = 0.2
+    layers: DensePart = 0.0
 
     def action(self, site: Site) -> Action:
         warm = site.step < _count(self.steps, site.steps) or site.layer < _count(self.layers, site.layers)

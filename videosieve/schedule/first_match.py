@@ -1,8 +1,10 @@
 """Several schedules as one: the first that has something to say about a site decides."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from videosieve.errors import RecipeError
+from videosieve.fields import Says, check_fields
 from videosieve.forward import Site
 from videosieve.schedule.base import KINDS, Action, Kind, Schedule
 
@@ -18,14 +20,12 @@ class FirstMatch(Schedule):
         parts: Two or more schedules, the strongest first.
     """
 
-    parts: tuple[Schedule, ...]
+    parts: Annotated[tuple[Schedule, ...], Says("must be a list of schedules: FirstMatch joins schedules")]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.parts, tuple | list) or len(self.parts) < 2:
+        check_fields(self, RecipeError)
+        if len(self.parts) < 2:
             raise RecipeError(f"FirstMatch joins two or more schedules, got {self.parts!r}")
-        if not all(isinstance(part, Schedule) for part in self.parts):
-            raise RecipeError(f"FirstMatch joins schedules, got {self.parts!r}")
-        object.__setattr__(self, "parts", tuple(self.parts))
 
     def action(self, site: Site) -> Action:
         answers = (part.action(site) for part in self.parts)

@@ -4,9 +4,10 @@ Yuan et al., "DiTFastAttn: Attention Compression for Diffusion Transformer Model
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from videosieve.errors import RecipeError
+from videosieve.fields import Says, check_fields
 from videosieve.forward import Site
 from videosieve.schedule.base import Action, Kind, Schedule
 
@@ -33,11 +34,12 @@ class Table(Schedule):
 
     dense_reason: ClassVar[str] = "full in the plan"
 
-    rows: tuple[str, ...]
+    rows: Annotated[tuple[str, ...], Says("are a plan, one string per step")]
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         rows = self.rows
-        if not isinstance(rows, tuple | list) or not rows or not all(isinstance(row, str) for row in rows):
+        if not rows:
             raise RecipeError(f"a plan is one string per step, got {rows!r}")
         if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
             raise RecipeError(
@@ -50,7 +52,6 @@ class Table(Schedule):
             )
         if "A" in rows[0]:
             raise RecipeError(f"step 0 has no earlier output to reuse (A), got {rows[0]!r}; write F")
-        object.__setattr__(self, "rows", tuple(rows))
 
     def action(self, site: Site) -> Action:
         self.require(site)

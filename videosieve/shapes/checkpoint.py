@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from videosieve.errors import ModelError
+from videosieve.fields import checked
+from videosieve.files import open_tensors
+from videosieve.shapes.model import SIZES
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, torch.Tensor]:
@@ -88,6 +91,20 @@ def read_state(path: Path) -> dict[str, Any]:
         return state
 
 
+def config_of(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a checkpoint's state says about how it was trained.
+
+    Raises:
+        ModelError: It says nothing, or no model that there is.
+    """
+    config = state.get("config")
+    if not isinstance(config, dict) or config.get("model") not in SIZES:
+        raise ModelError(
+            f"{path} is damaged: its state must name the model, one of {', '.join(SIZES)}; train anew"
+        )
+    return config
+
+
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Reads what `write_checkpoint` wrote.
 
@@ -107,9 +124,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     try:
-        with safe_open(path, framework="pt") as file:
-            yield file, json.loads((file.metadata() or {})["state"])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        with open_tensors(path, "state", "the checkpoint", ModelError) as (file, state):
+            yield file, checked("state", state, dict[str, Any], ModelError)
+    except ModelError as error:
         raise ModelError(
             f"{path} is not a training checkpoint ({error}); give the folder that was trained into"
         ) from error

@@ -1,6 +1,6 @@
 """A diffusers pipeline over the shapes networks: HunyuanVideo's denoising loop, another text side and codec."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, HunyuanVideoPipeline, HunyuanVideoTransformer3DModel
@@ -8,13 +8,16 @@ from diffusers.video_processor import VideoProcessor
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import PromptError, ShapeError
+from videosieve.fields import Count, In, checked
+from videosieve.finite import require_finite
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import Networks
 from videosieve.shapes.text import ShapesTextEncoder
 from videosieve.shapes.world.captions import check_prompt
 
 GUIDANCE = 3.0  # binds colours and motions to the right object more often than 1.0; see the model card
-_MAX_FRAMES = 64
+_Frames = Annotated[int, In("[1, 64]", "must be in [1, 64] (16 is trained)")]
+_Scale = Annotated[float, In("[0, inf)")]
 
 Prompt = str | list[str]
 Encoded = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -173,13 +176,12 @@ class ShapesPipeline(HunyuanVideoPipeline):
         Raises:
             PromptError: If a caption or negative caption uses unknown words.
             ShapeError: If a size, frame count or step count is out of range.
+            NumericsError: If the video holds NaN or infinity.
         """
         pixels = self.vae.sample_size
-        if not 1 <= num_frames <= _MAX_FRAMES or num_inference_steps < 1:
-            raise ShapeError(
-                f"num_frames must be in [1, {_MAX_FRAMES}] (16 is trained) and num_inference_steps >= 1; "
-                f"got {num_frames=}, {num_inference_steps=}"
-            )
+        num_frames = checked("num_frames", num_frames, _Frames, ShapeError)
+        num_inference_steps = checked("num_inference_steps", num_inference_steps, Count, ShapeError)
+        true_cfg_scale = checked("true_cfg_scale", true_cfg_scale, _Scale, ShapeError)
         if true_cfg_scale > 1 and kwargs.get("negative_prompt_embeds") is None:
             embeds = kwargs.get("prompt_embeds")
             rows = len(prompt) if isinstance(prompt, list) else 1 if embeds is None else len(embeds)
@@ -187,13 +189,15 @@ class ShapesPipeline(HunyuanVideoPipeline):
         named: dict[str, Any] = {
             "prompt": prompt,
             "negative_prompt": negative_prompt,
-            "height": height or pixels,
-            "width": width or pixels,
+            "height": pixels if height is None else checked("height", height, Count, ShapeError),
+            "width": pixels if width is None else checked("width", width, Count, ShapeError),
             "num_frames": num_frames,
             "num_inference_steps": num_inference_steps,
             "true_cfg_scale": true_cfg_scale,
         }
-        return super().__call__(**named, **kwargs)
+        output = super().__call__(**named, **kwargs)
+        require_finite("the frames", output[0], "the weights are likely damaged: load the model again")
+        return output
 
 
 def _one_per_prompt(rows: int, negative: Prompt | None) -> list[str]:

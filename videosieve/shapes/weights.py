@@ -1,6 +1,5 @@
 """The bundled weights: loading them, and exporting a training run to such a folder."""
 
-import json
 from pathlib import Path
 
 import torch
@@ -10,7 +9,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import ModelError
-from videosieve.shapes.checkpoint import read_checkpoint
+from videosieve.files import is_file, read_table
+from videosieve.finite import require_finite_weights
+from videosieve.shapes.checkpoint import config_of, read_checkpoint
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
@@ -41,7 +42,7 @@ def load_shapes(
         ModelError: If there is no such model, or its files are missing or broken.
     """
     folder = FOLDER / name if str(name) in bundled_models() else Path(name)
-    if not (folder / "model_index.json").is_file():
+    if not is_file(folder / "model_index.json"):
         known = ", ".join(bundled_models()) or "none"
         raise ModelError(
             f"no shapes model {str(name)!r}: give a folder with model_index.json or one of: {known}"
@@ -51,13 +52,14 @@ def load_shapes(
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{folder} is not a complete shapes model ({reason}); export it again") from error
+    require_finite_weights(str(folder), _networks(pipe))
     pipe.set_progress_bar_config(disable=True)
     return _cast(pipe, dtype).to(device)
 
 
 def _load_parts(folder: Path) -> ShapesPipeline:
     # part by part, because DiffusionPipeline.from_pretrained draws a progress bar that only a global switch silences
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index = read_table(folder / "model_index.json", "the index", ModelError)
     if index["_class_name"] != ShapesPipeline.__name__:
         raise ModelError(f"it holds a {index['_class_name']}, not a {ShapesPipeline.__name__}")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
@@ -75,9 +77,13 @@ def _load_parts(folder: Path) -> ShapesPipeline:
     )
 
 
+def _networks(pipe: ShapesPipeline) -> dict[str, nn.Module]:
+    return {name: getattr(pipe, name) for name in ("transformer", "text_encoder", "vae")}
+
+
 def _cast(pipe: ShapesPipeline, dtype: torch.dtype) -> ShapesPipeline:
     # nn.Module.to, because diffusers' own logs a warning about modules to keep in float32, of which there are none
-    for module in (pipe.transformer, pipe.text_encoder, pipe.vae):
+    for module in _networks(pipe).values():
         nn.Module.to(module, dtype)
     return pipe
 
@@ -94,15 +100,21 @@ def load_training_run(run: Path) -> ShapesPipeline:
     Raises:
         ModelError: If there is no readable checkpoint.
     """
-    tensors, state = read_checkpoint(run / "checkpoint.safetensors")
-    networks = build_networks(state["config"]["model"])
+    path = run / "checkpoint.safetensors"
+    tensors, state = read_checkpoint(path)
+    networks = build_networks(config_of(state, path)["model"])
     parts = nn.ModuleList([networks.transformer, networks.text_encoder]).eval()
     prefix = "average."
     ours = {
         key: f"{prefix}{key}" for key in parts.state_dict()
     }  # the rest of a checkpoint serves training only
-    parts.load_state_dict({key: tensors[name] for key, name in ours.items() if name in tensors})
+    try:
+        parts.load_state_dict({key: tensors[name] for key, name in ours.items() if name in tensors})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{path} is incomplete or of another model: {reason}; train anew") from error
     pipe = ShapesPipeline.from_networks(networks)
+    require_finite_weights(str(path), _networks(pipe))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

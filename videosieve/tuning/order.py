@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from videosieve.errors import OutputError, PromptError, RecipeError
+from videosieve.fields import In, Seed, check_fields
+from videosieve.files import entries, is_file, is_folder
 from videosieve.forward import Site
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request, default_steps
@@ -15,7 +17,7 @@ from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.targets import Target
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.recipe import Recipe, bundled_recipes
-from videosieve.report.files import check_writable
+from videosieve.report.files import require_folder
 from videosieve.tuning.capture import only_target
 from videosieve.tuning.search import Goal, families
 
@@ -48,12 +50,13 @@ class Order:
     search: tuple[Request, ...]
     check: tuple[Request, ...]
     model: str = ""
-    minutes: float = 15.0
+    minutes: Annotated[float, In("(0, inf)", "must be finite and above 0")] = 15.0
     methods: tuple[str, ...] | None = None
     start: tuple[Recipe, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         both = (*self.search, *self.check)
         if not self.search or not self.check or not all(request.prompt.strip() for request in both):
             raise PromptError(
@@ -65,8 +68,6 @@ class Order:
             raise PromptError(
                 f"every prompt and seed counts once, either to search with or to check with; twice: {twice[0]}"
             )
-        if not 0 < self.minutes < float("inf"):
-            raise RecipeError(f"minutes must be above 0, got {self.minutes}")
         if not families(self.methods, 1) and self.goal.quality == "recall":  # refuses unknown names too
             raise RecipeError(
                 f"a recall target needs a method, because a returned output has no recall; got {self.methods}"
@@ -170,10 +171,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         OutputError: It is a file, holds something else, or cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{str(folder)!r} is a file; give a folder for the results")
-    check_writable(next(place for place in (folder, *folder.absolute().parents) if place.is_dir()))
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / JOURNAL).is_file():
+    require_folder(folder)
+    if is_folder(folder) and entries(folder, OutputError) and not is_file(folder / JOURNAL):
         raise OutputError(
             f"{str(folder)!r} holds other files; give an empty folder or one with an earlier tune"
         )

@@ -219,5 +219,5 @@ def test_a_density_outside_its_range_is_refused(density):
 @pytest.mark.parametrize("block", [0, -64, 64.0, True, "64"])
 def test_a_block_that_is_no_whole_side_is_refused(block):
     for method in (SparseVideoGen, SpatialOnly, TemporalOnly):
-        with pytest.raises(RecipeError, match="block is a side in whole tokens, at least 1, got block="):
+        with pytest.raises(RecipeError, match="block is a side in whole tokens, .* at least 1, got block="):
             method(block=block)

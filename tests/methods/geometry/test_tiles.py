@@ -8,8 +8,9 @@ import torch
 from videosieve import BlockMask, RecipeError, VideoLayout
 from videosieve.layout import Grid
 from videosieve.masks.ragged_mask import RaggedBlockMask
+from videosieve.methods.draft import DraftAttention
 from videosieve.methods.geometry.hilbert import hilbert_index, hilbert_order
-from videosieve.methods.geometry.tiles import check_tile, tile_frames, tile_of, tile_video
+from videosieve.methods.geometry.tiles import tile_frames, tile_of, tile_video
 from videosieve.testing.factories import make_call
 
 CPU = torch.device("cpu")
@@ -96,7 +97,7 @@ def test_a_tile_is_chosen_by_length():
 @pytest.mark.parametrize("tile", [(4, 4), (4, 4, 0), (4, 4, 2.0), 4, "abc", (True, 1, 1)])
 def test_what_is_no_tile_is_refused(tile):
     with pytest.raises(RecipeError, match="tile has three sides"):
-        check_tile(tile)
+        DraftAttention(tile=tile)
 
 
 @pytest.mark.parametrize("side", [2, 4, 8])

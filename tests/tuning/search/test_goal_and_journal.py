@@ -86,14 +86,14 @@ def test_unknown_methods_are_refused_with_the_nearest():
 def test_a_journal_goes_on_where_it_stopped(tmp_path: Path):
     path = tmp_path / "out" / "journal.jsonl"
     with Journal(path, {"goal": "PSNR"}) as journal:
-        journal.add("screen", took=2.0, value=1)
-        journal.add("point", took=3.5, value=2)
+        journal.add("look", took=2.0, value=1)
+        journal.add("shot", took=3.5, value=2)
     with Journal(path, {"goal": "PSNR"}) as journal:
         assert [entry["value"] for entry in journal.entries] == [1, 2]
         assert journal.elapsed == 5.5
-        journal.add("point", took=1.0, value=3)
+        journal.add("shot", took=1.0, value=3)
     with Journal(path, {"goal": "PSNR"}) as journal:
-        assert [entry["value"] for entry in journal.of_kind("point")] == [2, 3]
+        assert [entry["value"] for entry in journal.of_kind("shot")] == [2, 3]
 
 
 def test_a_journal_of_other_settings_is_refused_with_the_difference(tmp_path: Path):

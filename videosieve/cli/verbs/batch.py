@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from videosieve.cli import options
-from videosieve.cli.console import err, say
+from videosieve.cli.console import PlainColumn, err, note, say
 from videosieve.frame_rate import FRAME_RATE, check_fps
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ class _BatchBar:
 
     def __init__(self, jobs: int) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            PlainColumn("{task.description}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            PlainColumn("{task.fields[note]}"),
             console=err,
             transient=True,
             disable=not err.is_terminal,
@@ -157,7 +157,7 @@ class _BatchBar:
         self._ended += 1
         each = (time.monotonic() - self._started) / self._ended
         minutes, seconds = divmod(round(each * left), 60)
-        note = f"{3600 / each:,.0f} an hour  {minutes}:{seconds:02d} left"
-        self._bar.update(self._task, completed=self._jobs - left, note=note)
+        pace = f"{3600 / each:,.0f} an hour  {minutes}:{seconds:02d} left"
+        self._bar.update(self._task, completed=self._jobs - left, note=pace)
         if outcome.status != "done":
-            err.print(f"{job.number} {job.prompt!r}: {outcome.reason}", markup=False, soft_wrap=True)
+            note(f"{job.number} {job.prompt!r}: {outcome.reason}")

@@ -51,7 +51,7 @@ def compare(
     ] = True,
     metrics: Annotated[
         str,
-        options.optional("Further metrics, separated by commas: flip, st_lpips, lpips, vmaf."),
+        options.optional("Further metrics, separated by commas: ssim_uniform, flip, st_lpips, lpips, vmaf."),
     ] = "",
     fps: options.Fps = FRAME_RATE,
 ) -> None:

@@ -1,8 +1,8 @@
 """`videosieve doctor`: what this machine can run, and why not the rest."""
 
-from rich.markup import escape
+from rich.text import Text
 
-from videosieve.cli.console import out, plain_table
+from videosieve.cli.console import mark, out, plain_table
 
 
 def doctor() -> None:
@@ -15,7 +15,6 @@ def doctor() -> None:
     for finding in examine():
         if finding.topic != topic:
             topic = finding.topic
-            table.add_row(f"[bold]{topic}[/bold]")
-        mark = "[green]yes[/green]" if finding.ready else "[yellow]no[/yellow]"
-        table.add_row("", escape(finding.name), mark, escape(finding.detail))
+            table.add_row(Text(topic, "bold"))
+        table.add_row("", finding.name, mark(finding.ready), finding.detail)
     out.print(table)

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from videosieve.cli import options
-from videosieve.cli.console import out, plain_table, say
+from videosieve.cli.console import mark, out, plain_table, say
 
 TERA, GIGA = 1e12, 2**30
 
@@ -41,6 +40,5 @@ def explain(
         say("")
         table = plain_table(title, "", "why")
         for answer in answers:
-            mark = "[green]yes[/green]" if answer.able else "[yellow]no[/yellow]"
-            table.add_row(escape(answer.name), mark, escape(answer.detail))
+            table.add_row(answer.name, mark(answer.able), answer.detail)
         out.print(table)

@@ -45,13 +45,16 @@ def profile(
 
     videosieve profile --model shapes-s --seed 0 --seed 1 --output atlas
     """
-    from videosieve.atlas.head_atlas import survey, untrained, write_atlases
+    from videosieve.atlas.head_atlas import Every, survey, untrained, write_atlases
     from videosieve.comparison.plan import cross_requests
+    from videosieve.errors import ModelError
+    from videosieve.fields import checked
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
     from videosieve.generation.request import Request
     from videosieve.report.pictures.atlas import plot_atlas
 
+    checked("every", every, Every, ModelError)
     base = Request("", steps=steps, height=height, width=width, frames=frames)
     requests = list(cross_requests(base, prompt or (), seed or (0,), model))
     for request in requests:

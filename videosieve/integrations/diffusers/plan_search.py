@@ -82,10 +82,10 @@ def search_plan(
 
 
 def plan_loss(full: list[Tensor], compressed: list[Tensor]) -> float:
-    """The authors' loss: mean over outputs of mean(clip(|a − b| / (max(a, b) + 1e-6), 0, 10)).
+    """The authors' loss: mean over outputs of mean(clip(|(a − b) / (max(a, b) + 1e-6)|, 0, 10)).
 
-    The maximum is of the values and not of their magnitudes: where both are negative the quotient is negative and the
-    clip makes it 0. Kept, so that the authors' δ means the same here.
+    The maximum is of the values and not of their magnitudes, as in the authors' code; the absolute value stands around
+    the whole quotient, so that an error counts whatever the signs.
 
     Args:
         full: Outputs of the transformer with full attention at the step, one per branch.
@@ -95,7 +95,7 @@ def plan_loss(full: list[Tensor], compressed: list[Tensor]) -> float:
         A number in [0, 10].
     """
     pairs = [(a.float(), b.float()) for a, b in zip(full, compressed, strict=True)]
-    losses = [((a - b).abs() / (torch.maximum(a, b) + 1e-6)).clip(0, 10).mean() for a, b in pairs]
+    losses = [((a - b) / (torch.maximum(a, b) + 1e-6)).abs().clip(0, 10).mean() for a, b in pairs]
     return float(torch.stack(losses).mean())
 
 

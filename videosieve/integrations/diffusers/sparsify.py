@@ -7,6 +7,7 @@ from typing import Any
 from torch.nn import Module
 
 from videosieve.errors import BackendError, IntegrationError
+from videosieve.fields import Count, Whole, checked
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.seam import is_rebound
@@ -58,7 +59,7 @@ def sparsify(
     targets = describe(target)
     pipeline = None if isinstance(target, Module) else target
     _require_steps(steps, pipeline, recipe)
-    _require_options(recall_rows, backend)
+    _require_options(recall_rows, backend, check_finite, fused)
     _require_reuse(recipe, targets, pipeline)
     _require_shared(recipe, targets, pipeline)
     for found in targets:
@@ -86,8 +87,7 @@ def _replaced(pipeline: Any, found: Target) -> str:
 
 
 def _require_steps(steps: int | None, pipeline: object, recipe: Recipe) -> None:
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise IntegrationError(f"steps must be an int >= 1, got {steps!r}")
+    checked("steps", steps, Count | None, IntegrationError)
     if steps is None and pipeline is None and not recipe.is_dense and _counts_steps(recipe.schedule):
         raise IntegrationError(
             f"a bare transformer does not know how many denoising steps there will be, and the schedule of recipe "
@@ -126,9 +126,10 @@ def _require_shared(recipe: Recipe, targets: list[Target], pipeline: object) -> 
             )
 
 
-def _require_options(recall_rows: int, backend: str | None) -> None:
-    if isinstance(recall_rows, bool) or not isinstance(recall_rows, int) or recall_rows < 0:
-        raise IntegrationError(f"recall_rows must be an int >= 0, got {recall_rows!r}")
+def _require_options(recall_rows: int, backend: str | None, check_finite: bool, fused: bool | None) -> None:
+    checked("recall_rows", recall_rows, Whole, IntegrationError)
+    checked("check_finite", check_finite, bool, IntegrationError)
+    checked("fused", fused, bool | None, IntegrationError)
     backends = [implementation.name for implementation in IMPLEMENTATIONS]
     if backend is not None and backend not in backends:
         raise BackendError(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
 from videosieve.forward import Site
 from videosieve.kernels import sampled_attention
 from videosieve.layout import VideoLayout
@@ -33,16 +32,6 @@ class Profile(NamedTuple):
 
     error: Tensor
     recall: Tensor
-
-
-def check_rows(rows: float) -> None:
-    """Raise a RecipeError unless `rows` is a fraction in (0, 1] or a whole number of at least 1."""
-    count, share = isinstance(rows, int) and not isinstance(rows, bool), isinstance(rows, float)
-    if not ((count and rows >= 1) or (share and 0 < rows <= 1)):
-        raise RecipeError(
-            f"profile_rows is a fraction of the video tokens in (0, 1] or a count of at least 1, "
-            f"got profile_rows={rows!r}; 0.01 profiles 1 % of them, 64 profiles 64"
-        )
 
 
 def row_count(rows: float, tokens: int) -> int:

@@ -18,10 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
 from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.masks.block_side import block_side, check_block
+from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Selection, TokenOrder
 
 HeadKind = Literal["spatial", "temporal"]
@@ -73,16 +72,6 @@ class BandPattern:
         if self.query_order is None or self.key_order is None:
             return None, None
         return TokenOrder(self.query_order, heads, self.query_inverse), TokenOrder(self.key_order, heads)
-
-
-def check_band(density: float, block: int | None) -> None:
-    """Raise a RecipeError unless density and block side lie in their ranges."""
-    if isinstance(density, bool) or not isinstance(density, (int, float)) or not 0 < density <= 1:
-        raise RecipeError(
-            f"density is the share of query–key pairs to keep and must lie in (0, 1], got {density=}; "
-            f"0.3 keeps 30 %, 1 is dense"
-        )
-    check_block(block)
 
 
 @lru_cache(maxsize=16)

@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout, inverse_order
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import LONG_SEQUENCE
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Selection, TokenOrder
-
-Tile = tuple[int, int, int]
+from videosieve.methods.parameters import Tile
 
 VALUES_AT_ONCE = 2**22
 """Gathered values (batch × heads × tokens × head_dim) per pass of `Tiling.means`."""
@@ -88,24 +86,6 @@ class Tiling:
                 gathered = x[:, :, part.flatten()].unflatten(2, part.shape)
                 means[:, :, some] = gathered.mean(3, dtype=torch.float32)
         return means
-
-
-def check_tile(tile: object) -> None:
-    """Raise a RecipeError unless `tile` is three sides in whole tokens or None."""
-    if tile is not None and not is_triple(tile):
-        raise RecipeError(
-            f"tile has three sides (frames, rows, columns) in whole tokens, at least 1 each, got {tile=}; "
-            f"None chooses it"
-        )
-
-
-def is_triple(value: object) -> bool:
-    """Whether a value is three whole numbers of at least 1."""
-    return (
-        isinstance(value, tuple | list)
-        and len(value) == 3
-        and all(isinstance(side, int) and not isinstance(side, bool) and side >= 1 for side in value)
-    )
 
 
 def tile_of(tile: Tile | None, layout: VideoLayout, long: Tile, short: Tile) -> Tile:

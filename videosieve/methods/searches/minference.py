@@ -6,16 +6,17 @@ turns every other winner into vertical-slash. Here the mass decides, over as man
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
 from videosieve.call import AttentionCall
+from videosieve.fields import Count, Seed
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
 from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.geometry.minference_patterns import PATTERNS, pattern_blocks
-from videosieve.methods.minference import MInference
+from videosieve.methods.parameters import Block, share
 from videosieve.methods.searches.head_tables import by_layer, choose_by_head
 
 
@@ -34,13 +35,10 @@ class MInferenceSearch(Method):
 
     name: ClassVar[str] = "minference_search"
 
-    density: float = 0.3
-    rows: int = 64
-    block: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        MInference(self.density, rows=self.rows, block=self.block, seed=self.seed)
+    density: Annotated[float, share("the share of query–key blocks to keep")] = 0.3
+    rows: Count = 64
+    block: Block = None
+    seed: Seed = 0
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         side = block_side(self.block, call.tokens)

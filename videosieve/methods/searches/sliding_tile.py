@@ -12,12 +12,14 @@ import torch
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.fields import check_fields
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, attend_selected
 from videosieve.methods.geometry.tiles import Tile, tile_of, tile_video
+from videosieve.methods.parameters import Window
 from videosieve.methods.searches.head_tables import by_layer, choose_by_head
-from videosieve.methods.sliding_tile import LONG_TILE, SHORT_TILE, SlidingTile, windows_mask
+from videosieve.methods.sliding_tile import LONG_TILE, SHORT_TILE, windows_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,13 @@ class SlidingTileSearch(Method):
 
     name: ClassVar[str] = "sliding_tile_search"
 
-    windows: tuple[Tile, ...]
+    windows: tuple[Window, ...]
     tile: Tile | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         if not self.windows:
             raise RecipeError("a search needs at least one candidate window, got none")
-        checked = SlidingTile(head_windows=(self.windows,), tile=self.tile)
-        object.__setattr__(self, "windows", (checked.head_windows or ((),))[0])
-        object.__setattr__(self, "tile", checked.tile)
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         """Dense; the state is the sum of squared errors [windows, heads]."""

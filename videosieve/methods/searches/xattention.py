@@ -8,18 +8,20 @@ head's mean recall is a rising staircase in it, and the first step that reaches 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
+from videosieve.errors import RecipeError
+from videosieve.fields import check_fields
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
 from videosieve.methods.estimates.exact_mass import exact_mass
+from videosieve.methods.parameters import Block, share
 from videosieve.methods.searches.head_tables import by_layer
-from videosieve.methods.selection import check_share
-from videosieve.methods.xattention import antidiagonal_mass, check_stride
+from videosieve.methods.xattention import Stride, antidiagonal_mass, check_stride
 
 LEAST_THRESHOLD = 1e-3
 """Thresholds are rounded up to multiples of this."""
@@ -39,12 +41,12 @@ class XAttentionProfile(Method):
 
     name: ClassVar[str] = "xattention_profile"
 
-    recall: float = 0.9
-    stride: int = 8
-    block: int | None = None
+    recall: Annotated[float, share("the exact softmax mass to keep")] = 0.9
+    stride: Stride = 8
+    block: Block = None
 
     def __post_init__(self) -> None:
-        check_share("recall", self.recall, "the exact softmax mass to keep")
+        check_fields(self, RecipeError)
         check_stride(self.stride, self.block)
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:

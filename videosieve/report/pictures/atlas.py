@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.report.files import whole_file
+from videosieve.visible import plot_text
 
 COLOURS = {"spatial": "#c2703d", "temporal": "#0a7d74", "other": "#d8d8d4"}
 _LINES = {"oracle": "#333333", "svg": "#0a7d74", "static": "#c2703d"}
@@ -33,7 +34,7 @@ def plot_atlas(atlases: list[dict[str, Any]], path: Path) -> None:
     _draw_kinds(kinds, atlases[0])
     _draw_recall(recall, atlases)
     _draw_steps(steps, atlases[0])
-    figure.suptitle(f"Attention heads of {atlases[0]['model']}", x=0.01, ha="left")
+    figure.suptitle(f"Attention heads of {plot_text(atlases[0]['model'])}", x=0.01, ha="left")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=160)
 

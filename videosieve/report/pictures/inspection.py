@@ -9,6 +9,7 @@ from torch import Tensor
 from videosieve.inspection import MEASURES, Inspection, Reading, Spot, decode_ratios
 from videosieve.report.files import whole_file
 from videosieve.report.inspection import picture_frames
+from videosieve.visible import plot_text
 
 OUTLINE = "#006f9e"
 _SHOWN = (0.25, 64.0)  # ratios to uniform attention between the ends of the colours
@@ -108,7 +109,7 @@ def _title(spot: Spot, reading: Reading) -> str:
     where = f"layer {spot.layer}, head {spot.head}, step {spot.step}"
     if not reading.order:
         return f"{where}: dense"
-    kind = f"{reading.pattern}, " if reading.pattern else ""
+    kind = f"{plot_text(reading.pattern)}, " if reading.pattern else ""
     return f"{where}: {kind}density {reading.density:.3f}, recall {reading.view.measures['recall']:.3f}"
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from videosieve.report.files import whole_file
+from videosieve.visible import plot_text
 
 
 def plot_fidelity(points: list[tuple[float, float]], subject: str, paths: list[Path]) -> None:
@@ -28,7 +29,7 @@ def plot_fidelity(points: list[tuple[float, float]], subject: str, paths: list[P
         axes.annotate(
             f"{value:.1f}", (density, value), textcoords="offset points", xytext=(0, 8), ha="center"
         )
-    axes.set_title(f"PSNR against dense (dB): {subject}", loc="left")
+    axes.set_title(f"PSNR against dense (dB): {plot_text(subject)}", loc="left")
     axes.set_xlabel("run density (computed ÷ all query–key pairs, warm-up included)")
     axes.set_ylabel("PSNR (dB), mean over frames")
     axes.set_xlim(0, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from videosieve.report.files import whole_file
+from videosieve.visible import plot_text, visible
 
 _COLOURS = {1: "#7a7a7a", 2: "#c2703d", 4: "#0a7d74", 8: "#5b6cc4", 16: "#8c3b7a"}
 
@@ -32,7 +33,7 @@ def plot_losses(rows: list[dict[str, float]], subject: str, path: Path) -> None:
     for frames in sorted({int(row["frames"]) for row in rows}):
         samples, losses = _smoothed([row for row in rows if row["frames"] == frames], width)
         axes.plot(samples, losses, color=_COLOURS.get(frames), linewidth=1.6, label=f"{frames} frames")
-    axes.set_title(f"Training loss of {subject}", loc="left")
+    axes.set_title(f"Training loss of {plot_text(subject)}", loc="left")
     axes.set_xlabel("samples")
     axes.set_ylabel("weighted squared velocity error")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -78,6 +79,6 @@ def write_sheet(videos: Tensor, captions: Sequence[str], path: Path, frames: int
             picture = Image.fromarray(pixels[row, column])
             picture = picture.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(picture, (gap + column * cell_width, top))
-        pencil.text((gap, top + height * zoom + 2), caption, fill="black")
+        pencil.text((gap, top + height * zoom + 2), visible(caption, keep=""), fill="black")
     with whole_file(path) as temporary:
         sheet.save(temporary)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.report.files import whole_file
+from videosieve.visible import plot_text
 
 _PLAIN, _FRONT, _BEST, _CHECK = "#b0b0b0", "#0a7d74", "#c2703d", "#5b6cc4"
 
@@ -84,9 +85,9 @@ def _draw_frame(axes: Any, target: tuple[float | None, float | None], names: tup
     if speed is not None:
         axes.axvline(speed, color="#777777", linestyle="--", linewidth=1, label="target")
     axes.axvline(1.0, color="#dddddd", linewidth=1)
-    axes.set_title(f"Tuned: {names[0]}", loc="left")
+    axes.set_title(f"Tuned: {plot_text(names[0])}", loc="left")
     axes.set_xlabel("speed-up of the whole call (dense seconds ÷ seconds)")
-    axes.set_ylabel(names[1])
+    axes.set_ylabel(plot_text(names[1]))
     axes.margins(0.08)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

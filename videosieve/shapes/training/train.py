@@ -5,13 +5,19 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 from videosieve.errors import ModelError
-from videosieve.shapes.checkpoint import read_state
+from videosieve.fields import In, checked, shown
+from videosieve.files import exists, is_file, parse_json, read_lines, reason_of
+from videosieve.shapes.checkpoint import config_of, read_state
 from videosieve.shapes.training.trainer import TrainConfig, Trainer
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
 Row = dict[str, float]
+DRAWN = ("step", "samples", "loss", "frames")
+"""What a row must have for the curve and the card."""
+Minutes = Annotated[float, In("[0, inf)", "must be a finite number of minutes >= 0")]
 
 
 def train(
@@ -42,18 +48,20 @@ def train(
         ModelError: The checkpoint cannot be resumed, would be overwritten, or cannot be written (disk full); the last
             good one stays as it is.
     """
+    checked("checkpoint_minutes", checkpoint_minutes, Minutes, ModelError)
     checkpoint = out / CHECKPOINT
-    if checkpoint.exists() and not resume:
+    if exists(checkpoint) and not resume:
         raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
-    if resume and not checkpoint.exists():
+    if resume and not exists(checkpoint):
         raise ModelError(f"there is no {checkpoint} to resume; start without resuming, or give its folder")
-    trainer = Trainer(_as_begun(config, checkpoint) if resume else config)
+    began = _as_begun(config, checkpoint) if resume else config
     try:
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"cannot train into {out}: {error.strerror or error}; choose another folder"
+            f"cannot train into {shown(str(out))}: {reason_of(error)}; choose another folder"
         ) from error
+    trainer = Trainer(began)
     if resume:
         trainer.load(checkpoint)
         _forget_after(out / LOG, trainer.count)
@@ -80,7 +88,7 @@ def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     Raises:
         ModelError: The run began otherwise, so that it could not go on as an uninterrupted one would.
     """
-    began = read_state(checkpoint)["config"]
+    began = config_of(read_state(checkpoint), checkpoint)
     for name in ("start", "seed"):  # what is shown when, and what is drawn, follow from them
         wanted = getattr(config, name)
         if wanted != began.get(name, wanted):
@@ -97,22 +105,36 @@ def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
     return replace(config, **open_choices)
 
 
-def read_log(out: Path) -> list[Row]:
+def read_log(out: Path, needed: tuple[str, ...] = ("step",)) -> list[Row]:
     """Rows of a run's log; a torn last line, as a killed run may leave, is not one.
 
     Args:
         out: Folder that was trained into.
+        needed: Keys that every row must have.
 
     Returns:
         One row a step.
+
+    Raises:
+        ModelError: Another line than the last is no row, or a row lacks a needed key.
     """
     path = out / LOG
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    lines = read_lines(path, "the log", ModelError) if is_file(path) else []
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = parse_json(line, "it", ModelError)
+            if not isinstance(row, dict) or not all(isinstance(value, int | float) for value in row.values()):
+                raise ModelError(f"it must be a table of numbers, got {shown(row)}")
+            rows.append(row)
+        except ModelError as error:
+            if number < len(lines):
+                raise ModelError(
+                    f"{path} is damaged: line {number} is no row of a training log ({error}); delete that line"
+                ) from None
+    for key in needed:
+        if any(key not in row for row in rows):
+            raise ModelError(f"{path} is no training log: a row lacks {key}; train into another folder")
     return rows
 
 

@@ -3,12 +3,15 @@
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from videosieve.errors import ModelError
+from videosieve.fields import Fraction, In, Whole, check_fields, from_table, shown
 from videosieve.shapes.checkpoint import (
+    config_of,
     module_tensors,
     optimizer_tensors,
     read_checkpoint,
@@ -23,6 +26,8 @@ from videosieve.shapes.training.precision import bfloat16_pays
 from videosieve.shapes.training.reading import Reader, learn_to_read
 from videosieve.shapes.training.transfer import transfer
 from videosieve.shapes.weights import load_shapes
+
+Rate = Annotated[float, In("(0, inf)")]
 
 
 @dataclass(frozen=True)
@@ -53,36 +58,45 @@ class TrainConfig:
     """
 
     model: str = "shapes-s"
-    seed: int = 0
-    minutes: float = 90.0
-    samples: int = 0
-    lr: float = 1.5e-3
-    muon_lr: float = 4e-3
-    decay_from: float = 0.65
-    warmup: int = 2000
+    seed: Annotated[int, In("[0, 268435456]", "must lie in [0, 2^28]")] = 0
+    minutes: Annotated[float, In("[0, inf)")] = 90.0
+    samples: Whole = 0
+    lr: Rate = 1.5e-3
+    muon_lr: Rate = 4e-3
+    decay_from: Fraction = 0.65
+    warmup: Whole = 2000
     muon: bool | None = False
     bf16: bool | None = None
     compile: bool = True
     device: str = "cpu"
-    reading_steps: int = 200
-    reading_weight: float = 0.02
+    reading_steps: Whole = 200
+    reading_weight: Annotated[float, In("[0, inf)")] = 0.02
     start: str = ""
     phases: tuple[Phase, ...] = field(default=PHASES)
 
     def __post_init__(self) -> None:
-        if self.samples < 0 or (not self.samples and not self.minutes > 0):
+        check_fields(self, ModelError)
+        if not self.samples and not self.minutes:
             raise ModelError(
                 f"minutes must be above 0, or samples at least 1; got {self.minutes=}, {self.samples=}"
             )
-        if not 0 <= self.seed <= 2**28:
-            raise ModelError(f"seed must lie in [0, 2^28], got {self.seed}")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0][:200]
             raise ModelError(
-                f"device {self.device!r} cannot be used: {reason}; train on cpu or cuda"
+                f"device {shown(self.device)} cannot be used: {reason}; train on cpu or cuda"
             ) from error
+
+
+@dataclass(frozen=True)
+class _Counters:
+    """Where a run is, as its checkpoint tells."""
+
+    count: Whole
+    samples: Whole
+    spent: Annotated[float, In("[0, inf)")]
+    recent: list[float]
 
 
 _SLOWEST_STEP = 3.0  # a step counts at most this many times the recent median: pauses are free
@@ -200,16 +214,21 @@ class Trainer:
             ModelError: If the file is no checkpoint of this model.
         """
         tensors, state = read_checkpoint(path)
-        found = state["config"]["model"]
+        found = config_of(state, path)["model"]
         if found != self.config.model:
             raise ModelError(f"{path} holds {found!r}, not {self.config.model!r}; train into another folder")
-        restore_module(self.trained, tensors, "model")
-        for key in self.average:
-            self.average[key].copy_(tensors[f"average.{key}"])
-        for index, optimizer in enumerate(self.optimizers):
-            restore_optimizer(optimizer, tensors, f"optimizer{index}")
-        self.count, self.samples = state["count"], state["samples"]
-        self.spent, self.recent = state["spent"], state["recent"]
+        counters = {key: state[key] for key in ("count", "samples", "spent", "recent") if key in state}
+        told = from_table(_Counters, counters, f"the state of {path}", ModelError)
+        try:
+            restore_module(self.trained, tensors, "model")
+            for key in self.average:
+                self.average[key].copy_(tensors[f"average.{key}"])
+            for index, optimizer in enumerate(self.optimizers):
+                restore_optimizer(optimizer, tensors, f"optimizer{index}")
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"{path} is incomplete or of another model: {reason}; train anew") from error
+        self.count, self.samples, self.spent, self.recent = told.count, told.samples, told.spent, told.recent
 
 
 def decide_arithmetic(config: TrainConfig) -> TrainConfig:

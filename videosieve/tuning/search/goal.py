@@ -1,9 +1,10 @@
 """What is wanted: a quality at the least time, or a speed at the best quality."""
 
 from dataclasses import dataclass
-from math import isfinite
+from typing import Annotated
 
 from videosieve.errors import RecipeError
+from videosieve.fields import In, check_fields
 from videosieve.tuning.search.points import Point, lower_bound
 
 RANGES = {"psnr": (0.0, 100.0), "recall": (0.0, 1.0), "speedup": (1.0, 1e3)}
@@ -22,22 +23,18 @@ class Goal:
         RecipeError: None or several are given, or a value lies outside its range.
     """
 
-    psnr: float | None = None
-    recall: float | None = None
-    speedup: float | None = None
+    psnr: Annotated[float, In("(0, 100)", "must be a number above 0 and below 100 dB")] | None = None
+    recall: Annotated[float, In("(0, 1]", "must be a number above 0 and up to 1")] | None = None
+    speedup: Annotated[float, In("(1, 1000)", "must be a number above 1 and below 1000")] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
         given = {key: getattr(self, key) for key in RANGES if getattr(self, key) is not None}
         if len(given) != 1:
             raise RecipeError(
                 f"tune needs one target, psnr (dB), recall or speedup, got {', '.join(given) or 'none'}; "
                 f"for example --psnr 30"
             )
-        (name, value), (low, high) = next(iter(given.items())), RANGES[next(iter(given))]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        inside = number and low < value and (value <= high if name == "recall" else value < high)
-        if not inside:
-            raise RecipeError(f"{name} must be a number above {low:g} and up to {high:g}, got {value!r}")
 
     @property
     def name(self) -> str:

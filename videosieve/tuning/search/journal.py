@@ -1,9 +1,15 @@
 """The journal: one JSON line a finished evaluation, on disk before the next begins, so that a search can be resumed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from videosieve.append_log import AppendLog, name_differences
+from videosieve.errors import OutputError
+from videosieve.fields import checked
+from videosieve.tuning.search.candidates import Candidate, Family
+from videosieve.tuning.search.points import Point
+from videosieve.tuning.search.screen import Screen
 
 
 class Journal(AppendLog):
@@ -36,6 +42,25 @@ class Journal(AppendLog):
     def elapsed(self) -> float:
         """Seconds that the finished work took, over all runs."""
         return sum(entry.get("took", 0.0) for entry in self.lines)
+
+    def check(self, line: dict[str, Any]) -> None:
+        """Every line has a kind and the seconds that it took; points and screenings can be read back."""
+        checked("kind", line["kind"], str, OutputError)
+        if not isinstance(line.get("took", 0.0), int | float):
+            raise TypeError("took must be seconds")
+        readers: dict[str, Callable[[], object]] = {
+            "point": lambda: Point.from_json(line["point"]),
+            "screen": lambda: (
+                [Family.from_json(family) for family in line["families"]],
+                Screen.from_json(line["screen"]),
+            ),
+            "turn": lambda: [
+                (row["candidate"], Candidate.from_json(row["candidate"]), line["video"])
+                for row in line["rows"]
+            ],
+            "recall": lambda: Candidate.from_json(line["candidate"]),
+        }
+        readers.get(line["kind"], lambda: None)()
 
     def explain(self, theirs: dict[str, Any], ours: dict[str, Any]) -> str:
         """Names the settings that differ."""

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from videosieve.cli import options
-from videosieve.cli.console import err, out, plain_table, say
+from videosieve.cli.console import PlainColumn, err, out, plain_table, say
 
 if TYPE_CHECKING:
     from videosieve.judging.scores import Scores
@@ -48,13 +48,15 @@ def evaluate(
     """
     import torch
 
+    from videosieve.errors import ModelError
+    from videosieve.fields import checked
     from videosieve.judging.scores import Protocol, score_model, write_scores
 
-    if threads:
+    if checked("threads", threads, options.THREADS, ModelError):
         torch.set_num_threads(threads)
     protocol = Protocol(prompts, held_out, steps, guidance, seed, batch, dtype, kernel)
     with Progress(
-        TextColumn("{task.description}"),
+        PlainColumn("{task.description}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -7,10 +7,12 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress
 
-from videosieve.cli.console import err, say
+from videosieve.cli import options
+from videosieve.cli.console import PlainColumn, err, say
 from videosieve.errors import ModelError
+from videosieve.fields import checked
 
 PRECISIONS: dict[str, bool | None] = {"auto": None, "bfloat16": True, "float32": False}
 
@@ -66,7 +68,7 @@ def train(
 
     if dtype not in PRECISIONS:
         raise ModelError(f"dtype must be one of {', '.join(PRECISIONS)}, got {dtype!r}")
-    if threads:
+    if checked("threads", threads, options.THREADS, ModelError):
         torch.set_num_threads(threads)
     changes: dict[str, Any] = {
         "seed": seed,
@@ -125,9 +127,9 @@ class _TrainingBar:
 
     def __init__(self, name: str) -> None:
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            PlainColumn("{task.description}"),
             BarColumn(bar_width=28),
-            TextColumn("{task.percentage:3.0f} %  {task.fields[note]}"),
+            PlainColumn("{task.percentage:3.0f} %  {task.fields[note]}"),
             console=err,
             transient=True,
             disable=not err.is_terminal,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, output_scores
+from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, linear_vectors, output_scores
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.concepts.streams import find_family
 from videosieve.integrations.diffusers.concepts.text import ConceptText
@@ -33,6 +33,7 @@ class StreamProbe:
         self._family = find_family(target.row.name)
         self._transformer: Any = target.transformer
         self._text, self._method, self._layers = text, method, layers
+        self._linear = method.vectors == "linear"
         self._stages = [
             (self._family.kind(name), target.transformer.get_submodule(name.rpartition(".")[0]))
             for name in target.attentions
@@ -66,7 +67,9 @@ class StreamProbe:
         found = attend_concepts((inside.q, inside.k, inside.v), (k, v), seen.scale, self._method.sight)
         if layer in self._layers:
             joint = self._method.name == "concept"
-            emit(output_scores(output, found) if joint else key_scores(q, inside.k, seen.scale))
+            vectors = found if joint else inside.k
+            vectors = linear_vectors(vectors.float()) if self._linear else vectors
+            emit(output_scores(output, vectors) if joint else key_scores(q, vectors, seen.scale))
         if layer < self._layers[-1]:
             joined = found.transpose(1, 2).flatten(2).to(self._concepts.dtype)
             self._concepts = kind.leave(block, self._concepts, joined, inside)
@@ -84,12 +87,16 @@ class CrossProbe:
     Args:
         target: The transformer.
         text: The encoded concepts.
+        method: What is compared.
         layers: Layers to score, ascending.
     """
 
-    def __init__(self, target: Target, text: ConceptText, layers: tuple[int, ...]) -> None:
+    def __init__(
+        self, target: Target, text: ConceptText, method: SaliencyMethod, layers: tuple[int, ...]
+    ) -> None:
         self._transformer: Any = target.transformer
         self._text, self._layers = text, layers
+        self._linear = method.vectors == "linear"
         names = list(target.attentions)
         self._attentions: dict[int, Any] = {
             layer: target.transformer.get_submodule(names[layer].rpartition(".")[0]).attn2 for layer in layers
@@ -127,7 +134,7 @@ class CrossProbe:
         concepts = self._text.pool(embedder(self._text.embeds.to(queries.dtype)))
         keys = attn.norm_k(attn.to_k(concepts))
         q, k = (x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (queries[rows], keys))
-        emit(key_scores(q, k, q.shape[-1] ** -0.5))
+        emit(key_scores(q, linear_vectors(k.float()) if self._linear else k, q.shape[-1] ** -0.5))
 
 
 def _first_row(arguments: Mapping[str, Any], rows: slice, batch: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class ConceptRecorder:
         self._probes: dict[str, StreamProbe | CrossProbe] = {
             target.component: StreamProbe(target, text, question.method, self.layers)
             if target.row.name in CONCEPT_FAMILIES
-            else CrossProbe(target, text, self.layers)
+            else CrossProbe(target, text, question.method, self.layers)
             for target in targets
         }
         self._running = RunningMaps(self.layers, question.method.keep)
@@ -119,6 +119,7 @@ class ConceptRecorder:
             {key: shaped(part) for key, part in self._running.parts.items()},
             video,
             frame_of,
+            self._question.method.average == "raw",
         )
 
     @property
@@ -144,7 +145,8 @@ class ConceptRecorder:
 
         def emit(scores: Tensor) -> None:
             before = self._running.passes
-            self._running.add(layer, step, to_probabilities(scores, temperature))
+            raw = self._question.method.average == "raw"
+            self._running.add(layer, step, scores if raw else to_probabilities(scores, temperature))
             if self._running.passes > before and step not in self.steps:
                 self.steps = (*self.steps, step)
 

@@ -1,0 +1,110 @@
+"""Tensors in safetensors files, and the JSON in their headers. Nothing is ever unpickled."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from videosieve.errors import VideosieveError
+from videosieve.files.json_text import parse_json
+from videosieve.files.paths import is_file, is_folder, reason_of
+
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@contextmanager
+def open_tensors(
+    path: str | Path, key: str, what: str, error: type[VideosieveError]
+) -> Iterator[tuple[Any, Any]]:
+    """Open a safetensors file whose header carries JSON.
+
+    Args:
+        path: The file.
+        key: Name of the JSON in the header's metadata.
+        what: What it is to the reader: "the checkpoint", "saliency maps", …
+        error: What to raise.
+
+    Yields:
+        The open file, with `get_tensor` and `keys`, and the JSON's value.
+
+    Raises:
+        VideosieveError: Of the class `error`: it is missing, incomplete, a pickle, of another kind, or its header is
+            damaged; also for a tensor that is read inside the block.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    where = f"{what} {str(path)!r}"
+    _check_file(path, where, error)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            facts = (file.metadata() or {}).get(key)
+            if facts is None:
+                raise error(f"{where} is of another kind: its header has no {key!r}")
+            yield file, parse_json(facts, f"the header of {where}", error)
+    except (SafetensorError, OSError) as cause:
+        raise error(f"{where} is damaged or incomplete: {reason_of(cause)}") from None
+
+
+def tensor_names(path: str | Path, what: str, error: type[VideosieveError]) -> list[str]:
+    """Names of the tensors in a safetensors file, from its header; its length is checked along.
+
+    Args:
+        path: The file.
+        what: What it is to the reader.
+        error: What to raise.
+
+    Returns:
+        The names.
+
+    Raises:
+        VideosieveError: Of the class `error`: it is missing, incomplete, a pickle or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    where = f"{what} {str(path)!r}"
+    _check_file(path, where, error)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return list(file.keys())
+    except (SafetensorError, OSError, ValueError) as cause:
+        raise error(f"{where} is damaged or incomplete: {reason_of(cause)}") from None
+
+
+def read_tensors(path: str | Path, what: str, error: type[VideosieveError]) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Args:
+        path: The file.
+        what: What it is to the reader.
+        error: What to raise.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        VideosieveError: Of the class `error`: it is missing, incomplete, a pickle or of another kind.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    where = f"{what} {str(path)!r}"
+    _check_file(path, where, error)
+    try:
+        return load_file(str(path))
+    except (SafetensorError, OSError, ValueError) as cause:
+        raise error(f"{where} is damaged or incomplete: {reason_of(cause)}") from None
+
+
+def _check_file(path: str | Path, where: str, error: type[VideosieveError]) -> None:
+    if not is_file(path):
+        reason = "it is a folder" if is_folder(path) else "there is no such file"
+        raise error(f"cannot read {where}: {reason}")
+    try:
+        with Path(path).open("rb") as file:
+            begin = file.read(4)
+    except OSError as cause:
+        raise error(f"cannot read {where}: {reason_of(cause)}") from None
+    if begin.startswith(_PICKLES):
+        raise error(f"{where} is a pickle, which can run code and is never opened; save it as safetensors")

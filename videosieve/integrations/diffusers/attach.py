@@ -125,6 +125,7 @@ class _Watch:
 
     def after(self) -> None:
         """Raise where attention went past us."""
+        self.clock.done(self.found.component)
         served = {layer.name for layer in self.layers if layer.slot is not None and layer.slot.returned}
         for slot in self.slots:
             slot.forget()

@@ -108,8 +108,13 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
     def before(transformer: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stage.moment = read_moment(clock, found.row, found.component, transformer, bind(args, kwargs))
 
-    hook: Any = torch.compiler.disable(before)
-    undo.callback(found.transformer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+    def after(transformer: Module, args: tuple[Any, ...], output: Any) -> None:
+        del transformer, args, output
+        clock.done(found.component)
+
+    hooks: tuple[Any, Any] = torch.compiler.disable(before), torch.compiler.disable(after)
+    undo.callback(found.transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)
+    undo.callback(found.transformer.register_forward_hook(hooks[1]).remove)
 
 
 def _replace(module: Any, processor: object, undo: ExitStack) -> None:

@@ -71,6 +71,11 @@ class Ladder:
                 return found
         return []
 
+    def has(self, place: int, times: Times) -> bool:
+        """Whether the timestep at that place of the list is the forward's."""
+        values = self._as(times.dtype)
+        return 0 <= place < len(values) and values[place] in (times.highest, times.last, times.lowest)
+
     def _as(self, dtype: torch.dtype) -> list[float]:
         if dtype not in self._rounded:
             self._rounded[dtype] = self._values.to(dtype).double().tolist()

@@ -29,6 +29,46 @@ def callers() -> Iterator[FrameType]:
     return (frame for frame in upward(inspect.currentframe()) if not _module(frame).startswith(BETWEEN))
 
 
+class _Mark:
+    """Stands for one execution of a function. Callable as trace functions are, and does nothing."""
+
+    def __call__(self, *_: object) -> None:
+        return None
+
+
+def execution(frame: FrameType | None) -> object:
+    """What tells this execution of a function from every other one.
+
+    The number of a frame does not: the next call of the function gets the same memory. So the frame carries a mark
+    where its trace function would be, which nobody calls unless a debugger traces; where one does, or another trace
+    function stands there, the number must do. The mark holds nothing of the frame and goes with it.
+
+    Args:
+        frame: The frame that executes it; None for no frame.
+
+    Returns:
+        A value that equals itself alone; None without a frame.
+    """
+    if frame is None or isinstance(frame.f_trace, _Mark):
+        return frame and frame.f_trace
+    if frame.f_trace is not None or sys.gettrace() is not None:
+        return id(frame)
+    frame.f_trace = mark = _Mark()
+    return mark
+
+
+def is_execution(frame: FrameType, known: object) -> bool:
+    """Whether a frame is that of an execution that was seen before."""
+    return known is not None and (frame.f_trace is known or (isinstance(known, int) and id(frame) == known))
+
+
+def find_execution(thread: int, known: object) -> FrameType | None:
+    """The frame of an execution that is not over yet; None where it is."""
+    if known is None:
+        return None
+    return next((one for one in upward(of_threads().get(thread)) if is_execution(one, known)), None)
+
+
 def of_threads() -> dict[int, FrameType]:
     """The newest frame of every thread, by number of the thread."""
     return vars(sys)["_current_frames"]()

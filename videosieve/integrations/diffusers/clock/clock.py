@@ -91,7 +91,8 @@ class Clock:
             branch = self._tentative(caller, walk, part, branches)
             number = walk.note(part, branch)
             self._running[component] = walk
-            steps = max(self._steps or walk.steps(caller, self._pipeline), walk.step + 1)
+            known = walk.steps(caller, self._pipeline)
+            steps = max(self._steps or known, walk.step + 1)
             self.forward = Forward(walk.generation, walk.step, steps, branch, number, walk.told_by)
             self._asked = walk.asked
             return self.forward, walk.asked
@@ -108,10 +109,8 @@ class Clock:
         walks = [self._walk_of(id(one), one) for one in caller.schedulers]
         if not walks:
             walk = self._walk_of(caller.thread, None)
-        elif len(walks) == 1:
-            walk = walks[0]
         else:
-            walk = next((one for one in walks if one.stands_at(times)), walks[0])
+            walk = walks[0] if len(walks) == 1 else min(walks, key=lambda one: one.distance(times))
         return self._walk_of((caller.thread, caller.site), None) if walk.is_foreign(caller, times) else walk
 
     def _walk_of(self, key: _Key, scheduler: Any) -> Walk:

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from math import inf
 from types import CodeType
 from typing import Any
 
@@ -38,7 +39,7 @@ class Walk:
         self.told_by = "changes"
         self.asked: bool | None = None
         self._given_steps = steps
-        self._steps = 1
+        self._steps = 0
         self._ladder: Ladder | None = None
         self._caller = Caller()
         self._clash: tuple[int, object] | None = None
@@ -69,7 +70,12 @@ class Walk:
         if self._trusted and self.scheduler() is None:
             return True
         full = all(set(names) <= set(self._calls.get(part, ())) for part, names in self._before.items())
-        return self.step + 1 >= self._steps and full and bool(self._calls)
+        return self._is_last and full and bool(self._calls)
+
+    @property
+    def _is_last(self) -> bool:
+        """Whether this is known to be the last step."""
+        return 0 < self._steps <= self.step + 1
 
     def calls(self, part: Part) -> list[str]:
         """Branches that have run at this step, in order."""
@@ -87,7 +93,7 @@ class Walk:
 
     def done(self) -> None:
         """The forward that was noted last is through."""
-        self._open = None
+        self._open, self._failed = None, False
 
     def forget_failed(self) -> None:
         """A forward that ended in an error has not run: whoever tries again asks for the same."""
@@ -97,25 +103,31 @@ class Walk:
             self._open, self._failed = None, True
 
     def steps(self, caller: Caller, known: Any) -> int:
-        """Steps of the generation, as far as anybody says.
+        """Steps of the generation, 0 where nobody says.
 
         Args:
             caller: Who runs it.
             known: The pipeline that was handed over; may be None.
         """
-        if self._ladder is not None and len(self._ladder) and self._trusted:
-            self._steps = len(self._ladder) - self._first
+        listed = len(self._ladder) if self._ladder is not None and is_set_up(self.scheduler()) else 0
+        if listed and self._trusted:
+            self._steps = listed - self._first
         else:
             told = getattr(caller.holder, "_num_timesteps", None) or getattr(known, "_num_timesteps", None)
-            self._steps = self._given_steps or told or len(self._ladder or ()) or 1
+            self._steps = self._given_steps or told or listed
         return self._steps
 
-    def stands_at(self, times: Times) -> bool:
-        """Whether the scheduler's own place is that of a forward with this timestep."""
+    def distance(self, times: Times) -> float:
+        """Places from here to that of a forward with this timestep, where the scheduler stands at it; infinite where
+        it does not. A walk that would have to begin is far away."""
         scheduler = self.scheduler()
         ladder = self._current_ladder(scheduler)
-        place, _ = read_place(scheduler, ladder, times, self._place if ladder is self._ladder else 0, False)
-        return place is not None and ladder.has(place, times)
+        known = ladder is self._ladder
+        place, _ = read_place(scheduler, ladder, times, self._place if known else 0, False)
+        if place is None or not ladder.has(place, times):
+            return inf
+        ahead = place - self._place if known else len(ladder)
+        return ahead if ahead >= 0 else 2 * len(ladder)
 
     def is_foreign(self, caller: Caller, times: Times) -> bool:
         """Whether a forward is none of this generation: another function than the loop's calls the transformer while
@@ -172,7 +184,7 @@ class Walk:
             self._restart(max(place, 0))
             self._first, self._start = self._place - (step or 0), times.mean
         elif place != self._place:
-            self._before, self._calls, self._failed = self._calls, {}, False
+            self._before, self._calls = self._calls, {}
             self._place = place
         self._times, self._caller = times, caller
         return begins
@@ -193,7 +205,7 @@ class Walk:
                 self.told_by = "cache_context"
                 return place if fresh else self._first + step
             stands_still = told == "scheduler" and not fresh and moved and place == self._place
-            if place is not None and not (stands_still and self._is_idle(place, times)):
+            if place is not None and not (stands_still and self._is_idle(place, times, again)):
                 self.told_by = told
                 return place
             self._trusted = False  # another scheduler is running, or the pipeline rewrites what it says
@@ -206,11 +218,12 @@ class Walk:
             return self._place
         return self._place + 1 if self._goes_on(times) else -1
 
-    def _is_idle(self, place: int, times: Times) -> bool:
-        """Whether a scheduler that stands still while timesteps move is none that runs: it has not made a step, or
-        lists another timestep there. One that does may meet conditions with other noise in a further pass."""
+    def _is_idle(self, place: int, times: Times, again: bool) -> bool:
+        """Whether a scheduler that stands still while timesteps move is none that runs: it lists another timestep
+        there, or has never made a step although a branch comes again. One that runs may well meet other noise in the
+        conditions of a further branch or pass."""
         assert self._ladder is not None  # noqa: S101 - set before
-        return self.scheduler()._step_index is None or not self._ladder.has(place, times)
+        return not self._ladder.has(place, times) or (again and self.scheduler()._step_index is None)
 
     def _goes_on(self, times: Times) -> bool:
         """Whether a changed timestep lies in the direction of the walk; the first change gives the direction."""
@@ -232,9 +245,10 @@ class Walk:
             return True
         if self._trusted:
             other = caller.loop is not None and self._caller.loop not in (None, caller.loop)
-            return place == self._first and other
+            broken = self._failed and caller.inner is not self._caller.inner
+            return place == self._first and (other or broken)
         most = max(1, self._before.get(part, []).count(branch))
-        return self.step + 1 >= self._steps and calls.count(branch) >= most
+        return self._is_last and calls.count(branch) >= most
 
     def _check_alone(self, caller: Caller, times: Times, ladder: Ladder) -> None:
         """Raise where the generation that this scheduler was running goes on elsewhere."""

@@ -41,7 +41,9 @@ def test_three_names_are_three_branches_and_a_name_that_comes_again_is_a_pass():
 
     run(pipe)
     names = [("cond", 0), ("uncond", 0), ("cond_skip", 0), ("cond", 1)]
-    assert [(x.step, x.branch, x.pass_number) for x in model.said] == [(s, *n) for s in range(3) for n in names]
+    assert [(x.step, x.branch, x.pass_number) for x in model.said] == [
+        (s, *n) for s in range(3) for n in names
+    ]
 
 
 def test_a_third_forward_without_a_name_is_a_second_pass_at_every_step():
@@ -57,7 +59,9 @@ def test_a_third_forward_without_a_name_is_a_second_pass_at_every_step():
 
     run(pipe)
     names = [("cond", 0), ("uncond", 0), ("cond", 1)]
-    assert [(x.step, x.branch, x.pass_number) for x in model.said] == [(s, *n) for s in range(3) for n in names]
+    assert [(x.step, x.branch, x.pass_number) for x in model.said] == [
+        (s, *n) for s in range(3) for n in names
+    ]
     assert begins.count == 1
 
 

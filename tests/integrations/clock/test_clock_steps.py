@@ -32,7 +32,7 @@ def test_a_generation_that_begins_within_the_list_counts_from_where_it_begins(fa
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"PNDM", "LCM", "TCD"}))
 def test_neighbours_that_bfloat16_makes_equal_stay_two_steps(family):
-    """LCM and TCD have at most 50 steps. With 300 steps of 1000 neighbours are 3 apart, and bfloat16 has a spacing of 4 above 512."""
+    """Of 300 steps in 1000 neighbours are 3 apart; bfloat16 has a spacing of 4 above 512. LCM and TCD take 50 steps."""
     model, begins = watched()
     Pipe(FAMILIES[family](), model)(300, dtype=torch.bfloat16)
     assert steps_of(model.said) == [(step, len(model.said)) for step in range(len(model.said))]

@@ -8,6 +8,7 @@ nearest function above the forward that holds a pipeline or a scheduler. Nothing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any
@@ -16,6 +17,7 @@ from videosieve.integrations.diffusers.clock.stacks import (
     callers,
     execution,
     find_execution,
+    is_alive,
     of_threads,
     upward,
     variables,
@@ -37,6 +39,8 @@ class Caller:
         thread: Number of the thread.
         site: The code that calls the transformer: the loop's own, or that of a function which it calls.
         inner: The execution of that.
+        path: The executions from there up to the loop's, where the loop is whoever gave the scheduler away: that may
+            be a program that runs several loops with it.
     """
 
     holder: Any = None
@@ -46,10 +50,13 @@ class Caller:
     thread: int = 0
     site: CodeType | None = None
     inner: object = None
+    path: tuple[object, ...] = ()
 
     def is_alive(self) -> bool:
         """Whether the loop, or the function that called the transformer, is still running."""
-        return find_execution(self.thread, self.loop or self.inner) is not None
+        if self.loop is None:
+            return is_alive(self.thread, self.inner, self.site)
+        return is_alive(self.thread, self.loop, self.code)
 
     def is_alive_elsewhere(self) -> bool:
         """Whether the loop is still running in another thread than this one."""
@@ -77,8 +84,11 @@ def find_caller(known: Any) -> Caller:
     for place, frame in enumerate(frames):
         holder, schedulers = _held(frame)
         if schedulers:
-            running = _loop(frames[place:], holder, schedulers)
-            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner)
+            running, given = _loop(frames[place:], holder, schedulers)
+            path = tuple(
+                map(execution, takewhile(lambda one, end=running: one is not end, frames if given else ()))
+            )
+            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path)
     scheduler = getattr(known, "scheduler", None)
     return Caller(known, () if scheduler is None else (scheduler,), None, None, here, *inner)
 
@@ -95,22 +105,22 @@ def _held(frame: FrameType) -> tuple[Any, tuple[Any, ...]]:
     return holders[0] if holders else None, tuple(one for one in schedulers if is_set_up(one)) or schedulers
 
 
-def _loop(frames: Sequence[FrameType], holder: Any, schedulers: tuple[Any, ...]) -> FrameType:
-    """The frame that runs the loop.
+def _loop(frames: Sequence[FrameType], holder: Any, schedulers: tuple[Any, ...]) -> tuple[FrameType, bool]:
+    """The frame that runs the loop, and whether it is whoever gave the scheduler away.
 
     For a method of the holder that is the holder's outermost method: its call, where blocks of it were in between. A
     function that got holder or scheduler as an argument may run once per window: whoever gave it runs the loop.
     """
     outer = _outermost_call(frames, holder)
     if outer is not None:
-        return outer
+        return outer, False
     running, held = frames[0], (schedulers if holder is None else (holder,))
     for frame in frames[1:]:
         if not _is_given(running, held):
             break
         if any(value is one for value in variables(frame).values() for one in held):
             running = frame
-    return running
+    return running, running is not frames[0]
 
 
 def _outermost_call(frames: Sequence[FrameType], holder: Any) -> FrameType | None:
@@ -125,7 +135,7 @@ def _outermost_call(frames: Sequence[FrameType], holder: Any) -> FrameType | Non
 
 def _is_given(frame: FrameType, held: tuple[Any, ...]) -> bool:
     code, names = frame.f_code, variables(frame)
-    given = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    given = (*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], *code.co_freevars)
     return any(names.get(name) is one for name in given for one in held)
 
 

@@ -3,10 +3,13 @@
 import inspect
 import sys
 from collections.abc import Iterator
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
+from weakref import ref
 
 _KEEPS_SNAPSHOTS = sys.version_info < (3, 13)
+
+_WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 _DEPTH = 200
 """Frames that are looked through at most."""
@@ -47,26 +50,31 @@ def execution(frame: FrameType | None) -> object:
         frame: The frame that executes it; None for no frame.
 
     Returns:
-        A value that equals itself alone; None without a frame.
+        A reference to the mark, which equals itself alone; the number; None without a frame.
     """
-    if frame is None or isinstance(frame.f_trace, _Mark):
-        return frame and frame.f_trace
-    if frame.f_trace is not None or sys.gettrace() is not None:
-        return id(frame)
-    frame.f_trace = mark = _Mark()
-    return mark
-
-
-def is_execution(frame: FrameType, known: object) -> bool:
-    """Whether a frame is that of an execution that was seen before."""
-    return known is not None and (frame.f_trace is known or (isinstance(known, int) and id(frame) == known))
+    if frame is None:
+        return None
+    mark = frame.f_trace
+    if not isinstance(mark, _Mark):
+        if mark is not None or sys.gettrace() is not None:
+            return id(frame)
+        frame.f_trace = mark = _Mark()
+    return ref(mark)
 
 
 def find_execution(thread: int, known: object) -> FrameType | None:
-    """The frame of an execution that is not over yet; None where it is."""
-    if known is None:
+    """The frame of an execution that is not over yet, on the stack of its thread; None where it is not there."""
+    mark = known() if isinstance(known, ref) else None
+    if mark is None and not isinstance(known, int):
         return None
-    return next((one for one in upward(of_threads().get(thread)) if is_execution(one, known)), None)
+    frames = upward(of_threads().get(thread))
+    return next((one for one in frames if id(one) == known or (mark and one.f_trace is mark)), None)
+
+
+def is_alive(thread: int, known: object, code: CodeType | None) -> bool:
+    """Whether an execution is not over yet; that of a generator may wait, and is on no stack then."""
+    waits = code is not None and bool(code.co_flags & _WAITING) and isinstance(known, ref)
+    return known() is not None if waits else find_execution(thread, known) is not None
 
 
 def of_threads() -> dict[int, FrameType]:

@@ -1,6 +1,7 @@
 """One walk along a scheduler's timesteps: where it is, who walks, which branches have run at this step."""
 
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from math import inf
 from types import CodeType
@@ -69,8 +70,15 @@ class Walk:
             return True
         if self._trusted and self.scheduler() is None:
             return True
-        full = all(set(names) <= set(self._calls.get(part, ())) for part, names in self._before.items())
-        return self._is_last and full and bool(self._calls)
+        if not self._is_last or not any(self._calls.values()):
+            return False
+        index = getattr(self.scheduler(), "_step_index", None) if self._trusted else None
+        if index is not None:
+            return index > self._place or not self._caller.is_alive()
+        missing = [
+            Counter(names) - Counter(self._calls.get(part, ())) for part, names in self._before.items()
+        ]
+        return not any(missing) if missing else not self._caller.is_alive()
 
     @property
     def _is_last(self) -> bool:
@@ -245,7 +253,8 @@ class Walk:
             return True
         if self._trusted:
             other = caller.loop is not None and self._caller.loop not in (None, caller.loop)
-            broken = self._failed and caller.inner is not self._caller.inner
+            known = any(one in self._caller.path for one in caller.path)
+            broken = self._failed and bool(caller.path) and not known
             return place == self._first and (other or broken)
         most = max(1, self._before.get(part, []).count(branch))
         return self._is_last and calls.count(branch) >= most

@@ -74,7 +74,7 @@ def _done(model, args, output):
     model.clock.done(model.component)
 
 
-def _as_the_library(function):
+def as_the_library(function):
     """The clock looks past frames of the library, which the hooks of a real transformer are."""
     return FunctionType(function.__code__, {**globals(), "__name__": "videosieve.integrations.stand_in"})
 
@@ -86,8 +86,8 @@ class Model(Module):
         super().__init__()
         self.clock, self.order, self.component = clock, order, component
         self.said, self.now, self.breaks = [], None, False
-        self.register_forward_pre_hook(_as_the_library(_tick), with_kwargs=True)
-        self.register_forward_hook(_as_the_library(_done))
+        self.register_forward_pre_hook(as_the_library(_tick), with_kwargs=True)
+        self.register_forward_hook(as_the_library(_done))
         follow_cache_context(self, clock.contexts)
 
     def forward(self, timestep):

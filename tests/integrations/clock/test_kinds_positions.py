@@ -65,7 +65,9 @@ def test_cogvideox_counts_both_evaluations_of_a_second_order_solver(solver):
 def test_video_to_video_counts_from_where_its_strength_begins(strength):
     pipe = quiet(tiny_cogvideox())
     other = quiet(diffusers.CogVideoXVideoToVideoPipeline.from_pipe(pipe))
-    clip = [Image.fromarray(np.random.RandomState(i).randint(0, 255, (32, 48, 3), np.uint8)) for i in range(9)]
+    clip = [
+        Image.fromarray(np.random.RandomState(i).randint(0, 255, (32, 48, 3), np.uint8)) for i in range(9)
+    ]
     call = cogvideox_call(num_inference_steps=6, output_type="latent")
     del call["num_frames"]
     with sparsify(pipe, "svg", **HALF) as run:
@@ -76,7 +78,7 @@ def test_video_to_video_counts_from_where_its_strength_begins(strength):
         assert plan_of(run, before) == half_dense(made)
 
 
-@pytest.mark.parametrize("make, call", [(tiny_wan, wan_call), (tiny_cogvideox, cogvideox_call)])
+@pytest.mark.parametrize(("make", "call"), [(tiny_wan, wan_call), (tiny_cogvideox, cogvideox_call)])
 def test_pipelines_in_bfloat16_count_every_step(make, call):
     pipe = quiet(make().to(torch.bfloat16))
     if make is tiny_wan:
@@ -120,7 +122,9 @@ def test_reuse_windows_are_reached_at_the_share_of_evaluations_that_was_asked_fo
 
 def test_a_pipeline_object_without_steps_of_its_own_reads_the_scheduler():
     pipe = quiet(tiny_wan())
-    holder = SimpleNamespace(scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), transformer=pipe.transformer)
+    holder = SimpleNamespace(
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(), transformer=pipe.transformer
+    )
 
     @torch.no_grad()
     def denoise(holder):

@@ -15,6 +15,7 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.clock import Clock, bind_forward, follow_cache_context, read_moment
+from videosieve.integrations.diffusers.forward_hooks import hook_forward
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
@@ -112,9 +113,7 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
         del transformer, args, output
         clock.done(found.component)
 
-    hooks: tuple[Any, Any] = torch.compiler.disable(before), torch.compiler.disable(after)
-    undo.callback(found.transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)
-    undo.callback(found.transformer.register_forward_hook(hooks[1]).remove)
+    hook_forward(found.transformer, before, after, undo)
 
 
 def _replace(module: Any, processor: object, undo: ExitStack) -> None:

@@ -98,9 +98,10 @@ def _held(frame: FrameType) -> tuple[Any, tuple[Any, ...]]:
     for it is often a copy of the pipeline's."""
     code, names = frame.f_code, variables(frame)
     first = names.get(code.co_varnames[0]) if code.co_argcount else None
-    holders = [first] if _has_scheduler(first) else []
-    holders += [one for one in _of_kind(names, "pipeline") if _has_scheduler(one)]
-    loose = _of_kind(names, "scheduler")
+    holders: list[Any] = [first] if _has_scheduler(first) else []
+    kinds = [(_kind(type(value)), value) for value in names.values()]
+    holders += [one for kind, one in kinds if kind == "pipeline" and _has_scheduler(one)]
+    loose = [one for kind, one in kinds if kind == "scheduler"]
     schedulers = _distinct([*loose, *(one.scheduler for one in holders)])
     return holders[0] if holders else None, tuple(one for one in schedulers if is_set_up(one)) or schedulers
 
@@ -137,10 +138,6 @@ def _is_given(frame: FrameType, held: tuple[Any, ...]) -> bool:
     code, names = frame.f_code, variables(frame)
     given = (*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], *code.co_freevars)
     return any(names.get(name) is one for name in given for one in held)
-
-
-def _of_kind(names: dict[str, Any], kind: str) -> list[Any]:
-    return [value for value in names.values() if _kind(type(value)) == kind]
 
 
 def _has_scheduler(value: Any) -> bool:

@@ -57,10 +57,11 @@ class Ladder:
         self._values = (
             torch.as_tensor(source).detach().flatten().cpu() if source is not None else torch.empty(0)
         )
+        self._length = len(self._values)
         self._rounded: dict[torch.dtype, list[float]] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return self._length
 
     def places(self, times: Times) -> list[int]:
         """Where a forward's timestep stands in the list; several places where rounding or the solver repeats it."""

@@ -73,8 +73,9 @@ def find_execution(thread: int, known: object) -> FrameType | None:
 
 def is_alive(thread: int, known: object, code: CodeType | None) -> bool:
     """Whether an execution is not over yet; that of a generator may wait, and is on no stack then."""
-    waits = code is not None and bool(code.co_flags & _WAITING) and isinstance(known, ref)
-    return known() is not None if waits else find_execution(thread, known) is not None
+    if isinstance(known, ref) and code is not None and code.co_flags & _WAITING:
+        return known() is not None
+    return find_execution(thread, known) is not None
 
 
 def of_threads() -> dict[int, FrameType]:

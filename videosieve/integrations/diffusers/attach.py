@@ -4,7 +4,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError
@@ -14,6 +13,7 @@ from videosieve.integrations.diffusers.clock import (
     follow_cache_context,
     read_moment,
 )
+from videosieve.integrations.diffusers.forward_hooks import hook_forward
 from videosieve.integrations.diffusers.reuse import Slot
 from videosieve.integrations.diffusers.reuse_hooks import ReuseHooks
 from videosieve.integrations.diffusers.router import Layer, Stage
@@ -125,6 +125,7 @@ class _Watch:
 
     def after(self) -> None:
         """Raise where attention went past us."""
+        self.clock.done(self.found.component)
         served = {layer.name for layer in self.layers if layer.slot is not None and layer.slot.returned}
         for slot in self.slots:
             slot.forget()
@@ -154,8 +155,6 @@ class _Watch:
 
 
 def _watch_forward(watch: _Watch, undo: ExitStack) -> None:
-    """Plain torch hooks: they survive model offload, and `torch.compiler.disable` keeps them out of the compiled
-    graph."""
     transformer, turn = watch.found.transformer, watch.stage.turn
     bind = bind_forward(transformer)
 
@@ -178,6 +177,4 @@ def _watch_forward(watch: _Watch, undo: ExitStack) -> None:
         finally:
             turn.leave()
 
-    hooks: tuple[Any, Any] = torch.compiler.disable(before), torch.compiler.disable(after)
-    undo.callback(transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)
-    undo.callback(transformer.register_forward_hook(hooks[1]).remove)
+    hook_forward(transformer, before, after, undo)

@@ -15,6 +15,7 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.clock import Clock, bind_forward, follow_cache_context, read_moment
+from videosieve.integrations.diffusers.forward_hooks import hook_forward
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
@@ -109,8 +110,11 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
     def before(transformer: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         stage.moment = read_moment(clock, found.row, found.component, transformer, bind(args, kwargs))
 
-    hook: Any = torch.compiler.disable(before)
-    undo.callback(found.transformer.register_forward_pre_hook(hook, with_kwargs=True).remove)
+    def after(transformer: Module, args: tuple[Any, ...], output: Any) -> None:
+        del transformer, args, output
+        clock.done(found.component)
+
+    hook_forward(found.transformer, before, after, undo)
 
 
 def _replace(module: Any, processor: object, undo: ExitStack) -> None:

@@ -2,17 +2,26 @@
 
 The pipeline that was handed to `sparsify` need not be the one that runs: `from_pipe` makes others around the same
 transformer, a server copies pipelines, people write denoising loops by hand. What really runs stands on the stack: the
-nearest function above the forward that holds a pipeline or a scheduler. Nothing is kept of a frame but its number.
+nearest function above the forward that holds a pipeline or a scheduler. Nothing is kept of a frame but a mark.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any
 
-from videosieve.integrations.diffusers.clock.stacks import callers, of_threads, upward, variables
+from videosieve.integrations.diffusers.clock.stacks import (
+    callers,
+    execution,
+    find_execution,
+    is_alive,
+    of_threads,
+    upward,
+    variables,
+)
 
 _SELVES = ("self", "pipe", "pipeline", "components")
 """First parameters of functions that may run a pipeline."""
@@ -25,21 +34,33 @@ class Caller:
     Attributes:
         holder: The pipeline; None for a loop without one.
         schedulers: The schedulers within its reach, the likeliest first.
-        frame: Number of the frame that runs the loop, as long as that lives; 0 where none was found.
+        loop: The execution of the loop; None where none was found. See `execution`.
         code: What it executes.
         thread: Number of the thread.
+        site: The code that calls the transformer: the loop's own, or that of a function which it calls.
+        inner: The execution of that.
+        path: The executions from there up to the loop's, where the loop is whoever gave the scheduler away: that may
+            be a program that runs several loops with it.
     """
 
     holder: Any = None
     schedulers: tuple[Any, ...] = ()
-    frame: int = 0
+    loop: object = None
     code: CodeType | None = None
     thread: int = 0
+    site: CodeType | None = None
+    inner: object = None
+    path: tuple[object, ...] = ()
+
+    def is_alive(self) -> bool:
+        """Whether the loop, or the function that called the transformer, is still running."""
+        if self.loop is None:
+            return is_alive(self.thread, self.inner, self.site)
+        return is_alive(self.thread, self.loop, self.code)
 
     def is_alive_elsewhere(self) -> bool:
         """Whether the loop is still running in another thread than this one."""
-        frame = of_threads().get(self.thread) if self.thread != get_ident() else None
-        return any(id(one) == self.frame for one in upward(frame))
+        return self.thread != get_ident() and find_execution(self.thread, self.loop) is not None
 
     def has_twin(self) -> bool:
         """Whether another thread is inside the same code."""
@@ -57,47 +78,84 @@ def find_caller(known: Any) -> Caller:
         The caller.
     """
     here = get_ident()
-    frames = callers()
-    for frame in frames:
+    frames = list(callers())
+    nearest = frames[0] if frames else None
+    inner = (None if nearest is None else nearest.f_code, execution(nearest))
+    for place, frame in enumerate(frames):
         holder, schedulers = _held(frame)
         if schedulers:
-            outer = holder and _outermost_call(frames, holder)
-            running = outer or frame
-            return Caller(holder, schedulers, id(running), running.f_code, here)
+            running, given = _loop(frames[place:], holder, schedulers)
+            path = tuple(
+                map(execution, takewhile(lambda one, end=running: one is not end, frames if given else ()))
+            )
+            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path)
     scheduler = getattr(known, "scheduler", None)
-    return Caller(known, () if scheduler is None else (scheduler,), 0, None, here)
+    return Caller(known, () if scheduler is None else (scheduler,), None, None, here, *inner)
 
 
 def _held(frame: FrameType) -> tuple[Any, tuple[Any, ...]]:
-    """The pipeline and the schedulers among the variables of a frame."""
+    """The pipeline and the schedulers among the variables of a frame; a scheduler of the function's own comes first,
+    for it is often a copy of the pipeline's."""
     code, names = frame.f_code, variables(frame)
     first = names.get(code.co_varnames[0]) if code.co_argcount else None
-    if first is not None and _has_scheduler(first):
-        return first, _distinct([first.scheduler, *_of_kind(names, "scheduler")])
-    pipelines = [one for one in _of_kind(names, "pipeline") if _has_scheduler(one)]
-    loose = _of_kind(names, "scheduler")
-    holder = pipelines[0] if pipelines else None
-    return holder, _distinct([*loose, *(one.scheduler for one in pipelines)])
+    holders: list[Any] = [first] if _has_scheduler(first) else []
+    kinds = [(_kind(type(value)), value) for value in names.values()]
+    holders += [one for kind, one in kinds if kind == "pipeline" and _has_scheduler(one)]
+    loose = [one for kind, one in kinds if kind == "scheduler"]
+    schedulers = _distinct([*loose, *(one.scheduler for one in holders)])
+    return holders[0] if holders else None, tuple(one for one in schedulers if is_set_up(one)) or schedulers
 
 
-def _outermost_call(frames: Iterator[FrameType], holder: Any) -> FrameType | None:
-    """The outermost frame that runs a method of the holder: its call, where blocks of it were in between."""
+def _loop(frames: Sequence[FrameType], holder: Any, schedulers: tuple[Any, ...]) -> tuple[FrameType, bool]:
+    """The frame that runs the loop, and whether it is whoever gave the scheduler away.
+
+    For a method of the holder that is the holder's outermost method: its call, where blocks of it were in between. A
+    function that got holder or scheduler as an argument may run once per window: whoever gave it runs the loop.
+    """
+    outer = _outermost_call(frames, holder)
+    if outer is not None:
+        return outer, False
+    running, held = frames[0], (schedulers if holder is None else (holder,))
+    for frame in frames[1:]:
+        if not _is_given(running, held):
+            break
+        if any(value is one for value in variables(frame).values() for one in held):
+            running = frame
+    return running, running is not frames[0]
+
+
+def _outermost_call(frames: Sequence[FrameType], holder: Any) -> FrameType | None:
+    """The outermost frame that runs a method of the holder."""
     found = None
-    for frame in frames:
+    for frame in frames if holder is not None else ():
         first = frame.f_code.co_varnames[0] if frame.f_code.co_argcount else ""
         if first in _SELVES and variables(frame).get(first) is holder:
             found = frame
     return found
 
 
-def _of_kind(names: dict[str, Any], kind: str) -> list[Any]:
-    return [value for value in names.values() if _kind(type(value)) == kind]
+def _is_given(frame: FrameType, held: tuple[Any, ...]) -> bool:
+    code, names = frame.f_code, variables(frame)
+    given = (*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], *code.co_freevars)
+    return any(names.get(name) is one for name in given for one in held)
 
 
 def _has_scheduler(value: Any) -> bool:
     """Looked up without running anybody's properties."""
     scheduler = getattr(value, "__dict__", {}).get("scheduler")
     return scheduler is not None and _kind(type(scheduler)) == "scheduler"
+
+
+def is_set_up(scheduler: Any) -> bool:
+    """False before `set_timesteps`: what is listed until then is the whole range of training. None is no scheduler."""
+    if scheduler is None:
+        return False
+    steps = getattr(scheduler, "num_inference_steps", None)
+    if steps is None and not hasattr(scheduler, "num_inference_steps"):
+        return not hasattr(
+            scheduler, "_step_index"
+        )  # where only set_timesteps makes the attribute; or a foreign class
+    return steps is not None
 
 
 @lru_cache(maxsize=4096)

@@ -6,14 +6,18 @@ times (context windows, further guidance), by *pass*. docs/diffusers.md says whi
 """
 
 from threading import RLock
+from types import CodeType
 from typing import Any
 
 from videosieve.forward import Forward
 from videosieve.integrations.diffusers.clock.callers import Caller, find_caller
 from videosieve.integrations.diffusers.clock.contexts import Contexts, asks_for_guidance, guider_branch
 from videosieve.integrations.diffusers.clock.positions import Times
-from videosieve.integrations.diffusers.clock.walks import Walk
+from videosieve.integrations.diffusers.clock.walks import Part, Walk
 from videosieve.run import Run
+
+_Key = int | tuple[int, CodeType | None]
+"""Of a walk: its scheduler's id; without one its thread, with the function that calls where another walk runs there."""
 
 
 class Clock:
@@ -35,7 +39,8 @@ class Clock:
         self.contexts = Contexts()
         self.held: tuple[int, str] | None = None
         self._run, self._pipeline, self._steps = run, pipeline, steps
-        self._walks: dict[int, Walk] = {}
+        self._walks: dict[_Key, Walk] = {}
+        self._running: dict[str, Walk] = {}
         self._begun = 0
         self._asked: bool | None = None
         self._lock = RLock()
@@ -77,25 +82,38 @@ class Clock:
                 return self.forward, self._asked
             caller = find_caller(self._pipeline)
             walk = self._walk(caller, times)
-            branch = self._tentative(caller, walk, component, branches)
+            part = component, caller.site
+            walk.forget_failed()
+            branch = self._tentative(caller, walk, part, branches)
             context = self.contexts.now
             if walk.advance(caller, times, component, branch, None if context is None else context.step):
                 self._begin(walk, caller)
-            branch = self._tentative(caller, walk, component, branches)
-            number = walk.note(component, branch)
-            steps = max(self._steps or walk.steps(caller, self._pipeline), walk.step + 1)
+            branch = self._tentative(caller, walk, part, branches)
+            number = walk.note(part, branch)
+            self._running[component] = walk
+            known = walk.steps(caller, self._pipeline)
+            steps = max(self._steps or known, walk.step + 1)
             self.forward = Forward(walk.generation, walk.step, steps, branch, number, walk.told_by)
             self._asked = walk.asked
             return self.forward, walk.asked
+
+    def done(self, component: str) -> None:
+        """The forward that was named last has come to its end; one that ends in an error is not counted."""
+        with self._lock:
+            walk = self._running.pop(component, None)
+            if walk is not None:
+                walk.done()
 
     def _walk(self, caller: Caller, times: Times) -> Walk:
         """The walk along the scheduler that is running; a loop without one has a walk per thread."""
         walks = [self._walk_of(id(one), one) for one in caller.schedulers]
         if not walks:
-            return self._walk_of(caller.thread, None)
-        return walks[0] if len(walks) == 1 else next((one for one in walks if one.stands_at(times)), walks[0])
+            walk = self._walk_of(caller.thread, None)
+        else:
+            walk = walks[0] if len(walks) == 1 else min(walks, key=lambda one: one.distance(times))
+        return self._walk_of((caller.thread, caller.site), None) if walk.is_foreign(caller, times) else walk
 
-    def _walk_of(self, key: int, scheduler: Any) -> Walk:
+    def _walk_of(self, key: _Key, scheduler: Any) -> Walk:
         walk = self._walks.get(key)
         if walk is None or walk.scheduler() is not scheduler:
             walk = self._walks[key] = Walk(scheduler, self._steps)
@@ -108,7 +126,7 @@ class Clock:
         self._begun += 1
         self._run.begin({one.generation for one in self._walks.values() if one is not walk})
 
-    def _tentative(self, caller: Caller, walk: Walk, component: str, branches: tuple[str, ...]) -> str:
+    def _tentative(self, caller: Caller, walk: Walk, part: Part, branches: tuple[str, ...]) -> str:
         """The branch as the pipeline names it, or its guider, or the order of the calls."""
         context = self.contexts.now
         if context is not None:
@@ -120,4 +138,4 @@ class Clock:
             return told
         if asks_for_guidance(caller.holder) is False:
             return branches[0]
-        return branches[len(walk.calls(component)) % len(branches)]
+        return branches[len(walk.calls(part)) % len(branches)]

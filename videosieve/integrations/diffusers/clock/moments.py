@@ -98,7 +98,9 @@ def read_moment(
     else:  # item by item: a prompt's selection, state and noise of sampled rows are then those of it alone
         each = lengths * (batch // len(lengths))  # one text may stand for all items
         groups = tuple(Group(layout(length), (item,)) for item, length in enumerate(each))
-    guided = halves and asked is not False and forward.branch == "cond_uncond"
+    # Where nobody says whether guidance is on, two prompts may begin with the same noise; a step later they differ.
+    both = halves and (forward.step > 0 if asked is None else asked)
+    guided = both and forward.branch == "cond_uncond"
     return Moment(forward, groups, grid.tokens + text, batch, bool(row.text_mask), guided)
 
 

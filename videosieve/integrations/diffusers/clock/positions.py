@@ -57,10 +57,11 @@ class Ladder:
         self._values = (
             torch.as_tensor(source).detach().flatten().cpu() if source is not None else torch.empty(0)
         )
+        self._length = len(self._values)
         self._rounded: dict[torch.dtype, list[float]] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return self._length
 
     def places(self, times: Times) -> list[int]:
         """Where a forward's timestep stands in the list; several places where rounding or the solver repeats it."""
@@ -70,6 +71,11 @@ class Ladder:
             if found:
                 return found
         return []
+
+    def has(self, place: int, times: Times) -> bool:
+        """Whether the timestep at that place of the list is the forward's."""
+        values = self._as(times.dtype)
+        return 0 <= place < len(values) and values[place] in (times.highest, times.last, times.lowest)
 
     def _as(self, dtype: torch.dtype) -> list[float]:
         if dtype not in self._rounded:

@@ -3,10 +3,13 @@
 import inspect
 import sys
 from collections.abc import Iterator
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
+from weakref import ref
 
 _KEEPS_SNAPSHOTS = sys.version_info < (3, 13)
+
+_WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 _DEPTH = 200
 """Frames that are looked through at most."""
@@ -27,6 +30,52 @@ def upward(frame: FrameType | None) -> Iterator[FrameType]:
 def callers() -> Iterator[FrameType]:
     """The frames above the transformer that is being called."""
     return (frame for frame in upward(inspect.currentframe()) if not _module(frame).startswith(BETWEEN))
+
+
+class _Mark:
+    """Stands for one execution of a function. Callable as trace functions are, and does nothing."""
+
+    def __call__(self, *_: object) -> None:
+        return None
+
+
+def execution(frame: FrameType | None) -> object:
+    """What tells this execution of a function from every other one.
+
+    The number of a frame does not: the next call of the function gets the same memory. So the frame carries a mark
+    where its trace function would be, which nobody calls unless a debugger traces; where one does, or another trace
+    function stands there, the number must do. The mark holds nothing of the frame and goes with it.
+
+    Args:
+        frame: The frame that executes it; None for no frame.
+
+    Returns:
+        A reference to the mark, which equals itself alone; the number; None without a frame.
+    """
+    if frame is None:
+        return None
+    mark = frame.f_trace
+    if not isinstance(mark, _Mark):
+        if mark is not None or sys.gettrace() is not None:
+            return id(frame)
+        frame.f_trace = mark = _Mark()
+    return ref(mark)
+
+
+def find_execution(thread: int, known: object) -> FrameType | None:
+    """The frame of an execution that is not over yet, on the stack of its thread; None where it is not there."""
+    mark = known() if isinstance(known, ref) else None
+    if mark is None and not isinstance(known, int):
+        return None
+    frames = upward(of_threads().get(thread))
+    return next((one for one in frames if id(one) == known or (mark and one.f_trace is mark)), None)
+
+
+def is_alive(thread: int, known: object, code: CodeType | None) -> bool:
+    """Whether an execution is not over yet; that of a generator may wait, and is on no stack then."""
+    if isinstance(known, ref) and code is not None and code.co_flags & _WAITING:
+        return known() is not None
+    return find_execution(thread, known) is not None
 
 
 def of_threads() -> dict[int, FrameType]:

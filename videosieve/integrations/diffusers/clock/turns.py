@@ -5,7 +5,7 @@ What holds for a forward (its layout, its identity) stands in one place per tran
 
 from threading import Condition, get_ident
 
-from videosieve.integrations.diffusers.clock.stacks import callers, of_threads, upward
+from videosieve.integrations.diffusers.clock.stacks import callers, execution, find_execution
 
 _PATIENCE = 0.2
 """Seconds between two looks whether the thread that is waited for still runs its forward."""
@@ -17,7 +17,8 @@ class Turn:
     def __init__(self) -> None:
         self._free = Condition()
         self._thread = 0
-        self._frame = 0
+        self._caller: object = None
+        self._place = 0
 
     def take(self) -> None:
         """Enter; waits for a forward of another thread. A forward that ended in an error has left silently."""
@@ -25,7 +26,9 @@ class Turn:
             while self._is_taken():
                 self._free.wait(_PATIENCE)
             # Whoever called the model stands on its thread's stack while the forward runs.
-            self._thread, self._frame = get_ident(), id(next(callers(), None))
+            frame = next(callers(), None)
+            self._thread, self._caller = get_ident(), execution(frame)
+            self._place = -1 if frame is None else frame.f_lasti
 
     def leave(self) -> None:
         """The forward is through."""
@@ -37,4 +40,6 @@ class Turn:
     def _is_taken(self) -> bool:
         if self._thread in (0, get_ident()):
             return False
-        return any(id(frame) == self._frame for frame in upward(of_threads().get(self._thread)))
+        frame = find_execution(self._thread, self._caller)
+        # A loop that caught the error of its forward is elsewhere in its code, or runs another forward of its own.
+        return frame is not None and frame.f_lasti == self._place

@@ -1,6 +1,4 @@
-"""How the clock learns step, branch and the start of a generation."""
-
-from types import SimpleNamespace
+"""What forwards of whole pipelines are told: branch, steps, and which token is which for every prompt."""
 
 import pytest
 import torch
@@ -8,7 +6,6 @@ from diffusers import HunyuanVideoPipeline
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers import sparsify
-from videosieve.integrations.diffusers.clock import Clock
 from videosieve.testing.pipelines import (
     hunyuanvideo_call,
     tiny_hunyuanvideo_transformer,
@@ -16,67 +13,6 @@ from videosieve.testing.pipelines import (
     tiny_wan_transformer,
     wan_call,
 )
-
-
-class Begins:
-    """Counts the generations that a clock announces."""
-
-    def __init__(self):
-        self.count = 0
-
-    def begin(self):
-        self.count += 1
-
-
-def ticks(clock, times, branches=("cond", "uncond")):
-    seen = []
-    for time in times:
-        clock.tick(time, branches)
-        seen.append((clock.step, clock.branch))
-    return seen
-
-
-def pipeline(steps):
-    return SimpleNamespace(scheduler=SimpleNamespace(timesteps=torch.arange(steps)), _num_timesteps=steps)
-
-
-def test_a_changed_timestep_is_a_step_and_an_equal_one_the_next_branch():
-    assert ticks(Clock(Begins(), pipeline(3), None), [900, 900, 500, 500, 100, 100]) == [
-        (0, "cond"), (0, "uncond"), (1, "cond"), (1, "uncond"), (2, "cond"), (2, "uncond"),
-    ]  # fmt: skip
-
-
-def test_a_timestep_that_goes_back_up_begins_a_generation():
-    begins = Begins()
-    assert ticks(Clock(begins, None, 2), [9, 1, 9, 1], ("cond",)) == [(0, "cond"), (1, "cond")] * 2
-    assert begins.count == 2
-
-
-def test_new_timesteps_in_the_scheduler_begin_a_generation_even_at_the_same_timestep():
-    begins, pipe = Begins(), pipeline(4)
-    clock = Clock(begins, pipe, None)
-    ticks(clock, [9])  # stopped after one call
-    pipe.scheduler.timesteps = torch.arange(4)
-    assert ticks(clock, [9, 9]) == [(0, "cond"), (0, "uncond")]
-    assert begins.count == 2
-
-
-def test_the_same_branch_again_at_the_last_step_begins_a_generation():
-    begins = Begins()
-    assert ticks(Clock(begins, None, 1), [5, 5, 5], ("cond",)) == [(0, "cond")] * 3
-    assert begins.count == 3
-
-
-def test_two_evaluations_at_one_timestep_before_the_last_stay_one_step():
-    begins = Begins()
-    assert ticks(Clock(begins, None, 9), [9, 9, 5], ("cond",)) == [(0, "cond"), (0, "cond"), (1, "cond")]
-    assert begins.count == 1
-
-
-def test_the_name_in_cache_context_wins_over_call_order():
-    clock = Clock(Begins(), pipeline(3), None)
-    clock.context = "uncond"
-    assert ticks(clock, [9]) == [(0, "uncond")]
 
 
 def test_the_branch_is_heard_from_cache_context_until_removal():
@@ -90,12 +26,6 @@ def test_the_branch_is_heard_from_cache_context_until_removal():
                 transformer(*arguments)
     assert [r.branch for r in run.trace.records] == ["uncond", "uncond", "cond", "cond"]
     assert "cache_context" not in transformer.__dict__
-
-
-def test_more_steps_than_promised_are_counted_not_refused():
-    clock = Clock(Begins(), None, 2)
-    ticks(clock, [9, 8, 7], ("cond",))
-    assert (clock.step, clock.steps) == (2, 3)
 
 
 def test_steps_come_from_the_pipeline_and_not_from_the_scheduler_s_whole_range(wan):
@@ -160,11 +90,12 @@ def test_prompts_of_different_length_are_attended_by_length_and_equal_each_alone
     assert {r.pairs for r in run.trace.records} == {2 * (72 + 3) ** 2, 2 * (72 + 8) ** 2}  # words and </s>
 
 
-def test_prompts_of_equal_length_are_one_call(hunyuanvideo):
+def test_prompts_of_equal_length_are_attended_one_by_one_too(hunyuanvideo):
+    """A prompt's selection and state must not depend on whether its neighbour happens to be as long."""
     with sparsify(hunyuanvideo.target, "dense") as run:
         hunyuanvideo.target(**hunyuanvideo_call(["a cat", "a dog"]))
-    assert {r.pairs for r in run.trace.records} == {2 * 2 * (72 + 3) ** 2}
-    assert len(run.trace) == 2 * 3
+    assert {r.pairs for r in run.trace.records} == {2 * (72 + 3) ** 2}
+    assert len(run.trace) == 2 * 2 * 3  # prompts × layers × steps
 
 
 def test_padded_text_rows_cannot_reach_the_video():

@@ -104,7 +104,7 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
                     f"{found.component} ({found.row.name}) has no {kind!r} modules whose outputs can be "
                     f"reused; leave reuse_{kind} out of recipe {recipe.name!r}"
                 )
-        if recipe.schedule.shares_branches and found.row.text_mask:
+        if recipe.schedule.shares_branches and found.row.is_padded:
             raise IntegrationError(
                 f"the guidance branches of {found.row.name} cannot share attention outputs: text is part of the "
                 f"sequence, and its length differs between them; write plan letters F and W instead of f and w"

@@ -17,27 +17,39 @@ def find_row(transformer: object) -> ModelRow | None:
 
 
 def find_transformers(target: object) -> dict[str, Module]:
-    """The supported transformers of a pipeline by component name, or the transformer itself as "transformer".
+    """The transformers of a pipeline that can be made sparse by component name, or the transformer as "transformer".
 
     Args:
         target: A diffusers pipeline or a transformer; compiled ones are unwrapped.
 
     Returns:
-        At least one transformer.
+        At least one transformer. Recognised ones that stay dense are left out where another one is there.
 
     Raises:
-        IntegrationError: There is no supported transformer.
+        IntegrationError: There is none; the message says why where the class is recognised.
     """
     components = getattr(target, "components", None)
     candidates = components if isinstance(components, Mapping) else {"transformer": target}
-    modules = {name: getattr(part, "_orig_mod", part) for name, part in candidates.items()}
-    found = {name: part for name, part in modules.items() if isinstance(part, Module) and find_row(part)}
-    if not found:
-        seen = [
-            f"{name}: {type(part).__name__}" for name, part in modules.items() if isinstance(part, Module)
-        ]
-        raise IntegrationError(
-            f"{type(target).__name__} has no video transformer that videosieve knows; it has "
-            f"{', '.join(seen) or 'no network'}. Known: {', '.join(MODELS)}"
-        )
-    return found
+    modules = {
+        name: module
+        for name, part in candidates.items()
+        if isinstance(module := getattr(part, "_orig_mod", part), Module)
+    }
+    known = {name: (part, row) for name, part in modules.items() if (row := find_row(part)) is not None}
+    refused = {name: why for name, (part, row) in known.items() if (why := why_refused(part, row))}
+    if len(refused) < len(known):
+        return {name: part for name, (part, _) in known.items() if name not in refused}
+    if refused:
+        name, why = next(iter(refused.items()))
+        raise IntegrationError(f"{type(modules[name]).__name__}: {why}")
+    seen = ", ".join(f"{name}: {type(part).__name__}" for name, part in modules.items())
+    sparse = ", ".join(row.name for row in MODELS.values() if not row.dense)
+    raise IntegrationError(
+        f"{type(target).__name__} has no video transformer that videosieve knows; it has "
+        f"{seen or 'no network'}. Known: {sparse}"
+    )
+
+
+def why_refused(transformer: object, row: ModelRow) -> str:
+    """Why a transformer is recognised and not made sparse, or nothing."""
+    return row.why_refused(getattr(transformer, "config", {}))

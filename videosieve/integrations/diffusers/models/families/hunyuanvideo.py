@@ -1,5 +1,6 @@
 """HunyuanVideo and what shares its class: padded text behind the video, in one sequence."""
 
+from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
 
 ROWS = (
@@ -10,7 +11,7 @@ ROWS = (
         axes="BCTHW",
         patch=("patch_size_t", "patch_size", "patch_size"),
         text="last",
-        text_mask="encoder_attention_mask",
+        texts=(Text(mask="encoder_attention_mask"),),
         branches=("cond", "uncond"),
         notes="text to video; image to video (latent_concat, token_replace); SkyReels-V1; the bundled shapes models",
         feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",

@@ -10,7 +10,6 @@ ROWS = (
         axes="BCTHW",
         patch=("patch_size",),
         text="none",
-        text_mask="",
         branches=("cond", "uncond"),
         notes="2.1 and 2.2 (both transformers share the step axis; TI2V-5B too), text, image and video to video",
         feed_forwards=r"blocks\.\d+\.ffn",

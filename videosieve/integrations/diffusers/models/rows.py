@@ -14,6 +14,7 @@ from typing import Any, Literal
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError
+from videosieve.frame_rate import FRAME_RATE
 from videosieve.integrations.diffusers.models.parts import Condition, Extra, Text
 from videosieve.layout import Grid
 from videosieve.schedule import Kind
@@ -51,6 +52,11 @@ class ModelRow:
         dense: Why sparse attention does not apply to this class, and the way forward; empty where it does.
         dense_if: Configurations with which it does not apply.
         pipelines: The diffusers pipelines that have such a transformer, for people.
+        recipe: The bundled recipe that a paper or its authors give for the family; empty where there is none, and the
+            bundled recipe of a method is a starting point and no more.
+        frame_rate: Frames per second that the family was made for.
+        frame_rates: Other rates, for configurations: (key, value, frames per second).
+        usual: Video tokens at a usual size, and that size in words.
     """
 
     name: str
@@ -76,6 +82,10 @@ class ModelRow:
     dense: str = ""
     dense_if: tuple[Condition, ...] = ()
     pipelines: str = ""
+    recipe: str = ""
+    frame_rate: float = FRAME_RATE
+    frame_rates: tuple[tuple[str, Any, float], ...] = ()
+    usual: tuple[Grid, str] | None = None
 
     def __post_init__(self) -> None:
         if (self.text == "none") == bool(self.texts):
@@ -126,6 +136,12 @@ class ModelRow:
         values = [key if isinstance(key, int) else config[key] for key in self.patch]
         frames, height, width = values[0] if len(values) == 1 else values
         return frames or 1, height, width  # CogVideoX 1.0 writes its frame patch as None
+
+    def rate_of(self, config: Mapping[str, Any]) -> float:
+        """Frames per second that a transformer with this configuration was made for."""
+        return next(
+            (rate for key, value, rate in self.frame_rates if config.get(key) == value), self.frame_rate
+        )
 
     def why_refused(self, config: Mapping[str, Any]) -> str:
         """Why a transformer of this class is not made sparse, or nothing."""

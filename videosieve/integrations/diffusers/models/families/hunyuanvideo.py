@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -17,5 +18,9 @@ ROWS = (
         feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
         joint_projections=r"single_transformer_blocks\.\d+\.proj_out",
         joint_inputs=r"single_transformer_blocks\.\d+\.(proj|act)_mlp",
+        pipelines="HunyuanVideoPipeline, HunyuanVideoImageToVideoPipeline, HunyuanSkyreelsImageToVideoPipeline",
+        recipe="svg-hunyuanvideo",
+        frame_rate=24,
+        usual=(Grid(33, 45, 80), "720 × 1280, 129 frames"),
     ),
 )

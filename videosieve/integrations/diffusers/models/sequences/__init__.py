@@ -4,8 +4,9 @@ from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
+from videosieve.integrations.diffusers.models.sequences.marked_frames import MarkedFrames
 
-SEQUENCES: dict[str, type[Sequence]] = {"latents": Latents}
+SEQUENCES: dict[str, type[Sequence]] = {"latents": Latents, "marked_frames": MarkedFrames}
 
 
 def sequence_of(row: ModelRow) -> type[Sequence]:
@@ -25,4 +26,4 @@ def sequence_of(row: ModelRow) -> type[Sequence]:
     )
 
 
-__all__ = ["SEQUENCES", "Latents", "Sequence", "sequence_of"]
+__all__ = ["SEQUENCES", "Latents", "MarkedFrames", "Sequence", "sequence_of"]

@@ -62,5 +62,3 @@ def noise_of(tiny: TinyModel) -> float:
 def steps_of(run: Run) -> list[tuple[int, int]]:
     """Generation and step of every forward, in order of first appearance."""
     return list(dict.fromkeys((record.generation, record.step) for record in run.trace.records))
-
-

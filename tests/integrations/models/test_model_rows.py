@@ -1,10 +1,12 @@
 """Claims about the parts of a row and about what a forward may look like."""
 
 import re
+from typing import ClassVar
 
 import diffusers
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import SPARSE  # type: ignore[import-not-found]
 from torch import nn
 
@@ -93,7 +95,12 @@ def test_extra_tokens_stand_where_the_row_says():
     }  # fmt: skip
     (found,) = arrange(made, arguments)
     kinds = [(segment.kind, segment.tokens) for segment in found.groups[0].layout.segments]
-    assert kinds == [("extra", 3 * 3), ("video", 72), ("text", 7), ("extra", 11)]  # without `where` none are clean
+    assert kinds == [
+        ("extra", 3 * 3),
+        ("video", 72),
+        ("text", 7),
+        ("extra", 11),
+    ]  # without `where` none are clean
     (found,) = arrange(made, arguments | {"where": torch.arange(2)})
     assert found.groups[0].layout.segments[0].tokens == 3 * 3 + 2 * 4 * 6
 
@@ -110,7 +117,12 @@ def test_reference_frames_stand_behind_the_video():
 def test_conditions_of_a_configuration():
     assert Condition("kind", "why", equals="mine").holds({"kind": "mine"})
     assert not Condition("kind", "why", equals="mine").holds({})
-    assert [Condition("n", "why", least=2).holds({"n": n}) for n in (1, 2, 3, None)] == [False, True, True, False]
+    assert [Condition("n", "why", least=2).holds({"n": n}) for n in (1, 2, 3, None)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_calls_by_item_have_the_layout_of_their_item():
@@ -191,36 +203,85 @@ def test_a_checkpoint_that_is_sparse_already_is_refused_with_the_way_out():
 
 
 @needs("Kandinsky5Transformer3DModel")
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
 def test_a_mask_that_is_no_tensor_goes_to_the_model_s_own_attention():
-    """Flex attention's block mask; here of a transformer that asks for it although its config does not."""
-    from torch.nn.attention.flex_attention import create_block_mask
+    """NABLA's block mask, of a transformer whose config does not tell of it: every bit stays as it was."""
+    from diffusers.models.attention_dispatch import AttentionBackendName
 
-    tiny = kandinsky_5()
-    everything = create_block_mask(lambda b, h, q, k: q >= 0, 1, None, 72, 72, device="cpu", BLOCK_SIZE=8)
-    seen = []
+    tiny = kandinsky_5().adapt(
+        hidden_states=torch.randn(1, 2, 16, 32, 4, generator=torch.Generator().manual_seed(0)),
+        visual_rope_pos=[torch.arange(2), torch.arange(8), torch.arange(16)],
+        sparse_params={"to_fractal": True, "P": 0.9, "sta_mask": torch.eye(4, dtype=torch.bool)[None, None]},
+    )
+    for name in tiny.attentions:
+        processor = tiny.transformer.get_submodule(name).processor
+        processor._attention_backend = AttentionBackendName.FLEX
+    untouched = tiny()
     with sparsify(tiny.transformer, "svg", **SPARSE) as run:
-        attention = tiny.transformer.visual_transformer_blocks[0].self_attention
-        dispatch = type(attention.processor).__mro__[0]
-        del dispatch
-        seen.append(attention)
-        code = attention.processor
-        primitive = primitive_of(code)
-        run_with(primitive, everything, run, tiny, seen)
-    assert run.summary().dense_reasons == {"the model brings its own block mask": 1}
+        output = tiny()
+        run.warns = False
+    assert torch.equal(output, untouched)
+    assert run.summary().dense_reasons == {"the model brings its own block mask": 2}
 
 
-def primitive_of(processor):
-    """The attention primitive that the re-bound code of a processor calls."""
-    call = type(processor).__call__
-    inner = next(cell.cell_contents for cell in call.__closure__ if hasattr(cell.cell_contents, "__globals__"))
-    return inner.__globals__["dispatch_attention_fn"]
+class Block(nn.Module):
+    """A self-attention that may pass its values on, as spatio-temporal guidance wants of some blocks."""
+
+    class Processor:
+        def __call__(self, attn, hidden_states, skip):
+            heads = hidden_states.unflatten(2, (2, -1)).transpose(1, 2)
+            if skip:
+                return hidden_states
+            return F.scaled_dot_product_attention(heads, heads, heads).transpose(1, 2).flatten(2)
+
+    def __init__(self):
+        super().__init__()
+        self.attn = Attention(heads=2, to_q=nn.Linear(8, 8))
+        self.attn.processor = self.Processor()
+
+    def forward(self, hidden_states, skip):
+        return self.attn.processor(self.attn, hidden_states, skip)
 
 
-def run_with(primitive, mask, run, tiny, seen):
-    del run, tiny, seen
-    q = torch.zeros(1, 72, 2, 16)
-    with pytest.raises(Exception):  # noqa: B017
-        primitive(q, q, q, attn_mask=mask)
+class Skipping(nn.Module):
+    """Three blocks, of which a forward may leave out any."""
+
+    config: ClassVar = {}
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block() for _ in range(3))
+
+    def forward(self, hidden_states, timestep, without=()):
+        rows = hidden_states.flatten(2).transpose(1, 2)
+        for number, block in enumerate(self.blocks):
+            rows = block(rows, number in without)
+        return rows
+
+
+@pytest.fixture
+def skipping(monkeypatch):
+    known = row(name="Skipping", patch=(1, 1, 1), skipped_blocks="without")
+    monkeypatch.setitem(MODELS, "Skipping", known)
+    return Skipping()
+
+
+def test_blocks_that_pass_their_values_on_are_no_error(skipping):
+    arguments = {"hidden_states": torch.randn(1, 8, 3, 4, 6), "timestep": torch.zeros(1)}
+    with torch.no_grad(), sparsify(skipping, "svg", **SPARSE) as run:
+        skipping(**arguments, without=[1])
+    assert [(r.layer, r.action) for r in run.trace.records] == [(0, "sparse"), (2, "sparse")]
+
+
+def test_blocks_that_skip_attention_unasked_are_an_error(skipping, monkeypatch):
+    monkeypatch.setitem(MODELS, "Skipping", row(name="Skipping", patch=(1, 1, 1)))
+    arguments = {"hidden_states": torch.randn(1, 8, 3, 4, 6), "timestep": torch.zeros(1)}
+    with (
+        torch.no_grad(),
+        sparsify(skipping, "svg", **SPARSE),
+        pytest.raises(IntegrationError, match="ran without"),
+    ):
+        skipping(**arguments, without=[1])
 
 
 def test_padded_texts_are_known():

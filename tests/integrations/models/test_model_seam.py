@@ -70,7 +70,9 @@ def test_every_video_self_attention_is_sparse_and_nothing_else_is_hooked(tiny):
         output = tiny()
     assert sorted(hooked) == sorted(tiny.attentions)
     items = len(tiny.text)
-    assert [r.layer for r in run.trace.records] == [n for n in range(len(tiny.attentions)) for _ in range(items)]
+    assert [r.layer for r in run.trace.records] == [
+        n for n in range(len(tiny.attentions)) for _ in range(items)
+    ]
     assert {(r.action, r.reason) for r in run.trace.records} == {("sparse", "")}
     assert run.summary().sparse_density < 0.95
     assert not torch.allclose(output, untouched, rtol=0, atol=1e-4)  # the router's output is what is used
@@ -151,5 +153,3 @@ def test_a_causal_skyreels_stays_dense_and_says_so_once():
         assert [reason in said for said in run.warnings()] == [True]
         run.warns = False
     assert float((output - untouched).abs().max()) <= bound
-
-

@@ -106,9 +106,7 @@ def kandinsky_5(attention_type: str = "regular") -> TinyModel:
         "cross": blocks("visual_transformer_blocks", 2, "cross_attention"),
     }
     names = blocks("visual_transformer_blocks", 2, "self_attention")
-    return TinyModel(
-        model, arguments, names, children, disturb=_disturb_second_axis, dtype=torch.float32
-    )
+    return TinyModel(model, arguments, names, children, disturb=_disturb_second_axis, dtype=torch.float32)
 
 
 def kandinsky_6(**config: Any) -> TinyModel:

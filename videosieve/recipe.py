@@ -2,6 +2,7 @@
 
 name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
+family = "Wan"                   # a pipeline of another family is refused; any family where left out
 shared_selection = true          # guidance branches compute the same blocks; false where left out
 
 [method]
@@ -28,6 +29,7 @@ from typing import Any
 from videosieve.errors import OutputError, RecipeError
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
+from videosieve.plugins import load_plugins
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
@@ -36,7 +38,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-_OWN_KEYS = ("min_tokens", "shared_selection")
+_OWN_KEYS = ("min_tokens", "shared_selection", "family")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Recipe:
         provenance: Where the numbers come from; free text by topic.
         shared_selection: Whether the guidance branches of a step compute the same blocks: the first chooses, the others
             take its selection over. Costs one choice instead of two; does nothing without guidance.
+        family: The family of models that it was made for, which `sparsify` insists on; empty for any.
     """
 
     method: Method = field(default_factory=Dense)
@@ -59,11 +62,14 @@ class Recipe:
     min_tokens: int = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
+    family: str = ""
 
     def __post_init__(self) -> None:
         if isinstance(self.min_tokens, bool) or not isinstance(self.min_tokens, int) or self.min_tokens < 0:
             raise RecipeError(f"min_tokens must be an int >= 0, got {self.min_tokens!r}")
         _require_shareable(self.method, self.shared_selection)
+        if not isinstance(self.family, str):
+            raise RecipeError(f"family must be a name, or left out for any, got {self.family!r}")
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
 
@@ -73,8 +79,8 @@ class Recipe:
 
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
-            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens` or
-                `shared_selection`.
+            **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens`,
+                `shared_selection` or `family`.
 
         Returns:
             The recipe.
@@ -95,6 +101,7 @@ class Recipe:
             return cls.load(source)
         if source in bundled_recipes():
             return cls.load(Path(str(resources.files("videosieve") / "recipes" / f"{source}.toml")))
+        load_plugins()
         if source in METHODS:
             return cls(make_method(source))
         known = sorted({*METHODS, *bundled_recipes()})
@@ -134,6 +141,7 @@ class Recipe:
     @classmethod
     def from_toml(cls, text: str, name: str = "") -> "Recipe":
         """Parse a recipe; `name` is used where the text gives none."""
+        load_plugins()
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -150,6 +158,7 @@ class Recipe:
             table.get("min_tokens", 512),
             {key: str(value) for key, value in _section(table, "provenance").items()},
             table.get("shared_selection", False),
+            table.get("family", ""),
         )
 
     def to_toml(self) -> str:
@@ -158,6 +167,7 @@ class Recipe:
         schedule = keys_of(self.schedule)
         lines = [f"name = {_literal(self.name)}", f"min_tokens = {self.min_tokens}"]
         lines += ["shared_selection = true"] if self.shared_selection else []
+        lines += [f"family = {_literal(self.family)}"] if self.family else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{key} = {_literal(value)}" for key, value in values.items() if value is not None]
             lines += ["", f"[{section}]", *written] if written else []

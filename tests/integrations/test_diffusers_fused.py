@@ -158,7 +158,8 @@ def test_a_processor_of_another_make_is_refused_in_a_sentence_and_left_alone_by_
     wan.target.transformer.blocks[1].attn1.processor = Mine()
     before = processors_of(wan.target)
     with pytest.raises(
-        IntegrationError, match="diffusers itself gives to its models: .* transformer has test_diffusers_fused.Mine"
+        IntegrationError,
+        match="diffusers itself gives to its models: .* transformer has test_diffusers_fused.Mine",
     ):
         sparsify(wan.target, "dense", fused=True)
     assert all(a is b for a, b in zip(before, processors_of(wan.target), strict=True))

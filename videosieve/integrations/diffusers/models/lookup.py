@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.models.families import ROWS
+from videosieve.frame_rate import FRAME_RATE
+from videosieve.integrations.diffusers.models.registering import MODELS, load_models
 from videosieve.integrations.diffusers.models.rows import ModelRow
-
-MODELS: dict[str, ModelRow] = {row.name: row for row in ROWS}
+from videosieve.integrations.diffusers.models.words import why_unknown
 
 
 def find_row(transformer: object) -> ModelRow | None:
     """The row of a transformer's class or of the nearest class it inherits from."""
-    return next((MODELS[cls.__name__] for cls in type(transformer).__mro__ if cls.__name__ in MODELS), None)
+    names = [cls.__name__ for cls in type(transformer).__mro__]
+    if not any(name in MODELS for name in names) and isinstance(transformer, Module):
+        load_models()
+    return next((MODELS[name] for name in names if name in MODELS), None)
 
 
 def find_transformers(target: object) -> dict[str, Module]:
@@ -42,12 +45,28 @@ def find_transformers(target: object) -> dict[str, Module]:
     if refused:
         name, why = next(iter(refused.items()))
         raise IntegrationError(f"{type(modules[name]).__name__}: {why}")
-    seen = ", ".join(f"{name}: {type(part).__name__}" for name, part in modules.items())
     sparse = ", ".join(row.name for row in MODELS.values() if not row.dense)
     raise IntegrationError(
-        f"{type(target).__name__} has no video transformer that videosieve knows; it has "
-        f"{seen or 'no network'}. Known: {sparse}"
+        why_unknown(
+            type(target).__name__, {name: type(part).__name__ for name, part in modules.items()}, sparse
+        )
     )
+
+
+def frame_rate_of(target: object) -> float:
+    """Frames per second that a pipeline's videos were made for; its own `frame_rate` goes before its family's.
+
+    Args:
+        target: A diffusers pipeline or a transformer.
+    """
+    own = getattr(target, "frame_rate", None)
+    if isinstance(own, int | float):
+        return float(own)
+    components = getattr(target, "components", None)
+    parts = components.values() if isinstance(components, Mapping) else (target,)
+    modules = [getattr(part, "_orig_mod", part) for part in parts]
+    rows = [(row, part) for part in modules if isinstance(part, Module) and (row := find_row(part))]
+    return next((row.rate_of(getattr(part, "config", {})) for row, part in rows), FRAME_RATE)
 
 
 def why_refused(transformer: object, row: ModelRow) -> str:

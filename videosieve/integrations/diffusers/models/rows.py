@@ -52,6 +52,7 @@ class ModelRow:
         dense: Why sparse attention does not apply to this class, and the way forward; empty where it does.
         dense_if: Configurations with which it does not apply.
         pipelines: The diffusers pipelines that have such a transformer, for people.
+        like: Another family, with the same blocks, whose recipes fit this one too.
         recipe: The bundled recipe that a paper or its authors give for the family; empty where there is none, and the
             bundled recipe of a method is a starting point and no more.
         frame_rate: Frames per second that the family was made for.
@@ -82,6 +83,7 @@ class ModelRow:
     dense: str = ""
     dense_if: tuple[Condition, ...] = ()
     pipelines: str = ""
+    like: str = ""
     recipe: str = ""
     frame_rate: float = FRAME_RATE
     frame_rates: tuple[tuple[str, Any, float], ...] = ()

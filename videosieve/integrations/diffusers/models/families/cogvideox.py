@@ -26,6 +26,7 @@ ROWS = (
     ModelRow(
         name="ConsisIDTransformer3DModel",
         family="ConsisID",
+        like="CogVideoX",
         attentions=r"transformer_blocks\.\d+\.attn1",
         axes="BTCHW",
         patch=(1, "patch_size", "patch_size"),

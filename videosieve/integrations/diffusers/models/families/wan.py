@@ -25,6 +25,7 @@ ROWS = (
     ModelRow(
         name="WanVACETransformer3DModel",
         family="Wan VACE",
+        like="Wan",
         attentions=r"(vace_)?blocks\.\d+\.attn1",
         axes="BCTHW",
         patch=("patch_size",),
@@ -42,6 +43,7 @@ ROWS = (
     ModelRow(
         name="WanAnimateTransformer3DModel",
         family="Wan Animate",
+        like="Wan",
         attentions=r"blocks\.\d+\.attn1",
         axes="BCTHW",
         patch=("patch_size",),
@@ -58,6 +60,7 @@ ROWS = (
     ModelRow(
         name="ChronoEditTransformer3DModel",
         family="ChronoEdit",
+        like="Wan",
         attentions=r"blocks\.\d+\.attn1",
         axes="BCTHW",
         patch=("patch_size",),

@@ -8,6 +8,7 @@ ROWS = (
     ModelRow(
         name="SkyReelsV2Transformer3DModel",
         family="SkyReels-V2",
+        like="Wan",
         attentions=r"blocks\.\d+\.attn1",
         axes="BCTHW",
         patch=("patch_size",),
@@ -32,6 +33,7 @@ ROWS = (
     ModelRow(
         name="AnyFlowTransformer3DModel",
         family="AnyFlow",
+        like="Wan",
         attentions=r"blocks\.\d+\.attn1",
         axes="BTCHW",
         patch=("patch_size",),

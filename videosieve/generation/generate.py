@@ -14,7 +14,7 @@ from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_devic
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
 from videosieve.recipe import Recipe
 from videosieve.records import Record
-from videosieve.trace import Trace
+from videosieve.trace import Summary, Trace
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -53,6 +53,7 @@ class Clip:
         decode_seconds: Wall time inside the VAE's decoder; None where the pipeline has no such part.
         peak_bytes: Peak memory of the call, as videosieve.generation.memory measures it; None where it cannot.
         latent: What was decoded, fp32 [values] on the CPU; None without a VAE.
+        warnings: What was not as the recipe means it, a sentence each.
     """
 
     frames: Tensor
@@ -64,6 +65,11 @@ class Clip:
     decode_seconds: float | None = None
     peak_bytes: int | None = None
     latent: Tensor | None = None
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> Summary:
+        """Totals over the trace, what is not as the recipe means it first."""
+        return Summary.of(self.trace.records, self.warnings)
 
 
 def generate(
@@ -134,6 +140,7 @@ def _run(
     ):
         if "callback_on_step_end" in call_parameters(pipe):
             arguments["callback_on_step_end"] = clock.on_step_end
+        run.warns = False  # the clip carries the sentences, and whoever made it shows them once
         with memory:
             synchronize(pipe)
             start = time.perf_counter()
@@ -150,6 +157,7 @@ def _run(
         parts.seconds.get(DECODE),
         memory.bytes,
         parts.latent,
+        tuple(run.warnings()),
     )
 
 

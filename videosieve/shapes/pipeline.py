@@ -8,6 +8,7 @@ from diffusers.video_processor import VideoProcessor
 from transformers import PreTrainedTokenizerFast
 
 from videosieve.errors import PromptError, ShapeError
+from videosieve.frame_rate import FRAME_RATE
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import Networks
 from videosieve.shapes.text import ShapesTextEncoder
@@ -33,6 +34,7 @@ class ShapesPipeline(HunyuanVideoPipeline):
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
+    frame_rate = FRAME_RATE
 
     def __init__(
         self,

@@ -1,6 +1,11 @@
 """The supported video transformers: a row of data each, by family, and how a row is found."""
 
-from videosieve.integrations.diffusers.models.lookup import find_row, find_transformers, frame_rate_of
+from videosieve.integrations.diffusers.models.lookup import (
+    find_named,
+    find_row,
+    find_transformers,
+    frame_rate_of,
+)
 from videosieve.integrations.diffusers.models.parts import Condition, Extra, Text
 from videosieve.integrations.diffusers.models.registering import MODELS, register_model
 from videosieve.integrations.diffusers.models.rows import ModelRow
@@ -12,6 +17,7 @@ __all__ = [
     "Extra",
     "ModelRow",
     "Text",
+    "find_named",
     "find_row",
     "find_transformers",
     "frame_rate_of",

@@ -19,6 +19,13 @@ def find_row(transformer: object) -> ModelRow | None:
     return next((MODELS[name] for name in names if name in MODELS), None)
 
 
+def find_named(cls: str) -> ModelRow | None:
+    """The row of a transformer class, given by name."""
+    if cls.endswith(("Model", "Transformer")) and cls not in MODELS:
+        load_models()
+    return MODELS.get(cls)
+
+
 def find_transformers(target: object) -> dict[str, Module]:
     """The transformers of a pipeline that can be made sparse by component name, or the transformer as "transformer".
 

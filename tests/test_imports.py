@@ -20,7 +20,7 @@ FLOORS = [
     ["call"],
     ["kernels"],
     ["methods"],
-    ["schedule", "concepts", "inspection"],
+    ["schedule", "concepts", "inspection", "plugins"],
     ["generations"],
     ["trace", "outputs", "lending", "states", "recall", "append_log"],
     ["recipe", "metrics"],

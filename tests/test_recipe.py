@@ -107,7 +107,7 @@ def test_compensation_is_an_option_of_every_recipe_that_leaves_blocks_out(tmp_pa
     ("source", "value", "message"),
     [
         ("svg", "means", "compensate must be one of none, centroids, got 'means'"),
-        ("svg", True, "compensate must be one of none, centroids, got True"),
+        ("svg", True, "compensate must be text, got compensate=True"),
         ("dense", "centroids", "'dense' leaves none"),
         ("window_residual", "centroids", "'window_residual' does so in its own way"),
     ],

@@ -18,6 +18,7 @@ from videosieve.errors import (
     ModelError,
     NumericsError,
     OutputError,
+    PluginError,
     PromptError,
     RecipeError,
     ShapeError,
@@ -43,6 +44,7 @@ from videosieve.methods import (
     TemporalOnly,
     XAttention,
 )
+from videosieve.plugins import register_method
 from videosieve.recipe import Recipe
 from videosieve.records import Record
 from videosieve.run import Run
@@ -54,19 +56,31 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch.nn import Module
 
+    from videosieve.integrations.diffusers import ModelRow
     from videosieve.tuning.outcome import Outcome
 
 
 def sparsify(
-    target: "DiffusionPipeline | Module", recipe: str | Path | Method | Recipe = "svg", **options: Any
+    target: "DiffusionPipeline | Module", recipe: str | Path | Method | Recipe | None = None, **options: Any
 ) -> Run:
     """Make a diffusers video pipeline sparse, in place and reversibly.
 
-    The one line of the library; see `videosieve.integrations.diffusers.sparsify` for every option.
+    The one line of the library. Without a recipe it takes the one that the family of the model begins with.
+    See `videosieve.integrations.diffusers.sparsify` for every option.
     """
     from videosieve.integrations.diffusers import sparsify as sparsify_diffusers
 
     return sparsify_diffusers(target, recipe, **options)
+
+
+def register_model(row: "ModelRow") -> "ModelRow":
+    """Make a transformer class of your own known to everything here; `docs/adding_a_model.md`.
+
+    See `videosieve.integrations.diffusers.register_model`; `register_method` is its sister for methods.
+    """
+    from videosieve.integrations.diffusers import register_model as register
+
+    return register(row)
 
 
 def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **options: Any) -> SaliencyMaps:
@@ -120,6 +134,7 @@ __all__ = [
     "NumericsError",
     "OracleTopK",
     "OutputError",
+    "PluginError",
     "PromptError",
     "RandomBlocks",
     "Recipe",
@@ -145,6 +160,8 @@ __all__ = [
     "__version__",
     "attention",
     "inspect_attention",
+    "register_method",
+    "register_model",
     "saliency",
     "sparsify",
     "tune",

@@ -8,6 +8,7 @@ VideosieveError (a ValueError)
 ├── ModelError        a model folder that is missing, unreadable or of another kind
 ├── PromptError       words that a closed-vocabulary model does not know
 ├── MetricError       a metric whose weights or program this machine lacks
+├── PluginError       a plug-in that cannot be imported, or registers what cannot be used
 ├── OutputError       a file that cannot be written or would be overwritten
 └── NumericsError     NaN or infinity where finite numbers were promised
 
@@ -35,6 +36,10 @@ class RecipeError(VideosieveError):
 
 class BackendError(VideosieveError):
     """No implementation of a kernel can run this call."""
+
+
+class PluginError(VideosieveError):
+    """A plug-in cannot be imported, or registers what cannot be used."""
 
 
 class IntegrationError(VideosieveError):

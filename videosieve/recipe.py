@@ -2,6 +2,7 @@
 
 name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
+family = "Wan"                   # a pipeline of another family is refused; any family where left out
 shared_selection = true          # guidance branches compute the same blocks; false where left out
 compensate = "centroids"         # blocks that are left out answer with their means; "none" where left out
 token_order = "4x4x4"            # in which a method that looks at q and k alone cuts blocks; "model" where left out
@@ -32,10 +33,11 @@ from videosieve.files import parse_toml, read_text, reason_of, toml_key, toml_va
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.methods.token_orders import Reordered, check_order
+from videosieve.plugins import load_plugins
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
-_OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order")
+_OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order", "family")
 COMPENSATIONS = ("none", "centroids")
 
 
@@ -56,6 +58,7 @@ class Recipe:
         token_order: The order whose stretches are blocks: "model" as the tokens lie, "token_major", "hilbert", a cube
             such as "4x4x4", or "head", which finds the best of all for every head at the first sparse call. For methods
             that choose by queries and keys alone.
+        family: The family of models that it was made for, which `sparsify` insists on; empty for any.
     """
 
     method: Method = field(default_factory=Dense)
@@ -66,6 +69,7 @@ class Recipe:
     shared_selection: bool = False
     compensate: str = "none"
     token_order: str = "model"
+    family: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
@@ -82,7 +86,7 @@ class Recipe:
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
             **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens`,
-                `shared_selection`, `compensate` or `token_order`.
+                `shared_selection`, `compensate`, `token_order` or `family`.
 
         Returns:
             The recipe.
@@ -107,6 +111,7 @@ class Recipe:
             return cls.load(source)
         if source in bundled_recipes():
             return cls.load(Path(str(resources.files("videosieve") / "recipes" / f"{source}.toml")))
+        load_plugins()
         if source in METHODS:
             return cls(make_method(source))
         known = sorted({*METHODS, *bundled_recipes()})
@@ -161,6 +166,7 @@ class Recipe:
             table.get("shared_selection", False),
             table.get("compensate", "none"),
             table.get("token_order", "model"),
+            table.get("family", ""),
         )
 
     def to_toml(self) -> str:
@@ -181,6 +187,7 @@ class Recipe:
             if self.token_order != "model"
             else []
         )
+        lines += [f"family = {toml_value(self.family, RecipeError)}"] if self.family else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{toml_key(key)} = {toml_value(value, RecipeError)}" for key, value in values.items()]
             lines += ["", f"[{section}]", *written] if written else []

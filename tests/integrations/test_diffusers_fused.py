@@ -158,13 +158,17 @@ def test_a_processor_of_another_make_is_refused_in_a_sentence_and_left_alone_by_
     wan.target.transformer.blocks[1].attn1.processor = Mine()
     before = processors_of(wan.target)
     with pytest.raises(
-        IntegrationError, match="diffusers itself gives to its models: .* transformer has Mine"
+        IntegrationError,
+        match="diffusers itself gives to its models: .* transformer has test_diffusers_fused.Mine",
     ):
         sparsify(wan.target, "dense", fused=True)
     assert all(a is b for a, b in zip(before, processors_of(wan.target), strict=True))
     assert not wan.target.transformer._forward_pre_hooks
     attention = wan.target.transformer.blocks[1].attn1
-    assert why_not_fused(before, attention, 2, 16) == "there is nothing fused in place of Mine"
+    assert (
+        why_not_fused(before, attention, 2, 16)
+        == "there is nothing fused in place of test_diffusers_fused.Mine"
+    )
     with sparsify(wan.target, "dense"):
         wan.generate()
 
@@ -178,11 +182,11 @@ def test_a_processor_class_that_another_library_has_patched_keeps_its_patch(wan,
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(cls, "__call__", patched)
-    with pytest.raises(IntegrationError, match="transformer has a patched WanAttnProcessor"):
+    with pytest.raises(IntegrationError, match="transformer has a patched transformer_wan.WanAttnProcessor"):
         sparsify(wan.target, "dense", fused=True)
     attention = wan.target.transformer.blocks[0].attn1
     reason = why_not_fused(processors_of(wan.target), attention, 2, 16)
-    assert reason == "there is nothing fused in place of a patched WanAttnProcessor"
+    assert reason == "there is nothing fused in place of a patched transformer_wan.WanAttnProcessor"
 
 
 def test_joint_projections_are_used_where_the_model_has_them(wan, cogvideox):

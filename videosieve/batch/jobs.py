@@ -102,6 +102,7 @@ class Outcome:
         reason: Why not; empty when done.
         seconds: Wall time of the generation.
         run_density: Density over all its attention calls.
+        warning: What was not as the recipe means it; empty where all was.
     """
 
     number: int
@@ -110,6 +111,7 @@ class Outcome:
     reason: str = ""
     seconds: float = 0.0
     run_density: float = 1.0
+    warning: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -27,11 +27,13 @@ class BatchSummary:
         done: Videos made in this run.
         found: Videos that an earlier run had made.
         failures: Jobs without a video, with the reason of their last attempt.
+        warnings: What was not as the recipe means it in the videos of this run, each sentence once.
     """
 
     done: int
     found: int
     failures: tuple[tuple[Job, str], ...]
+    warnings: tuple[str, ...] = ()
 
 
 def run_batch(
@@ -76,6 +78,7 @@ def run_batch(
         left, found = len(waiting), len(jobs) - len(waiting)
         attempts = dict.fromkeys((job.number for job in jobs), 0)
         failures: dict[int, tuple[Job, str]] = {}
+        warnings: dict[str, None] = {}
         if not waiting:
             return BatchSummary(0, found, ())
         with closing(EXECUTORS[executor](order, waiting, list(devices))) as results:  # type: ignore[type-var]
@@ -94,6 +97,9 @@ def run_batch(
                     raise OutputError(f"{outcome.reason}; {made} videos are finished, run it again to go on")
                 if outcome.status != "done":
                     failures[job.number] = (job, outcome.reason)
+                warnings |= dict.fromkeys(filter(None, (outcome.warning,)))
                 left -= 1
                 watch(job, outcome, left)
-        return BatchSummary(len(jobs) - found - len(failures), found, tuple(failures.values()))
+        return BatchSummary(
+            len(jobs) - found - len(failures), found, tuple(failures.values()), tuple(warnings)
+        )

@@ -52,8 +52,8 @@ class Worker:
         clip = generate(self._pipe, request, self._recipe)
         name = job.stem + order.suffix
         write_video(clip.frames, Path(order.folder) / name, order.fps)
-        density = clip.trace.summary().run_density
-        return Outcome(job.number, "done", name, "", round(clip.seconds, 3), round(density, 4))
+        density, warning = clip.trace.summary().run_density, "; ".join(clip.warnings)
+        return Outcome(job.number, "done", name, "", round(clip.seconds, 3), round(density, 4), warning)
 
 
 def serve(source: TextIO, sink: TextIO) -> None:

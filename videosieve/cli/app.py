@@ -1,6 +1,7 @@
 """The typer application: verbs, version, and one way to fail."""
 
 import sys
+from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Annotated, Any
 
@@ -29,18 +30,55 @@ from videosieve.version import __version__
 USER_ERROR, INTERRUPTED = 2, 130
 
 
+@dataclass(frozen=True, slots=True)
+class _Everywhere:
+    """What holds for every verb: whether to show tracebacks, and the plug-ins to import."""
+
+    debug: bool
+    plugins: list[str]
+
+
+def split_plugins(args: list[str]) -> tuple[list[str], list[str]]:
+    """The files that `--plugin` names, and the other arguments in order.
+
+    Args:
+        args: As typed; "--plugin FILE" and "--plugin=FILE" may stand before and after the verb.
+    """
+    plugins, rest = [], []
+    waiting = iter(args)
+    for argument in waiting:
+        if argument == "--plugin":
+            plugins.append(next(waiting, ""))
+        elif argument.startswith("--plugin="):
+            plugins.append(argument.removeprefix("--plugin="))
+        else:
+            rest.append(argument)
+    return plugins, rest
+
+
+def _load(plugins: list[str]) -> None:
+    """Import what was named, and what installed packages offer."""
+    from videosieve.plugins import load_plugins, name_file
+
+    for path in plugins:
+        name_file(path)
+    load_plugins()
+
+
 class _Verbs(TyperGroup):
-    """Turns every VideosieveError into one red line and exit code 2; `--debug`, anywhere, shows the traceback."""
+    """Turns every VideosieveError into one red line and exit code 2; `--debug` and `--plugin` may stand anywhere."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.obj = "--debug" in args
-        return super().parse_args(ctx, [argument for argument in args if argument != "--debug"])
+        plugins, rest = split_plugins(args)
+        ctx.obj = _Everywhere("--debug" in rest, plugins)
+        return super().parse_args(ctx, [argument for argument in rest if argument != "--debug"])
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            _load(ctx.obj.plugins)
             return super().invoke(ctx)
         except VideosieveError as error:
-            if ctx.obj:
+            if ctx.obj.debug:
                 raise
             complain(f"{type(error).__name__}: {error}")
             raise typer.Exit(USER_ERROR) from None
@@ -92,8 +130,16 @@ def _root(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Import this Python file first: it registers methods or models. Repeatable, works anywhere.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    del version, debug
+    del version, debug, plugin
 
 
 def main() -> None:

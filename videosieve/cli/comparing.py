@@ -104,6 +104,8 @@ def print_results(results: "Results") -> None:
         say(f"medians over {scenes} prompts and seeds{few}")
     for name, reason in results.unavailable.items():
         say(f"no {name}: {reason}")
+    for name, sentences in results.warnings.items():
+        say(f"warning: {name}: {sentences}")
 
 
 def _print_times(rows: "list[MethodSummary]") -> None:

@@ -56,7 +56,12 @@ Seeds = Annotated[
     typer.Option(help="Seed of the initial noise, >= 0; repeatable. Default: 0.", show_default=False),
 ]
 Method = Annotated[
-    str, typer.Option("--method", "--recipe", help="A method, a bundled recipe, or a .toml file.")
+    str,
+    typer.Option(
+        "--method",
+        "--recipe",
+        help="A method, a bundled recipe, a .toml file, or auto for what the model's family begins with.",
+    ),
 ]
 OWN_ATTENTION = "A method, a bundled recipe, or a .toml file; default: the pipeline's own attention."
 ResultsFolder = Annotated[
@@ -97,7 +102,24 @@ Dtype = Annotated[
 THREADS = Annotated[
     int, In("[0, 4096]", "must be a whole number in [0, 4096]", "0 leaves the choice to torch")
 ]
-Fps = Annotated[float, typer.Option(help="Frames per second of the written video, in (0, 240].")]
+Fps = Annotated[
+    float | None,
+    typer.Option(
+        help="Frames per second of the written video, in (0, 240]; default: those that the model was made for "
+        "(Wan 16, HunyuanVideo 24, shapes 8, …).",
+        show_default=False,
+    ),
+]
+
+
+def frame_rate(fps: float | None, model: str) -> float:
+    """What `--fps` says, or the rate that the model was made for; an OutputError where it cannot be played."""
+    from videosieve.frame_rate import check_fps
+    from videosieve.generation.model_index import frame_rate_for
+
+    rate = frame_rate_for(model) if fps is None else fps
+    check_fps(rate)
+    return rate
 
 
 def indices(what: str, default: str) -> typer.models.OptionInfo:

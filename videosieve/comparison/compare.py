@@ -172,7 +172,9 @@ def _take(work: Work, scene: Scene, name: str, repeat: int) -> None:
         work.recipes[name],
         progress=lambda progress: work.show(name, timed=True, progress=progress),
     )
-    also: dict[str, Any] = {"unavailable": {}, "size": {}}
+    also: dict[str, Any] = {"unavailable": {}, "size": {}, "warnings": {}}
+    if clip.warnings:
+        also["warnings"] = {name: "; ".join(clip.warnings)}
     if repeat == 0:
         row = _first_take(work, scene, name, clip, also)
     else:
@@ -184,6 +186,7 @@ def _take(work: Work, scene: Scene, name: str, repeat: int) -> None:
     scene.takes.setdefault(name, Takes()).rows.append(row)
     work.results.unavailable |= also["unavailable"]
     work.results.settings |= also["size"]
+    work.results.warnings |= also["warnings"]
     work.save()
     if repeat == work.plan.repeats - 1:
         result = scene.takes[name].result(scene.takes[DENSE].median.seconds)

@@ -138,6 +138,7 @@ class Work:
                 for _, also in noted:
                     self.results.unavailable |= also["unavailable"]
                     self.results.settings |= also["size"]
+                    self.results.warnings |= also.get("warnings", {})  # ledgers of older versions have none
         if len(scene.takes) < len(self.recipes) and not baseline_path(self.folder, scene.index).is_file():
             scene.takes.pop(DENSE, None)  # the others are measured against its frames
         if len(self.recipes) * self.plan.repeats == scene.finished_runs:

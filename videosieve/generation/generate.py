@@ -15,7 +15,7 @@ from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, call_parameters, pipeline_arguments
 from videosieve.recipe import Recipe
 from videosieve.records import Record
-from videosieve.trace import Trace
+from videosieve.trace import Summary, Trace
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -54,6 +54,7 @@ class Clip:
         decode_seconds: Wall time inside the VAE's decoder; None where the pipeline has no such part.
         peak_bytes: Peak memory of the call, as videosieve.generation.memory measures it; None where it cannot.
         latent: What was decoded, fp32 [values] on the CPU; None without a VAE.
+        warnings: What was not as the recipe means it, a sentence each.
     """
 
     frames: Tensor
@@ -65,6 +66,11 @@ class Clip:
     decode_seconds: float | None = None
     peak_bytes: int | None = None
     latent: Tensor | None = None
+    warnings: tuple[str, ...] = ()
+
+    def summary(self) -> Summary:
+        """Totals over the trace, what is not as the recipe means it first."""
+        return Summary.of(self.trace.records, self.warnings)
 
 
 def generate(
@@ -136,6 +142,7 @@ def _run(
     ):
         if "callback_on_step_end" in call_parameters(pipe):
             arguments["callback_on_step_end"] = clock.on_step_end
+        run.warns = False  # the clip carries the sentences, and whoever made it shows them once
         with memory:
             synchronize(pipe)
             start = time.perf_counter()
@@ -153,6 +160,7 @@ def _run(
         parts.seconds.get(DECODE),
         memory.bytes,
         parts.latent,
+        tuple(run.warnings()),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from videosieve.errors import ModelError
 from videosieve.files import is_file, is_folder, read_json
 from videosieve.generation.model_folder import check_loaded, check_parts, made_up_weights
+from videosieve.generation.model_index import is_bundled, require_sparse
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -59,7 +60,7 @@ def is_shapes(model: str) -> bool:
     """Whether a model is one of the small bundled kind: by name, or a folder that holds such a pipeline."""
     if is_folder(model):
         return _class_name(Path(model)) == "ShapesPipeline"
-    return model.startswith("shapes") and "/" not in model
+    return is_bundled(model)
 
 
 def check_words(model: str, *prompts: str) -> None:
@@ -146,11 +147,13 @@ def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
     folder = Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's raises where there is no such user
     if is_folder(folder):
         _check_folder(folder)
+        require_sparse(model)
         return _call_from_pretrained(str(folder), dtype, local_files_only=True)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise ModelError(
             f"model {model!r} is not here: give {BUNDLED}, a folder with model_index.json, or a hub id like owner/name"
         )
+    require_sparse(model)
     pipe = _call_from_pretrained(model, dtype, local_files_only=False)
     _require_video(type(pipe), model)
     return pipe

@@ -6,24 +6,30 @@ from typing import Any
 from videosieve.errors import RecipeError
 from videosieve.fields import shown
 from videosieve.files import parse_json
+from videosieve.generation.model_index import resolve_recipe
 from videosieve.methods import Dense
 from videosieve.recipe import Recipe
 
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-def make_recipe(source: str, density: float | None = None, settings: Iterable[str] = ()) -> Recipe:
+def make_recipe(
+    source: str, density: float | None = None, settings: Iterable[str] = (), model: str = ""
+) -> Recipe:
     """One recipe.
 
     Args:
-        source: A method, a bundled recipe, or the path of a .toml file.
+        source: A method, a bundled recipe, the path of a .toml file, or "auto" for the recipe that the family of the
+            model begins with.
         density: Overrides the method's density, in (0, 1]; None leaves it.
         settings: Further overrides, "key=value".
+        model: As `load_pipeline` takes it; needed for "auto".
 
     Returns:
         The recipe.
 
     Raises:
+        ModelError: "auto", and what the model is cannot be read.
         RecipeError: Unknown name or key, a value outside its range, or a setting without "=".
     """
     values = parse_settings(settings)
@@ -33,16 +39,19 @@ def make_recipe(source: str, density: float | None = None, settings: Iterable[st
                 f"give the density once, got --density {density} and --set density={values['density']}"
             )
         values["density"] = density
-    return Recipe.of(source, **values)
+    return Recipe.of(resolve_recipe(source, model), **values)
 
 
-def make_recipes(sources: str, density: float | None = None, settings: Iterable[str] = ()) -> list[Recipe]:
+def make_recipes(
+    sources: str, density: float | None = None, settings: Iterable[str] = (), model: str = ""
+) -> list[Recipe]:
     """Several recipes from a comma-separated list; overrides go to every one but dense, densities to sparse methods.
 
     Args:
         sources: For example "svg,spatial_only,mine.toml".
         density: As in `make_recipe`.
         settings: As in `make_recipe`.
+        model: As in `make_recipe`.
 
     Returns:
         One recipe per entry.
@@ -55,12 +64,12 @@ def make_recipes(sources: str, density: float | None = None, settings: Iterable[
         raise RecipeError(
             f"methods must name at least one method, got {sources!r}; for example svg,spatial_only"
         )
-    plain = [Recipe.of(name) for name in names]
+    plain = [Recipe.of(resolve_recipe(name, model)) for name in names]
     settings = list(settings)
     return [
         recipe
         if recipe.is_dense
-        else make_recipe(name, None if isinstance(recipe.method, Dense) else density, settings)
+        else make_recipe(name, None if isinstance(recipe.method, Dense) else density, settings, model)
         for name, recipe in zip(names, plain, strict=True)
     ]
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from videosieve.errors import IntegrationError, ModelError
 from videosieve.integrations.diffusers.models import MODELS, ModelRow
+from videosieve.integrations.diffusers.models.heads import count_heads
 from videosieve.layout import Grid
 
 
@@ -83,7 +84,7 @@ def count_work(
     grid = row.grid(tuple(given["hidden_states"].shape), transformer.config)
     tokens = grid.tokens + (0 if row.text == "none" else text)
     layers = len(row.self_attentions(transformer))
-    heads, head_dim = transformer.config["num_attention_heads"], transformer.config["attention_head_dim"]
+    heads, head_dim = count_heads(next(iter(row.self_attentions(transformer).values())))
     attention = 4.0 * batch * layers * tokens**2 * heads * head_dim
     parameters = sum(parameter.numel() for parameter in transformer.parameters())
     return Work(

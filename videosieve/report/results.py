@@ -125,6 +125,7 @@ class Results:
         dense_kernel: The kernel that computed the baseline's attention.
         command: The command line that made it; empty from Python.
         unavailable: What could not be measured, and why, by name.
+        warnings: What was not as a recipe means it, by method: sentences.
         status: "running", "complete" or "interrupted".
         created: When it started, ISO 8601 with time zone.
         resumed: When it went on after an interruption, likewise, on the same machine and with the same versions.
@@ -142,6 +143,7 @@ class Results:
     dense_kernel: str = ""
     command: str = ""
     unavailable: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
     status: str = RUNNING
     clips: list[ClipResult] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)

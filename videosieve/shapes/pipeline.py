@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from videosieve.errors import PromptError, ShapeError
 from videosieve.fields import Count, In, checked
 from videosieve.finite import require_finite
+from videosieve.frame_rate import FRAME_RATE
 from videosieve.shapes.codec import ShapesCodec
 from videosieve.shapes.model import Networks
 from videosieve.shapes.text import ShapesTextEncoder
@@ -36,6 +37,7 @@ class ShapesPipeline(HunyuanVideoPipeline):
     """
 
     model_cpu_offload_seq = "text_encoder->transformer->vae"
+    frame_rate = FRAME_RATE
 
     def __init__(
         self,

@@ -156,7 +156,7 @@ def check_start(order: Order, target: Target, steps: int) -> None:
     others = {row.family.lower(): row.family for row in MODELS.values() if row.family != own}
     for recipe in order.start:
         ending = recipe.name.rpartition("-")[2].lower()
-        family = recipe.provenance.get("family") or others.get(ending, own)
+        family = recipe.family or recipe.provenance.get("family") or others.get(ending, own)
         if family != own:
             raise RecipeError(
                 f"recipe {recipe.name!r} is for {family}, and this model is a {own}; leave it out, "

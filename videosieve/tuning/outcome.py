@@ -55,6 +55,7 @@ class Outcome:
         check: The best on the videos that the search did not see, each between dense calls; with the recall of one.
         checks: The same of every finalist that was asked.
         seconds: Spent on everything.
+        warnings: What was not as the best recipe means it, as far as this sitting has seen.
     """
 
     order: Order
@@ -67,6 +68,7 @@ class Outcome:
     check: Point
     checks: tuple[Point, ...]
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def reached(self) -> bool:

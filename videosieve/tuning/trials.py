@@ -29,12 +29,14 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One generation: frames fp32 in [0, 1] [frames, 3, height, width] on the CPU, seconds of the call, densities."""
+    """One generation: frames fp32 in [0, 1] [frames, 3, height, width] on the CPU, seconds of the call, densities, and
+    what was not as the recipe means it."""
 
     frames: Tensor
     seconds: float
     run_density: float
     recall: float | None
+    warnings: tuple[str, ...] = ()
 
 
 def shoot(
@@ -59,7 +61,7 @@ def shoot(
     told = None if watch is None else lambda progress: watch(progress.step)
     clip = generate(pipe, request, recipe, progress=told, recall_rows=recall_rows)
     summary = clip.trace.summary()
-    return Shot(clip.frames, clip.seconds, summary.run_density, summary.recall)
+    return Shot(clip.frames, clip.seconds, summary.run_density, summary.recall, clip.warnings)
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Bench:
         steps: Denoising steps.
         references: Dense videos by index of the request.
         dense_seconds: Of every dense call.
+        warnings: What was not as a candidate's recipe means it, each sentence once, by candidate.
     """
 
     pipe: Any
@@ -83,6 +86,7 @@ class Bench:
     watch: Watch = lambda *_: None
     references: dict[int, Tensor] = field(default_factory=dict)
     dense_seconds: list[float] = field(default_factory=list)
+    warnings: dict[Candidate, tuple[str, ...]] = field(default_factory=dict)
     _fresh: float | None = None
     _turn: int = 0
 
@@ -118,6 +122,7 @@ class Bench:
             psnrs.append(psnr(shots[-1].frames, self.references[index]).mean)
             if index + 1 < len(self.requests) and self._hopeless(shots, psnrs, offsets, around, fastest):
                 break
+        self.warnings[candidate] = tuple(dict.fromkeys(said for shot in shots for said in shot.warnings))
         self._fresh = self._next_dense()
         around.append(self._fresh)
         recalls = tuple(shot.recall if shot.recall is not None else 1.0 for shot in shots) if rows else ()

@@ -144,7 +144,8 @@ class _Work:
         best, check, checks = self._decide()
         recipes = tuple(map(self._recipe_of, (point.candidate for point in self.points)))
         found = (tuple(self.points), best, recipes, check, checks)
-        return Outcome(self.order, settings, self.steps, screen, *found, self.journal.elapsed)
+        warnings = bench.warnings.get(best.candidate, ())
+        return Outcome(self.order, settings, self.steps, screen, *found, self.journal.elapsed, warnings)
 
     def _nothing(self) -> str:
         """Why no recipe was measured on all prompts."""

@@ -9,7 +9,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from videosieve.cli import options
 from videosieve.cli.console import PlainColumn, err, note, say
-from videosieve.frame_rate import FRAME_RATE, check_fps
 
 if TYPE_CHECKING:
     from videosieve.batch import Job
@@ -48,7 +47,7 @@ def batch(
     retries: Annotated[int, typer.Option(help="Further attempts after a crash, >= 0.")] = 1,
     dtype: options.Dtype = None,
     suffix: Annotated[str, typer.Option("--format", help="mp4, gif or webp.")] = "mp4",
-    fps: options.Fps = FRAME_RATE,
+    fps: options.Fps = None,
     layout: Annotated[
         str, typer.Option(help="numbered, or vbench: <prompt>-<index>.mp4, as `vbench evaluate` wants.")
     ] = "numbered",
@@ -78,7 +77,7 @@ def batch(
     from videosieve.generation.load import check_words
     from videosieve.generation.recipe_settings import make_recipe
 
-    recipe = make_recipe(method, density, settings or ())
+    recipe = make_recipe(method, density, settings or (), model)
     index, count = parse_shard(shard)
     _check_layout(layout, suffix, seed, (samples, dimension, long_prompts))
     if layout == "vbench":
@@ -90,11 +89,11 @@ def batch(
     jobs = part_of(everything, index, count)
     for job in jobs:
         check_words(model, job.prompt, job.negative_prompt)
-    check_fps(fps)
+    rate = options.frame_rate(fps, model)
     media.make_folder(output)
     media.check_output(output / f"video.{suffix}")
     order = Order(
-        model, recipe.to_toml(), str(output), f".{suffix}", fps, dtype or "", steps, height, width, frames, guidance
+        model, recipe.to_toml(), str(output), f".{suffix}", rate, dtype or "", steps, height, width, frames, guidance
     )  # fmt: skip
     manifest = "manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl"
     with _BatchBar(len(jobs)) as bar:
@@ -108,6 +107,8 @@ def batch(
             watch=bar.advance,
         )
     say(f"{output}: {summary.done} videos made, {summary.found} were there, {len(summary.failures)} failed")
+    for warning in summary.warnings:
+        say(f"warning: {warning}")
     for job, reason in summary.failures:
         say(f"  {job.number} {job.prompt!r} seed {job.seed}: {reason}")
     if summary.failures:

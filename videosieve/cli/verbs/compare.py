@@ -8,7 +8,6 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.comparing import gather_requests, run_plan
 from videosieve.cli.console import command_line
-from videosieve.frame_rate import FRAME_RATE
 
 
 def compare(
@@ -21,7 +20,7 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods, bundled recipes or .toml files, separated by commas; dense is always added."
+            help="Methods, bundled recipes, .toml files or auto, separated by commas; dense is always added."
         ),
     ] = "svg,spatial_only,temporal_only",
     density: options.Density = None,
@@ -53,7 +52,7 @@ def compare(
         str,
         options.optional("Further metrics, separated by commas: ssim_uniform, flip, st_lpips, lpips, vmaf."),
     ] = "",
-    fps: options.Fps = FRAME_RATE,
+    fps: options.Fps = None,
 ) -> None:
     """Compare methods with dense attention on the same noise: videos, numbers and report.html.
 
@@ -66,9 +65,9 @@ def compare(
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
     plan = Plan(
         gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),
-        name_recipes(make_recipes(methods, density, settings or ())),
+        name_recipes(make_recipes(methods, density, settings or (), model)),
         repeats,
-        fps,
+        options.frame_rate(fps, model),
         model,
         floor,
         command_line(),

@@ -8,7 +8,6 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
-from videosieve.frame_rate import FRAME_RATE, check_fps
 
 
 def generate(
@@ -18,7 +17,9 @@ def generate(
     method: Annotated[
         str,
         typer.Option(
-            "--method", "--recipe", help="A method, a bundled recipe, or a .toml file; dense for none."
+            "--method",
+            "--recipe",
+            help="A method, a bundled recipe, a .toml file, auto for what the model's family begins with, or dense.",
         ),
     ] = "svg",
     density: options.Density = None,
@@ -40,7 +41,7 @@ def generate(
         Path | None,
         options.optional("Write one JSON line per attention call to this .jsonl file; default: none."),
     ] = None,
-    fps: options.Fps = FRAME_RATE,
+    fps: options.Fps = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Generate one video with sparse attention, and say what was computed.
@@ -57,11 +58,11 @@ def generate(
         choose_prompt(prompt, prompt_option),
         negative_prompt, image, steps, seed, height, width, frames, guidance,
     )  # fmt: skip
-    recipe = make_recipe(method, density, settings or ())
+    recipe = make_recipe(method, density, settings or (), model)
     media.check_output(output, overwrite=overwrite)
     if trace is not None:
         media.check_output(trace, (".jsonl",), overwrite=overwrite)
-    check_fps(fps)
+    rate = options.frame_rate(fps, model)
     check_words(model, request.prompt, request.negative_prompt)
     with GenerationBar() as bar:
         bar.begin(recipe.name, f"loading {model}")
@@ -69,9 +70,9 @@ def generate(
         bar.begin(recipe.name, "reading the prompt")
         clip = generation.generate(pipe, request, recipe, progress=bar.advance)
         bar.begin(recipe.name, f"writing {output}")
-        media.write_video(clip.frames, output, fps)
+        media.write_video(clip.frames, output, rate)
         if trace is not None:
             media.write_trace(clip.trace, trace)
     count, _, rows, columns = clip.frames.shape
     say(f"{output}: {count} frames of {columns} × {rows} pixels, {clip.steps} steps in {clip.seconds:.1f} s")
-    say(str(clip.trace.summary()))
+    say(str(clip.summary()))

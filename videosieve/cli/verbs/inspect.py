@@ -57,7 +57,7 @@ def inspect(
     )  # fmt: skip
     if method is None and (density is not None or settings):
         raise RecipeError("--density and --set are parameters of a method; give one with --method")
-    plan = None if method is None else make_recipe(method, density, settings or ())
+    plan = None if method is None else make_recipe(method, density, settings or (), model)
     places = [parse_indices(*pair) for pair in (("layers", layers), ("heads", heads), ("look-at", look_at))]
     make_folder(output)
     check_words(model, request.prompt)

@@ -8,7 +8,6 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.progress import GenerationBar
-from videosieve.frame_rate import FRAME_RATE, check_fps
 
 
 def saliency(
@@ -51,7 +50,7 @@ def saliency(
     output: Annotated[Path, options.folder("Folder for the maps, videos and page; made if missing.")] = Path(
         "saliency"
     ),
-    fps: options.Fps = FRAME_RATE,
+    fps: options.Fps = None,
 ) -> None:
     """Generate a video, or take one, and show where in it each concept is; a generated video is the same as without.
 
@@ -75,8 +74,8 @@ def saliency(
     concepts = list(normalise_concepts(concept or []))
     chosen = parse_method(method, temperature)
     places = parse_indices("layers", layers), parse_indices("look-at", look_at)
-    plan = None if recipe is None else make_recipe(recipe, None, ())
-    check_fps(fps)
+    plan = None if recipe is None else make_recipe(recipe, None, (), model)
+    rate = options.frame_rate(fps, model)
     if video is not None and guidance is not None:
         raise ModelError("a given video is looked at without guidance; leave --guidance out")
     given = None if video is None else read_footage(video, frames)
@@ -92,7 +91,7 @@ def saliency(
             pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan, video=given
         )
         bar.begin("saliency", f"writing {output}")
-        page = write_saliency(found, output, request.prompt, fps)
+        page = write_saliency(found, output, request.prompt, rate)
     for name, mask in zip(found.concepts, found.masks(), strict=True):
         say(f"{name}: wins {mask.float().mean():.1%} of the video")
     say(f"open {page}")

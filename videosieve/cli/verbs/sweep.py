@@ -8,7 +8,6 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.comparing import run_plan
 from videosieve.cli.console import command_line, say
-from videosieve.frame_rate import FRAME_RATE
 
 
 def sweep(
@@ -27,7 +26,7 @@ def sweep(
     device: options.Device = "auto",
     dtype: options.Dtype = None,
     output: options.ResultsFolder = Path("sweep"),
-    fps: options.Fps = FRAME_RATE,
+    fps: options.Fps = None,
 ) -> None:
     """Run one method at several densities: what fidelity costs. Writes sweep.json and a plot besides the comparison.
 
@@ -39,12 +38,12 @@ def sweep(
     from videosieve.generation.request import Request
 
     base = Request("", steps=steps, height=height, width=width, frames=frames)
-    swept = sweep_recipes(make_recipe(method, None, settings or ()), parse_densities(densities))
+    swept = sweep_recipes(make_recipe(method, None, settings or (), model), parse_densities(densities))
     plan = Plan(
         cross_requests(base, prompt or (), seed or (0,), model),
         name_recipes(swept.values()),
         1,
-        fps,
+        options.frame_rate(fps, model),
         model,
         floor=False,
         command=command_line(),

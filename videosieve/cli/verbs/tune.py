@@ -128,6 +128,8 @@ def _print(outcome: "Outcome", folder: Path, *, best_effort: bool) -> None:
     say(f"{outcome.best.candidate.words()}")
     say(f"search: {_figures(outcome.best)}")
     say(f"check:  {_figures(outcome.check)}, on {outcome.check.prompts} videos that the search did not see")
+    for warning in outcome.warnings:
+        say(f"warning: {warning}")
     if outcome.reached and not outcome.sure:
         say(
             f"note: {goal.words()} holds on these videos, not with 95 % confidence on others; take more prompts"

@@ -5,13 +5,37 @@
         video = pipe(prompt).frames[0]
     print(run.summary())
 
-`MODELS` is the table of supported transformers; `describe` says what would be hooked.
+`MODELS` is the table of known transformers; `describe` says what would be hooked; `register_model` adds a class of your
+own, whose `ModelRow` may have `Text`, `Extra` and `Condition` parts.
 """
 
 from videosieve.integrations.diffusers.concepts.saliency import saliency
 from videosieve.integrations.diffusers.inspection import inspect_attention
-from videosieve.integrations.diffusers.models import MODELS, ModelRow
+from videosieve.integrations.diffusers.models import (
+    MODELS,
+    Condition,
+    Extra,
+    ModelRow,
+    Text,
+    frame_rate_of,
+    register_model,
+    start_of,
+)
 from videosieve.integrations.diffusers.sparsify import sparsify
 from videosieve.integrations.diffusers.targets import Target, describe
 
-__all__ = ["MODELS", "ModelRow", "Target", "describe", "inspect_attention", "saliency", "sparsify"]
+__all__ = [
+    "MODELS",
+    "Condition",
+    "Extra",
+    "ModelRow",
+    "Target",
+    "Text",
+    "describe",
+    "frame_rate_of",
+    "inspect_attention",
+    "register_model",
+    "saliency",
+    "sparsify",
+    "start_of",
+]

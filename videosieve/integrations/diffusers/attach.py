@@ -117,6 +117,7 @@ class _Watch:
         self._require_processors()
         for layer in self.layers:
             layer.entered = layer.routed = 0
+        self.stage.skipped = _skipped(found, bound)
         stage.moment = read_moment(self.clock, found.row, found.component, found.transformer, bound)
         stage.run.recipe.schedule.require(stage.moment.forward.site(0, found.layers))
         self.hooks.follow()
@@ -129,6 +130,7 @@ class _Watch:
         served = {layer.name for layer in self.layers if layer.slot is not None and layer.slot.returned}
         for slot in self.slots:
             slot.forget()
+        served |= {layer.name for layer in self.layers if _block(layer.name) in self.stage.skipped}
         dry = [x.name for x in self.layers if x.entered and not x.routed and x.name not in served]
         if dry:
             raise IntegrationError(
@@ -152,6 +154,15 @@ class _Watch:
                 f"sparsify, the first is {lost[0]}; call fuse_qkv_projections() or set_attn_processor() before "
                 f"sparsify, or .remove() the run"
             )
+
+
+def _skipped(found: Target, bound: dict[str, Any]) -> frozenset[int]:
+    """Numbers of the blocks that pass their values on without attending in this forward."""
+    return frozenset(bound.get(found.row.skipped_blocks) or ()) if found.row.skipped_blocks else frozenset()
+
+
+def _block(layer: str) -> int:
+    return next((int(part) for part in layer.split(".") if part.isdigit()), -1)
 
 
 def _watch_forward(watch: _Watch, undo: ExitStack) -> None:

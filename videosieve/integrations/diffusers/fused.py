@@ -9,6 +9,7 @@ load and store is fp32.
 """
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -108,6 +109,25 @@ class FusedWan(WanAttnProcessor):
         return attn.to_out[1](attn.to_out[0](output.flatten(2, 3).type_as(q)))
 
 
+def copies_of_wan() -> list[type]:
+    """Copies of Wan's processor in modules of their own, those that the installed diffusers has.
+
+    Their code for self-attention is Wan's, line by line; SkyReels-V2's differs in cross-attention only.
+    """
+    places = {
+        "transformer_wan_animate": "WanAttnProcessor",
+        "transformer_chronoedit": "WanAttnProcessor",
+        "transformer_skyreels_v2": "SkyReelsV2AttnProcessor",
+    }
+    found = []
+    for module, name in places.items():
+        try:
+            found.append(getattr(import_module(f"diffusers.models.transformers.{module}"), name))
+        except (ImportError, AttributeError):
+            continue
+    return found
+
+
 class FusedCogVideoX(CogVideoXAttnProcessor2_0):
     """Text first, without rotation; the same norms for text and video."""
 
@@ -153,6 +173,7 @@ FUSED: dict[type, type] = {
     WanAttnProcessor: FusedWan,
     CogVideoXAttnProcessor2_0: FusedCogVideoX,
     FusedCogVideoXAttnProcessor2_0: FusedCogVideoXJoint,
+    **dict.fromkeys(copies_of_wan(), FusedWan),
 }
 
 
@@ -173,7 +194,7 @@ def fuse_processors(processors: list[Any], component: str) -> list[Any]:
     if other:
         raise IntegrationError(
             f"fused=True needs processors that diffusers itself gives to its models: "
-            f"{', '.join(cls.__name__ for cls in FUSED)}; {component} has {other}. Leave fused out to keep it"
+            f"{', '.join(_name(cls) for cls in FUSED)}; {component} has {other}. Leave fused out to keep it"
         )
     stand_ins = []
     for processor in processors:
@@ -205,11 +226,16 @@ def _other_make(processors: list[Any]) -> str | None:
     """Name of the first processor that is not diffusers' own, or whose class another library has patched."""
     for cls in map(type, processors):
         if cls not in FUSED:
-            return cls.__name__
+            return _name(cls)
         # A wrapped or exchanged `__call__` was defined elsewhere; a stand-in would leave it out silently.
         if getattr(cls.__call__, "__globals__", None) is not vars(sys.modules[cls.__module__]):
-            return f"a patched {cls.__name__}"
+            return f"a patched {_name(cls)}"
     return None
+
+
+def _name(cls: type) -> str:
+    """With the module: three processors of diffusers are called WanAttnProcessor."""
+    return f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}"
 
 
 def _heads(x: Tensor, attn: Any) -> Tensor:

@@ -153,7 +153,7 @@ class _Search:
         least: int,
     ) -> None:
         self.forwards = 0
-        self.draft = _Draft(shares=not target.row.text_mask)
+        self.draft = _Draft(shares=not target.row.is_padded)
         self._pipe, self._target, self._arguments = pipe, target, arguments
         self._recipe = Recipe(method, self.draft, min_tokens=least)
         self._calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []

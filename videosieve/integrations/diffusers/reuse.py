@@ -79,8 +79,7 @@ class Slot:
         """Settle what the module does in the forward that begins."""
         self.forget()
         recipe, outputs = self._run.recipe, self._run.outputs
-        tokens = min((group.layout.tokens for group in moment.groups), default=0)
-        if tokens < max(recipe.min_tokens, 1) or torch.is_grad_enabled():
+        if moment.valid_tokens < max(recipe.min_tokens, 1) or torch.is_grad_enabled():
             return
         self._site, self._batch = moment.forward.site(self._layer, self._layers), moment.batch
         self._kept = outputs.find(self._name, self._kind, self._site)

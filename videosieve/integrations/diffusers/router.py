@@ -15,7 +15,8 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall
 from videosieve.forward import Site
-from videosieve.integrations.diffusers.clock import Group, Moment, Turn
+from videosieve.integrations.diffusers.clock import Moment, Turn
+from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group
 from videosieve.integrations.diffusers.reuse import Slot
 from videosieve.outputs import Kept
 from videosieve.records import Outcome
@@ -37,6 +38,7 @@ class Stage:
         layers: Number of hooked self-attentions.
         moment: Facts about the running forward.
         turn: Who is inside the forward.
+        skipped: Numbers of the blocks that do not attend in the running forward, and rightly so.
         handle: Handle of the self-attention that is running; what the router hands to the op.
     """
 
@@ -46,6 +48,7 @@ class Stage:
         self.layers = layers
         self.moment = Moment()
         self.turn = Turn()
+        self.skipped: frozenset[int] = frozenset()
         self.handle = torch.tensor(-1, device="cpu")
 
 
@@ -78,42 +81,52 @@ class Layer:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
         """Sparse where the layout fits, else dense with the reason traced; tensors [batch, heads, tokens, head_dim]."""
+        ordinal = self.routed
         self.routed += 1
-        self._note_pairs(q)
-        reason = self._misfit(q, k, v, mask)
-        if reason:
+        found = self._stage.moment.arrangement(self.name, q.shape[2], ordinal)
+        self._note_pairs(q, found)
+        reason = self._misfit(q, k, v, mask, found, ordinal)
+        if found is None or reason:
             return self.attend_dense(q, k, v, mask, scale, reason)
-        output = self._attend_groups(q, k, v, scale)
+        output = self._attend_groups(found, q, k, v, scale)
         moment, factor = self._stage.moment, q.shape[-1] ** -0.5 if scale is None else scale
         for observe in self._stage.run.observers:
-            layout, both = moment.groups[0].layout, moment.holds_both(q.shape[0])
-            observe(Observation(self._stage.name, self._site(), layout, q, k, v, output, factor, both))
+            layout, both = found.groups[0].layout, moment.holds_both(q.shape[0])
+            site = self._site(found.groups[0].items if found.per_item else ())
+            observe(Observation(self._stage.name, site, layout, q, k, v, output, factor, both))
         return output
 
-    def _note_pairs(self, q: Tensor) -> None:
+    def _note_pairs(self, q: Tensor, found: Arrangement | None) -> None:
         """For the trace of later steps: what they save by returning this output."""
         slot = self.slot
-        if slot is None:
+        if slot is None or found is None:
             return
-        groups = self._stage.moment.groups
-        sizes = [len(group.items) or q.shape[0] for group in groups]
-        tokens = [group.layout.tokens for group in groups]
-        slot.pairs = q.shape[1] * sum(n * t**2 for n, t in zip(sizes, tokens, strict=True))
+        sizes = [1 if found.per_item else len(group.items) or q.shape[0] for group in found.groups]
+        tokens = [group.layout.tokens for group in found.groups]
+        pairs = q.shape[1] * sum(n * t**2 for n, t in zip(sizes, tokens, strict=True))
+        slot.pairs = pairs + (slot.pairs if found.per_item and self.routed > 1 else 0)
         if slot.halves:
             conditional = self._site()
             self._stage.run.reuse(replace(conditional, branch="uncond"), Kept(None, conditional, slot.pairs))
 
-    def _attend_groups(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        moment = self._stage.moment
-        parts = [self._attend_group(group, q, k, v, scale) for group in moment.groups]
+    def _attend_groups(
+        self, found: Arrangement, q: Tensor, k: Tensor, v: Tensor, scale: float | None
+    ) -> Tensor:
+        if found.per_item:  # the call holds nothing but this item
+            return self._attend_group(found.groups[0], q, k, v, scale)
+        picks = [list(group.items) if group.items else slice(None) for group in found.groups]
+        lengths = [group.layout.tokens for group in found.groups]
+        parts = [
+            self._attend_group(group, q[pick, :, :tokens], k[pick, :, :tokens], v[pick, :, :tokens], scale)
+            for group, pick, tokens in zip(found.groups, picks, lengths, strict=True)
+        ]
         if len(parts) == 1 and parts[0].shape == q.shape:
             return parts[0]
         # Text padding comes last, no valid token attends to it, and it is dropped before the latents are returned:
         # its rows may hold anything finite, and zeros cost nothing.
         output = q.new_zeros(q.shape)
-        for group, part in zip(moment.groups, parts, strict=True):
-            items = list(group.items) if group.items else slice(None)
-            output[items, :, : group.layout.tokens] = part
+        for pick, tokens, part in zip(picks, lengths, parts, strict=True):
+            output[pick, :, :tokens] = part
         return output
 
     def attend_dense(
@@ -126,10 +139,14 @@ class Layer:
         self._stage.run.trace.add(self._site(), Outcome("dense", "sdpa", pairs, 1.0, reason), stop())
         return output.contiguous()
 
+    def note_own(self, q: Tensor, k: Tensor) -> None:
+        """Trace a call that the model computes itself; tensors [batch, heads, tokens, head_dim]."""
+        self.routed += 1
+        pairs = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
+        outcome = Outcome("dense", "the model's own", pairs, 1.0, "the model brings its own block mask")
+        self._stage.run.trace.add(self._site(), outcome, lambda: 0.0)
+
     def _attend_group(self, group: Group, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        tokens = group.layout.tokens
-        picked = (x[list(group.items)] for x in (q, k, v)) if group.items else (q, k, v)
-        q, k, v = (x[:, :, :tokens] for x in picked)
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
         both = moment.holds_both(q.shape[0])
         call = AttentionCall(q, k, v, group.layout, self._site(group.items), scale, both)
@@ -138,18 +155,22 @@ class Layer:
             return torch.cat([uncond, cond])
         return run.attend(call, owner)
 
-    def _misfit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> str:
+    def _misfit(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, found: Arrangement | None, ordinal: int
+    ) -> str:
+        """Why a call is not handed to the recipe, or nothing."""
         moment = self._stage.moment
-        if not moment.groups:
-            return "the transformer's forward was not seen"
+        if not moment.arrangements:
+            return moment.misfit
         if not (q.shape == k.shape == v.shape and q.dtype == k.dtype == v.dtype):
             return "queries, keys and values differ in shape or dtype"
-        if q.shape[2] != moment.tokens:
-            return f"{q.shape[2]} tokens instead of the layout's {moment.tokens}"
-        if q.shape[0] != moment.batch and len(moment.groups) > 1:
-            return f"a batch of {q.shape[0]} instead of {moment.batch} prompts of different length"
-        # A padding mask says what the clock has read from the text mask already; any other mask says more.
-        if mask is not None and not (moment.padded and mask.shape == (q.shape[0], 1, 1, moment.tokens)):
+        if found is None:
+            return moment.why_none(self.name, q.shape[2], ordinal)
+        expected = 1 if found.per_item else moment.batch
+        if q.shape[0] != expected and (found.per_item or len(found.groups) > 1):
+            return f"a batch of {q.shape[0]} instead of {expected} prompts of different length"
+        # A padding mask says what was read from the text mask already; any other mask says more.
+        if mask is not None and not (found.padded and mask.shape == (q.shape[0], 1, 1, found.tokens)):
             return "an attention mask that is not text padding"
         return ""
 
@@ -220,6 +241,16 @@ def _attend_with_gradients(
 
 # The op has no backward; under torch.compile this costs a graph break, and fullgraph says so.
 _differentiable: Any = torch.compiler.disable(_attend_with_gradients)
+
+
+def _note_own(stage: Stage, q: Tensor, k: Tensor) -> None:
+    layer = _LAYERS.get(int(stage.handle))
+    if layer is not None:
+        layer.note_own(q, k)
+
+
+note_own: Any = torch.compiler.disable(_note_own)
+"""Trace an attention call of the running self-attention that the model computes itself."""
 
 
 def route(stage: Stage, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.router import Layer, Stage, route
+from videosieve.integrations.diffusers.router import Layer, Stage, note_own, route
 
 _DISPATCH = ("dispatch_attention_fn", "_dispatch_attention_fn")
 _SDPA = "scaled_dot_product_attention"
@@ -122,6 +122,11 @@ class Rebinder:
             query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
             is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
         ) -> Tensor:  # fmt: skip
+            if attn_mask is not None and not isinstance(attn_mask, Tensor):
+                note_own(stage, query, key)
+                return F.scaled_dot_product_attention(
+                    query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+                )
             _require_plain(dropout_p, is_causal, enable_gqa)
             return route(stage, query, key, value, attn_mask, scale)
 
@@ -135,6 +140,11 @@ class Rebinder:
             is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False,
             **options: Any,
         ) -> Tensor:  # fmt: skip
+            if attn_mask is not None and not isinstance(attn_mask, Tensor):
+                note_own(stage, query.transpose(1, 2), key.transpose(1, 2))
+                return _dispatch_of_diffusers(
+                    query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **options
+                )
             _require_plain(dropout_p, is_causal, enable_gqa)
             config = options.get("parallel_config")
             if getattr(config, "context_parallel_config", None) is not None:
@@ -143,6 +153,13 @@ class Rebinder:
             return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
 
         return dispatch_attention_fn
+
+
+def _dispatch_of_diffusers(*args: Any, **options: Any) -> Tensor:
+    """The primitive as it is, for what our op cannot carry: a mask that is no tensor (flex attention's block mask)."""
+    from diffusers.models.attention_dispatch import dispatch_attention_fn
+
+    return dispatch_attention_fn(*args, **options)
 
 
 def _copy_of_original(self: Any, memo: dict[int, Any]) -> Any:

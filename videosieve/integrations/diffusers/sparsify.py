@@ -10,6 +10,7 @@ from videosieve.errors import BackendError, IntegrationError
 from videosieve.fields import Count, Whole, checked
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
+from videosieve.integrations.diffusers.models import require_family, start_of
 from videosieve.integrations.diffusers.seam import is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
@@ -22,7 +23,7 @@ from videosieve.schedule import DenseFirst, Schedule
 
 def sparsify(
     target: Any,
-    method_or_recipe: str | Path | Method | Recipe = "svg",
+    method_or_recipe: str | Path | Method | Recipe | None = None,
     *,
     steps: int | None = None,
     check_finite: bool = False,
@@ -35,7 +36,8 @@ def sparsify(
 
     Args:
         target: A diffusers video pipeline, or a bare transformer; see `MODELS` for the supported classes.
-        method_or_recipe: Name of a method or bundled recipe, path of a recipe, a method or a recipe.
+        method_or_recipe: Name of a method or bundled recipe, path of a recipe, a method or a recipe. None or "auto"
+            takes the recipe that the family of the model begins with (`start_of`).
         steps: Denoising steps of a generation. Needed for a bare transformer where the recipe counts dense steps as
             a fraction; a pipeline knows its own.
         check_finite: Check q, k and v of every call for NaN and infinity, and say where they are.
@@ -51,12 +53,16 @@ def sparsify(
         The run: a context manager with `summary()`, `trace` and `remove()`.
 
     Raises:
-        RecipeError: Unknown method or recipe, unknown key, value outside its range.
+        RecipeError: Unknown method or recipe, unknown key, value outside its range, a recipe for another family.
         BackendError: Unknown backend.
         IntegrationError: Unsupported model, already sparse, or `steps` is missing. An error changes nothing.
     """
-    recipe = Recipe.of(method_or_recipe, **overrides)
+    asked = method_or_recipe not in (None, "auto")
+    recipe = Recipe.of(method_or_recipe, **overrides) if asked else None  # pyright: ignore[reportArgumentType]
     targets = describe(target)
+    recipe = recipe or Recipe.of(start_of(targets[0].row), **overrides)
+    for found in targets:
+        require_family(recipe, found.row)
     pipeline = None if isinstance(target, Module) else target
     _require_steps(steps, pipeline, recipe)
     _require_options(recall_rows, backend, check_finite, fused)
@@ -104,7 +110,7 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
                     f"{found.component} ({found.row.name}) has no {kind!r} modules whose outputs can be "
                     f"reused; leave reuse_{kind} out of recipe {recipe.name!r}"
                 )
-        if recipe.schedule.shares_branches and found.row.text_mask:
+        if recipe.schedule.shares_branches and found.row.is_padded:
             raise IntegrationError(
                 f"the guidance branches of {found.row.name} cannot share attention outputs: text is part of the "
                 f"sequence, and its length differs between them; write plan letters F and W instead of f and w"

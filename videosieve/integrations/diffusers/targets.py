@@ -7,6 +7,7 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models import ModelRow, find_row, find_transformers
+from videosieve.integrations.diffusers.models.heads import count_heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,12 @@ def describe(target: Any) -> list[Target]:
     found = []
     for component, transformer in find_transformers(target).items():
         row: Any = find_row(transformer)
-        config: Any = transformer.config
         attentions = row.self_attentions(transformer)
         if not attentions or not all(hasattr(module, "processor") for module in attentions.values()):
             raise IntegrationError(
                 f"{component} ({type(transformer).__name__}) must have self-attentions with processors, named like "
                 f"{row.attentions!r}, got {len(attentions)} such modules; diffusers 0.36 or later is needed"
             )
-        heads, head_dim = config["num_attention_heads"], config["attention_head_dim"]
+        heads, head_dim = count_heads(next(iter(attentions.values())))
         found.append(Target(component, transformer, row, attentions, heads, head_dim))
     return found

@@ -87,12 +87,15 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
     by_handle = {int(layer.handle): layer for layer in layers}
 
     def show(q: Tensor, k: Tensor, v: Tensor, output: Tensor) -> None:
-        moment = stage.moment
-        if not moment.groups or q.shape != k.shape or q.shape[2] != moment.tokens:
+        moment, layer = stage.moment, by_handle[int(stage.handle)]
+        layer.routed += 1
+        arrangement = moment.arrangement(layer.name, q.shape[2], layer.routed - 1)
+        if arrangement is None or q.shape != k.shape:
             return  # not the whole video: context parallelism, or a call that the layout does not describe
-        layer = by_handle[int(stage.handle)]
-        site = moment.forward.site(layer.index, found.layers)
-        layout = moment.groups[0].layout
+        group = arrangement.groups[0]
+        items = group.items if arrangement.per_item else ()
+        site = moment.forward.site(layer.index, found.layers, items=items)
+        layout = group.layout
         scale, both = q.shape[-1] ** -0.5, moment.holds_both(q.shape[0])
         seen = Observation(found.component, site, layout, q, k, v, output, scale, both)
         for observe in run.observers:
@@ -108,6 +111,8 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
     bind = bind_forward(found.transformer)
 
     def before(transformer: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for layer in layers:
+            layer.routed = 0
         stage.moment = read_moment(clock, found.row, found.component, transformer, bind(args, kwargs))
 
     def after(transformer: Module, args: tuple[Any, ...], output: Any) -> None:

@@ -12,7 +12,7 @@ stacks.py      Python's call stacks
 
 from videosieve.integrations.diffusers.clock.clock import Clock
 from videosieve.integrations.diffusers.clock.contexts import follow_cache_context
-from videosieve.integrations.diffusers.clock.moments import Group, Moment, bind_forward, read_moment
+from videosieve.integrations.diffusers.clock.moments import Moment, bind_forward, read_moment
 from videosieve.integrations.diffusers.clock.turns import Turn
 
-__all__ = ["Clock", "Group", "Moment", "Turn", "bind_forward", "follow_cache_context", "read_moment"]
+__all__ = ["Clock", "Moment", "Turn", "bind_forward", "follow_cache_context", "read_moment"]

@@ -1,7 +1,7 @@
 """What holds for every attention call of one forward: its identity, and which token is which for every batch item.
 
-The device is read once per forward: timestep, text lengths, and whether the two halves of the batch are the same
-latents, which is how a batch with both branches of guidance is known.
+The device is read once per forward: timestep, what the row's kind of sequence asks for (text lengths and the like), and
+whether the two halves of the batch are the same latents, which is how a batch with both branches of guidance is known.
 """
 
 import inspect
@@ -13,25 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.errors import IntegrationError
 from videosieve.forward import Forward
 from videosieve.integrations.diffusers.clock.clock import Clock
 from videosieve.integrations.diffusers.clock.positions import Times, read_times
 from videosieve.integrations.diffusers.models import ModelRow
-from videosieve.layout import VideoLayout
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Batch items that are attended together.
-
-    Attributes:
-        layout: Which token is which, padding left out.
-        items: Indices into the batch; empty means the whole batch.
-    """
-
-    layout: VideoLayout
-    items: tuple[int, ...] = ()
+from videosieve.integrations.diffusers.models.arrangements import Arrangement
+from videosieve.integrations.diffusers.models.sequences import Sequence, sequence_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +27,47 @@ class Moment:
 
     Attributes:
         forward: Generation, step, branch and pass.
-        groups: The batch: as a whole, or item by item where the model pads their texts; empty where no layout fits.
-        tokens: Length of the attention sequence with padding.
+        arrangements: How its attention sequences lie; empty where nothing is known.
         batch: Batch items of the forward.
-        padded: Whether the model masks text padding that the layouts leave out.
         guided: Whether this batch holds both branches of guidance, the unconditional half first.
+        misfit: Why the whole forward stays dense, where it does.
     """
 
     forward: Forward = field(default_factory=Forward)
-    groups: tuple[Group, ...] = ()
-    tokens: int = 0
+    arrangements: tuple[Arrangement, ...] = ()
     batch: int = 0
-    padded: bool = False
     guided: bool = False
+    misfit: str = "the transformer's forward was not seen"
 
     def holds_both(self, batch: int) -> bool:
         """Whether so many items, as they arrive at attention, are both branches: a cache may have left a half out."""
         return self.guided and batch == self.batch
+
+    @property
+    def valid_tokens(self) -> int:
+        """Tokens of the shortest sequence, without padding; 0 where nothing is known."""
+        return min((group.layout.tokens for one in self.arrangements for group in one.groups), default=0)
+
+    def arrangement(self, layer: str, tokens: int, ordinal: int) -> Arrangement | None:
+        """What describes an attention call, or None.
+
+        Args:
+            layer: Module name of the self-attention.
+            tokens: Length of its queries.
+            ordinal: How many calls the layer has made in this forward before.
+        """
+        calls = (one.of_call(ordinal) for one in self.arrangements if one.describes(layer))
+        return next((one for one in calls if one is not None and one.tokens == tokens), None)
+
+    def why_none(self, layer: str, tokens: int, ordinal: int) -> str:
+        """Why nothing describes such a call."""
+        if not self.arrangements:
+            return self.misfit
+        calls = (one.of_call(ordinal) for one in self.arrangements if one.describes(layer))
+        known = list(dict.fromkeys(one.tokens for one in calls if one is not None))
+        if not known:
+            return f"call {ordinal} of the layer, which no layout describes"
+        return f"{tokens} tokens instead of the layout's {' or '.join(map(str, known))}"
 
 
 def read_moment(
@@ -77,53 +88,39 @@ def read_moment(
     Raises:
         IntegrationError: Arguments are missing, or two generations get in each other's way.
     """
-    latents, timestep = arguments.get("hidden_states"), arguments.get("timestep")
-    if not isinstance(latents, Tensor) or timestep is None:
-        raise IntegrationError(
-            f"{row.name} must be called with hidden_states and timestep, got {', '.join(arguments) or 'nothing'}"
-        )
-    mask = arguments.get(row.text_mask) if row.text_mask else None
-    times, halves, lengths = _read(latents, timestep, mask, "cond_uncond" in row.branches)
+    sequence = sequence_of(row)(row, transformer, arguments)
+    times, halves, values = _read(sequence, "cond_uncond" in row.branches)
     forward, asked = clock.tick(component, times, row.branches)
-    grid = row.grid(tuple(latents.shape), transformer.config)
-    batch = latents.shape[0]
-    text = 0 if row.text == "none" else arguments["encoder_hidden_states"].shape[1]
-
-    def layout(length: int) -> VideoLayout:
-        place = {"text_first": length} if row.text == "first" else {"text_last": length}
-        return VideoLayout.of(grid.frames, grid.height, grid.width, **place)
-
-    if mask is None or batch == 1:
-        groups = (Group(layout(lengths[0] if lengths else text)),)
-    else:  # item by item: a prompt's selection, state and noise of sampled rows are then those of it alone
-        each = lengths * (batch // len(lengths))  # one text may stand for all items
-        groups = tuple(Group(layout(length), (item,)) for item, length in enumerate(each))
     # Where nobody says whether guidance is on, two prompts may begin with the same noise; a step later they differ.
     both = halves and (forward.step > 0 if asked is None else asked)
     guided = both and forward.branch == "cond_uncond"
-    return Moment(forward, groups, grid.tokens + text, batch, bool(row.text_mask), guided)
+    told = row.why_dense(transformer.config) or sequence.arrange(values)
+    if isinstance(told, str):
+        return Moment(forward, (), sequence.batch, guided, told)
+    return Moment(forward, told, sequence.batch, guided, "")
 
 
-def _read(
-    latents: Tensor, timestep: Any, mask: Tensor | None, batched: bool
-) -> tuple[Times, bool, list[int]]:
-    """The timestep, whether both halves of the batch are equal, and the valid text of every item: one transfer."""
-    stamp, other = read_times(timestep)
-    parts = [] if stamp is None else [stamp.to(latents.device)]
+def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, list[Tensor]]:
+    """The timestep, whether both halves of the batch are equal, and what the sequence asks for: one transfer."""
+    latents = sequence.latents
+    stamp, other = read_times(sequence.timestep)
+    parts = [] if stamp is None else [stamp]
     half = latents.shape[0] // 2
     look = batched and half > 0 and latents.shape[0] == 2 * half
     if look:
-        parts.append((latents[:half] == latents[half:]).all().double().reshape(1))
-    if mask is not None:
-        parts.append(mask.sum(dim=1).double().to(latents.device))
-    values = torch.cat(parts).tolist() if parts else []
-    if stamp is None:
-        times = Times.of(other)
-    else:
-        numbers, values = values[: len(stamp)], values[len(stamp) :]
-        times = Times(*(numbers if len(numbers) == 4 else numbers * 4), dtype=other)
-    halves = bool(values.pop(0)) if look else False
-    return times, halves, [int(value) for value in values]
+        parts.append((latents[:half] == latents[half:]).all().reshape(1))
+    wanted = sequence.reads()
+    parts += wanted
+    flat = [part.detach().reshape(-1).to(latents.device, torch.float64) for part in parts]
+    values = torch.cat(flat).cpu() if flat else torch.empty(0, dtype=torch.float64)
+    pieces = iter(values.split([len(part) for part in flat]))
+    times = Times.of(other) if stamp is None else _times(next(pieces).tolist(), other)
+    halves = bool(next(pieces)) if look else False
+    return times, halves, [next(pieces).reshape(one.shape) for one in wanted]
+
+
+def _times(numbers: list[float], dtype: torch.dtype) -> Times:
+    return Times(*(numbers if len(numbers) == 4 else numbers * 4), dtype=dtype)
 
 
 def bind_forward(transformer: Module) -> Callable[[tuple[Any, ...], dict[str, Any]], dict[str, Any]]:

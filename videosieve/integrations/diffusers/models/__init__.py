@@ -1,6 +1,27 @@
 """The supported video transformers: a row of data each, by family, and how a row is found."""
 
-from videosieve.integrations.diffusers.models.lookup import MODELS, find_row, find_transformers
+from videosieve.integrations.diffusers.models.lookup import (
+    find_named,
+    find_row,
+    find_transformers,
+    frame_rate_of,
+)
+from videosieve.integrations.diffusers.models.parts import Condition, Extra, Text
+from videosieve.integrations.diffusers.models.registering import MODELS, register_model
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.integrations.diffusers.models.starts import require_family, start_of
 
-__all__ = ["MODELS", "ModelRow", "find_row", "find_transformers"]
+__all__ = [
+    "MODELS",
+    "Condition",
+    "Extra",
+    "ModelRow",
+    "Text",
+    "find_named",
+    "find_row",
+    "find_transformers",
+    "frame_rate_of",
+    "register_model",
+    "require_family",
+    "start_of",
+]

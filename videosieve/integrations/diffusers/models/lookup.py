@@ -5,39 +5,77 @@ from collections.abc import Mapping
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.models.families import ROWS
+from videosieve.frame_rate import FRAME_RATE
+from videosieve.integrations.diffusers.models.registering import MODELS, load_models
 from videosieve.integrations.diffusers.models.rows import ModelRow
-
-MODELS: dict[str, ModelRow] = {row.name: row for row in ROWS}
+from videosieve.integrations.diffusers.models.words import why_unknown
 
 
 def find_row(transformer: object) -> ModelRow | None:
     """The row of a transformer's class or of the nearest class it inherits from."""
-    return next((MODELS[cls.__name__] for cls in type(transformer).__mro__ if cls.__name__ in MODELS), None)
+    names = [cls.__name__ for cls in type(transformer).__mro__]
+    if not any(name in MODELS for name in names) and isinstance(transformer, Module):
+        load_models()
+    return next((MODELS[name] for name in names if name in MODELS), None)
+
+
+def find_named(cls: str) -> ModelRow | None:
+    """The row of a transformer class, given by name."""
+    if cls.endswith(("Model", "Transformer")) and cls not in MODELS:
+        load_models()
+    return MODELS.get(cls)
 
 
 def find_transformers(target: object) -> dict[str, Module]:
-    """The supported transformers of a pipeline by component name, or the transformer itself as "transformer".
+    """The transformers of a pipeline that can be made sparse by component name, or the transformer as "transformer".
 
     Args:
         target: A diffusers pipeline or a transformer; compiled ones are unwrapped.
 
     Returns:
-        At least one transformer.
+        At least one transformer. Recognised ones that stay dense are left out where another one is there.
 
     Raises:
-        IntegrationError: There is no supported transformer.
+        IntegrationError: There is none; the message says why where the class is recognised.
     """
     components = getattr(target, "components", None)
     candidates = components if isinstance(components, Mapping) else {"transformer": target}
-    modules = {name: getattr(part, "_orig_mod", part) for name, part in candidates.items()}
-    found = {name: part for name, part in modules.items() if isinstance(part, Module) and find_row(part)}
-    if not found:
-        seen = [
-            f"{name}: {type(part).__name__}" for name, part in modules.items() if isinstance(part, Module)
-        ]
-        raise IntegrationError(
-            f"{type(target).__name__} has no video transformer that videosieve knows; it has "
-            f"{', '.join(seen) or 'no network'}. Known: {', '.join(MODELS)}"
+    modules = {
+        name: module
+        for name, part in candidates.items()
+        if isinstance(module := getattr(part, "_orig_mod", part), Module)
+    }
+    known = {name: (part, row) for name, part in modules.items() if (row := find_row(part)) is not None}
+    refused = {name: why for name, (part, row) in known.items() if (why := why_refused(part, row))}
+    if len(refused) < len(known):
+        return {name: part for name, (part, _) in known.items() if name not in refused}
+    if refused:
+        name, why = next(iter(refused.items()))
+        raise IntegrationError(f"{type(modules[name]).__name__}: {why}")
+    sparse = ", ".join(row.name for row in MODELS.values() if not row.dense)
+    raise IntegrationError(
+        why_unknown(
+            type(target).__name__, {name: type(part).__name__ for name, part in modules.items()}, sparse
         )
-    return found
+    )
+
+
+def frame_rate_of(target: object) -> float:
+    """Frames per second that a pipeline's videos were made for; its own `frame_rate` goes before its family's.
+
+    Args:
+        target: A diffusers pipeline or a transformer.
+    """
+    own = getattr(target, "frame_rate", None)
+    if isinstance(own, int | float):
+        return float(own)
+    components = getattr(target, "components", None)
+    parts = components.values() if isinstance(components, Mapping) else (target,)
+    modules = [getattr(part, "_orig_mod", part) for part in parts]
+    rows = [(row, part) for part in modules if isinstance(part, Module) and (row := find_row(part))]
+    return next((row.rate_of(getattr(part, "config", {})) for row, part in rows), FRAME_RATE)
+
+
+def why_refused(transformer: object, row: ModelRow) -> str:
+    """Why a transformer is recognised and not made sparse, or nothing."""
+    return row.why_refused(getattr(transformer, "config", {}))

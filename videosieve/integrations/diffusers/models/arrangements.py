@@ -1,0 +1,64 @@
+"""How the tokens of one attention sequence lie, for every item of the batch."""
+
+import re
+from dataclasses import dataclass, replace
+
+from videosieve.layout import VideoLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Batch items that are attended together.
+
+    Attributes:
+        layout: Which token is which, padding left out.
+        items: Indices into the batch; empty means the whole batch.
+    """
+
+    layout: VideoLayout
+    items: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """One kind of attention sequence in a forward. A forward may have several: by layer, or by call.
+
+    Attributes:
+        groups: The batch: as a whole, or item by item where the model pads their texts. Padding lies behind what a
+            layout describes. At least one.
+        tokens: Length of the attention sequence with padding.
+        padded: Whether the model masks text padding that the layouts leave out.
+        per_item: Whether attention is called once per batch item, each with a batch of one: the group of call n is
+            the n-th one, and its length is its layout's.
+        layers: Regular expression of the self-attentions with such sequences, by module name; empty means all.
+    """
+
+    groups: tuple[Group, ...]
+    tokens: int
+    padded: bool = False
+    per_item: bool = False
+    layers: str = ""
+
+    @classmethod
+    def of(cls, layout: VideoLayout, layers: str = "") -> "Arrangement":
+        """One layout for the whole batch, without padding."""
+        return cls((Group(layout),), layout.tokens, layers=layers)
+
+    @classmethod
+    def one_by_one(cls, layouts: list[VideoLayout], layers: str = "") -> "Arrangement":
+        """A call per batch item, in this order."""
+        groups = tuple(Group(layout, (item,)) for item, layout in enumerate(layouts))
+        return cls(groups, max(layout.tokens for layout in layouts), per_item=True, layers=layers)
+
+    def describes(self, layer: str) -> bool:
+        """Whether the self-attention of this name has such sequences."""
+        return not self.layers or re.fullmatch(self.layers, layer) is not None
+
+    def of_call(self, ordinal: int) -> "Arrangement | None":
+        """What holds for the n-th attention call of a layer in a forward, from 0; None where there is no such call."""
+        if not self.per_item:
+            return self
+        if ordinal >= len(self.groups):
+            return None
+        group = self.groups[ordinal]
+        return replace(self, groups=(group,), tokens=group.layout.tokens)

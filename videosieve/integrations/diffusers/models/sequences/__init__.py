@@ -1,0 +1,29 @@
+"""How attention sequences are built, one file a kind; a row names its kind."""
+
+from videosieve.errors import IntegrationError
+from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.integrations.diffusers.models.sequences.base import Sequence
+from videosieve.integrations.diffusers.models.sequences.latents import Latents
+from videosieve.integrations.diffusers.models.sequences.marked_frames import MarkedFrames
+
+SEQUENCES: dict[str, type[Sequence]] = {"latents": Latents, "marked_frames": MarkedFrames}
+
+
+def sequence_of(row: ModelRow) -> type[Sequence]:
+    """The kind of sequence that a row names.
+
+    Raises:
+        IntegrationError: There is no such kind.
+    """
+    kind = row.sequence
+    if isinstance(kind, str) and kind in SEQUENCES:
+        return SEQUENCES[kind]
+    if isinstance(kind, type) and issubclass(kind, Sequence):
+        return kind
+    raise IntegrationError(
+        f"the row of {row.name} must name how its sequence is built, one of {', '.join(SEQUENCES)}, or a subclass of "
+        f"Sequence, got {kind!r}"
+    )
+
+
+__all__ = ["SEQUENCES", "Latents", "MarkedFrames", "Sequence", "sequence_of"]

@@ -24,6 +24,7 @@ FLOORS = [
     ["functional"],
     ["testing"],
     ["integrations", "shapes", "report"],
+    ["bench"],
     ["generation"],
     ["batch"],
     ["cli"],

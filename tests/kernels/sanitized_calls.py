@@ -37,7 +37,7 @@ def main() -> None:
                 answered += 1
             except VideosieveError:
                 refused += 1
-    print(answered, refused)
+    sys.stdout.write(f"{answered} {refused}\n")
 
 
 with torch.no_grad():

@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from videosieve.cli.batch import batch
+from videosieve.cli.bench import bench
 from videosieve.cli.compare import compare
 from videosieve.cli.console import complain, say
 from videosieve.cli.doctor import doctor
@@ -70,6 +71,7 @@ for verb in (
     models,
     explain,
     doctor,
+    bench,
 ):
     app.command()(verb)
 app.add_typer(shapes, name="shapes")

@@ -157,23 +157,23 @@ def print_results(console: Console, results: Results) -> None:
     """The machine and three tables."""
     console.print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
     has_flex = any(row["flex_ms"] for row in results["attention"])
-    table = Table(title="Block-sparse attention: milliseconds per call, fp32, batch 1")
-    columns = [
-        "shape",
-        "mask",
+    titles = [
+        "shape and mask",
         "density",
         "dense",
         "sparse",
         "speed-up",
-        "of 1/density",
+        "of 1/\ndensity",
         *["flex"] * has_flex,
     ]
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("shape", "mask") else "right")
+    table = _table("Block-sparse attention: milliseconds per call, fp32, batch 1", *titles)
+    shape = ""
     for row in results["attention"]:
+        if row["shape"] != shape:
+            shape = row["shape"]
+            table.add_row(f"[bold]{shape}[/bold]")
         cells = [
-            row["shape"],
-            row["mask"],
+            f"  {row['mask']}",
             f"{row['density']:.3f}",
             f"{row['dense_ms']:.1f}",
             f"{row['sparse_ms']:.1f}",
@@ -182,15 +182,24 @@ def print_results(console: Console, results: Results) -> None:
         ]
         table.add_row(*cells, *[f"{row['flex_ms'] or 0:.1f}"] * has_flex)
     console.print(table)
-    table = Table(
-        "shape", "work", "ms", "of dense attention", title="Around attention: milliseconds per call"
-    )
+    table, shape = _table("Around attention: milliseconds per call", "work", "ms", "of dense attention"), ""
     for row in results["around"]:
-        table.add_row(row["shape"], row["work"], f"{row['ms']:.2f}", f"{row['share_of_dense']:.2%}")
+        if row["shape"] != shape:
+            shape = row["shape"]
+            table.add_row(f"[bold]{shape}[/bold]")
+        table.add_row(f"  {row['work']}", f"{row['ms']:.2f}", f"{row['share_of_dense']:.2%}")
     console.print(table)
-    table = Table(
-        "shape", "call", "MiB", "copies of q", title="Peak extra memory of one call, output included"
-    )
+    table = _table("Peak extra memory of one call, output included", "call", "MiB", "copies of q")
     for row in results["memory"]:
-        table.add_row(row["shape"], row["call"], f"{row['mib']:.1f}", f"{row['copies_of_q']:.1f}")
+        name = f"{row['shape']}, {row['call']}"
+        table.add_row(name, f"{row['mib']:.1f}", f"{row['copies_of_q']:.1f}")
     console.print(table)
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    """A table that fits into 80 columns: no box, names of shapes in lines of their own."""
+    table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column(first, min_width=30)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table

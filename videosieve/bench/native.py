@@ -109,8 +109,10 @@ def run(
 ) -> list[Row]:
     """All jobs that fit into the time; the file is whole after each."""
     start, peak = time.monotonic(), float(str(machine["peak_gflops"]))
-    there = options.resume and options.output is not None and options.output.exists()
-    rows: list[Row] = json.loads(options.output.read_text())["rows"] if there else []
+    resumed: Path | None = options.output if options.resume else None
+    rows: list[Row] = (
+        json.loads(resumed.read_text())["rows"] if resumed is not None and resumed.exists() else []
+    )
     done = {(row["shape"], row["mask"], row["asked"]): row for row in rows}
     dense: dict[Shape, float] = {}
     for number, job in enumerate(work, start=1):
@@ -180,29 +182,41 @@ def draw_linear(path: Path, lines: dict[str, list[tuple[float, float]]]) -> None
 def print_rows(console: Console, machine: dict[str, object], rows: list[Row]) -> None:
     """The machine and the table; a dense time in brackets was taken in another row of the run."""
     peak = float(str(machine["peak_gflops"]))
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    names = [
-        "tokens × heads × head_dim",
-        "mask",
+    told = {**machine, "peak_gflops": round(peak)}
+    console.print(", ".join(f"{name} {value}" for name, value in told.items()))
+    titles = {"torch\nops, ms": "operations_ms", "flex\nms": "flex_ms"}
+    optional = {title: key for title, key in titles.items() if any(row[key] is not None for row in rows)}
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("shape and mask", min_width=21)
+    for title in (
         "density",
-        "dense ms",
-        "native ms",
-        "operations ms",
-        "flex ms",
-    ]
-    table = Table(*names, "speed-up", "of 1/density", "of peak")
+        "dense\nms",
+        "native\nms",
+        *optional,
+        "speed-\nup",
+        "of 1/\ndensity",
+        "of\npeak",
+    ):
+        table.add_column(title, justify="right")
+    shape = ""
     for row in rows:
-        optional = ["" if row[key] is None else f"{row[key]:.1f}" for key in ("operations_ms", "flex_ms")]
-        dense = f"{row['dense_ms']:.1f}"
-        table.add_row(
-            row["shape"],
-            row["mask"],
-            f"{row['density']:.3f}",
-            f"({dense})" if row["dense_of_another_row"] else dense,
-            f"{row['native_ms']:.1f}",
-            *optional,
-            f"{row['speedup']:.2f}",
-            f"{row['of_ideal']:.2f}",
-            f"{row['gflops'] / peak:.2f}",
-        )
+        if row["shape"] != shape:
+            shape = row["shape"]
+            table.add_row(f"[bold]{shape}[/bold]")
+        table.add_row(*_cells(row, list(optional.values()), peak))
     console.print(table)
+
+
+def _cells(row: Row, optional: list[str], peak: float) -> list[str]:
+    dense = f"{row['dense_ms']:.1f}"
+    others = ("" if row[key] is None else f"{row[key]:.1f}" for key in optional)
+    return [
+        f"  {row['mask']}",
+        f"{row['density']:.3f}",
+        f"({dense})" if row["dense_of_another_row"] else dense,
+        f"{row['native_ms']:.1f}",
+        *others,
+        f"{row['speedup']:.2f}",
+        f"{row['of_ideal']:.2f}",
+        f"{row['gflops'] / peak:.2f}",
+    ]

@@ -17,7 +17,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cases import Case, Shape
 from benchmarks.gpu_cases import (
     DENSITIES,
     DRY_DENSITIES,
@@ -29,6 +28,7 @@ from benchmarks.gpu_cases import (
 )
 from benchmarks.gpu_ops import time_ops
 from benchmarks.gpu_timing import copies_beyond_cache, describe_device, rotate, time_calls
+from videosieve.bench.cases import Case, Shape
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention, dense_attention
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as SPARSE

@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks.cases import Shape
+from videosieve.bench.cases import Shape
 from videosieve.layout import VideoLayout
 from videosieve.testing.factories import make_qkv
 

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cases import Case, Shape
 from benchmarks.gpu_cases import make_inputs
 from benchmarks.gpu_timing import copies_beyond_cache, rotate, time_calls
+from videosieve.bench.cases import Case, Shape
 from videosieve.kernels import (
     antidiagonal_scores,
     block_mass,

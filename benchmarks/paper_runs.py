@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.timing import describe_machine
+from videosieve.bench.timing import describe_machine
 from videosieve.comparison.noise_floor import dense_kernels
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.paper_kernels import time_bands
 from benchmarks.paper_runs import Runs, Spec, make_videos, scene_name, spec_name
-from benchmarks.timing import describe_machine
+from videosieve.bench.timing import describe_machine
 from videosieve.generation.load import check_words, is_shapes, load_pipeline
 from videosieve.generation.request import Request
 from videosieve.recipe import tomllib

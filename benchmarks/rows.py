@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import describe_machine
+from videosieve.bench.timing import describe_machine
 from videosieve.report.files import write_text
 
 

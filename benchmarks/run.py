@@ -1,35 +1,15 @@
-"""Time the CPU kernels against dense attention: `python -m benchmarks.run [--quick] [--flex] [--output FILE]`.
+"""The CPU kernels' table into this repository's results: `python -m benchmarks.run [--quick] [--flex] [--output FILE]`.
 
-Every kernel is first checked against fp64 on sampled rows; a wrong one is not timed. Times are medians of repeats
-taken by turns with the dense baseline, which is PyTorch's own `scaled_dot_product_attention`.
+`videosieve bench` makes the same table from an installation; what it measures is `videosieve/bench/cpu.py`.
 """
 
 import argparse
 import json
-import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
-
-from benchmarks.cases import CASES, LONG_64, QUICK_CASES, Case, Pattern, Shape
-from benchmarks.flex import time_flex
-from benchmarks.timing import describe_machine, peak_extra_memory, time_by_turns
-from videosieve.kernels import block_sparse_attention, reorder_tokens, sampled_attention
-from videosieve.masks.block_mask import BlockMask
-from videosieve.testing.factories import make_qkv
-from videosieve.testing.tolerances import assert_attention
+from videosieve.bench.cpu import make_console, measure
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
-CHECKED_ROWS = 96
-Row = dict[str, Any]
-Results = dict[str, Any]
 
 
 def main() -> None:
@@ -40,161 +20,12 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
     options = parser.parse_args()
+    console = make_console()
     with_flex = not options.quick if options.flex is None else options.flex
-    cases = QUICK_CASES if options.quick else CASES
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    results: Results = {"machine": describe_machine()}
-    with torch.inference_mode(), console.status("") as status:
-        attention: list[Row] = []
-        for number, case in enumerate(cases, start=1):
-            status.update(
-                f"attention {number} of {len(cases)}: {case.shape.name}, {case.pattern} of {case.side}"
-            )
-            attention.append(time_attention(case, repeats_for(case.shape, options.quick), with_flex))
-        shapes = list(dict.fromkeys(case.shape for case in cases))
-        status.update("reordering and profiling")
-        results["attention"] = attention
-        results["around"] = [
-            row for shape in shapes for row in time_around(shape, repeats_for(shape, options.quick))
-        ]
-        status.update("memory")
-        results["memory"] = measure_memory(LONG_64)
-    print_results(console, results)
+    results = measure(console, quick=options.quick, with_flex=with_flex)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(results, indent=1) + "\n")
     console.print(f"written to {options.output}")
-
-
-def repeats_for(shape: Shape, quick: bool) -> int:
-    """More repeats for calls of a few milliseconds."""
-    return (5 if quick else 9) * (10 if shape.tokens < 2048 else 1)
-
-
-def check_rows(output: Tensor, lse: Tensor, qkv: tuple[Tensor, Tensor, Tensor], mask: BlockMask) -> None:
-    """Raise an AssertionError unless sampled rows agree with fp64."""
-    q, k, v = qkv
-    rows = torch.linspace(0, q.shape[2] - 1, CHECKED_ROWS).long()
-    actual = output[:, :, rows], lse[:, :, rows]
-    assert_attention(actual, q[:, :, rows], k, v, mask.rows(rows), q.shape[-1] ** -0.5)
-
-
-def time_attention(case: Case, repeats: int, with_flex: bool) -> Row:
-    """Sparse and dense attention of one case, checked, then timed."""
-    shape, mask = case.shape, case.make_mask()
-    q, k, v = make_qkv(
-        shape.tokens, shape.tokens, heads=shape.heads, head_dim=shape.head_dim, contiguous=True
-    )
-    output, lse = block_sparse_attention(q, k, v, mask)
-    check_rows(output, lse, (q, k, v), mask)
-    calls = {
-        "dense": partial(scaled_dot_product_attention, q, k, v),
-        "sparse": partial(block_sparse_attention, q, k, v, mask),
-    }
-    times = time_by_turns(calls, repeats)
-    return {
-        "shape": shape.name,
-        "mask": f"{case.pattern}, blocks of {case.side}",
-        "density": mask.density,
-        "dense_ms": times["dense"],
-        "sparse_ms": times["sparse"],
-        "speedup": times["dense"] / times["sparse"],
-        "of_ideal": times["dense"] / times["sparse"] * mask.density,
-        "flex_ms": time_flex(case, repeats) if with_flex else None,
-    }
-
-
-def time_around(shape: Shape, repeats: int) -> list[Row]:
-    """What a method does besides attention: reorder half of the heads, profile two masks on 1 % of the rows."""
-    q, k, v = make_qkv(
-        shape.tokens, shape.tokens, heads=shape.heads, head_dim=shape.head_dim, contiguous=True
-    )
-    order = shape.layout.token_major_order()
-    heads = torch.arange(shape.heads).remainder(2).bool().unsqueeze(0)
-    assert torch.equal(reorder_tokens(q, order, heads=heads)[:, 1::2], q[:, 1::2, order])
-    masks = [Case(shape, pattern, 64, 0.25).make_mask() for pattern in ("band", "random")]
-    rows = torch.linspace(0, shape.tokens - 1, max(round(shape.tokens * 0.01), 1)).long()
-
-    def profile() -> None:
-        sampled_attention(q[:, :, rows], k, v, [mask.rows(rows) for mask in masks])
-
-    times = time_by_turns(
-        {
-            "dense": partial(scaled_dot_product_attention, q, k, v),
-            "copy": q.clone,
-            "reorder": partial(reorder_tokens, q, order, heads=heads),
-            "profile": profile,
-        },
-        repeats,
-    )
-    names = {
-        "copy": "copy q",
-        "reorder": "reorder half the heads of q",
-        "profile": f"profile {len(rows)} rows, two masks",
-    }
-    return [
-        {"shape": shape.name, "work": text, "ms": times[name], "share_of_dense": times[name] / times["dense"]}
-        for name, text in names.items()
-    ]
-
-
-def measure_memory(shape: Shape) -> list[Row]:
-    """Peak extra memory of a call, its output included, in MiB and in copies of q."""
-    q, k, v = make_qkv(
-        shape.tokens, shape.tokens, heads=shape.heads, head_dim=shape.head_dim, contiguous=True
-    )
-    calls: dict[str, Callable[[], object]] = {"dense": partial(scaled_dot_product_attention, q, k, v)}
-    patterns: tuple[Pattern, ...] = ("band", "random per head")
-    for pattern in patterns:
-        calls[pattern] = partial(block_sparse_attention, q, k, v, Case(shape, pattern, 64, 0.25).make_mask())
-    copy = q.numel() * q.element_size() / 2**20
-    peaks = {name: peak_extra_memory(call) for name, call in calls.items()}
-    return [
-        {"shape": shape.name, "call": name, "mib": mib, "copies_of_q": mib / copy}
-        for name, mib in peaks.items()
-    ]
-
-
-def print_results(console: Console, results: Results) -> None:
-    """The machine and three tables."""
-    console.print(", ".join(f"{name} {value}" for name, value in results["machine"].items()))
-    has_flex = any(row["flex_ms"] for row in results["attention"])
-    table = Table(title="Block-sparse attention: milliseconds per call, fp32, batch 1")
-    columns = [
-        "shape",
-        "mask",
-        "density",
-        "dense",
-        "sparse",
-        "speed-up",
-        "of 1/density",
-        *["flex"] * has_flex,
-    ]
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("shape", "mask") else "right")
-    for row in results["attention"]:
-        cells = [
-            row["shape"],
-            row["mask"],
-            f"{row['density']:.3f}",
-            f"{row['dense_ms']:.1f}",
-            f"{row['sparse_ms']:.1f}",
-            f"{row['speedup']:.2f}x",
-            f"{row['of_ideal']:.2f}",
-        ]
-        table.add_row(*cells, *[f"{row['flex_ms'] or 0:.1f}"] * has_flex)
-    console.print(table)
-    table = Table(
-        "shape", "work", "ms", "of dense attention", title="Around attention: milliseconds per call"
-    )
-    for row in results["around"]:
-        table.add_row(row["shape"], row["work"], f"{row['ms']:.2f}", f"{row['share_of_dense']:.2%}")
-    console.print(table)
-    table = Table(
-        "shape", "call", "MiB", "copies of q", title="Peak extra memory of one call, output included"
-    )
-    for row in results["memory"]:
-        table.add_row(row["shape"], row["call"], f"{row['mib']:.1f}", f"{row['copies_of_q']:.1f}")
-    console.print(table)
 
 
 if __name__ == "__main__":

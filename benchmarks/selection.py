@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.timing import describe_machine, peak_extra_memory, time_by_turns
+from videosieve.bench.timing import describe_machine, peak_extra_memory, time_by_turns
 from videosieve.call import AttentionCall
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout

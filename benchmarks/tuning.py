@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
-from benchmarks.timing import describe_machine
+from videosieve.bench.timing import describe_machine
 from videosieve.generation.load import load_pipeline
 from videosieve.generation.request import Request, default_steps
 from videosieve.judging.evaluate import unseen_captions

@@ -25,6 +25,7 @@ NO_ROOMS = ("__init__", "__main__", "version")  # two import everything, and a n
 TOUCH = {
     "atlas": "what is noted of a dense call, and how kinds of heads are named; the picture is in `report/pictures`",
     "batch": "formats of prompts, executors; a manifest line, once written, keeps its meaning",
+    "bench": "what is timed and how, and what doctor --check asks of a kernel; figures go into docs with their command",
     "cli": "a verb is a file in `verbs`, its options from `options.py`; logic belongs to the room of its name",
     "comparison": "what is run, what a clip is measured by; `ledger.py` says what a resumed run may keep",
     "concepts": "formulas of saliency, with their papers; nothing of a model",

@@ -28,7 +28,7 @@ FLOORS = [
     ["functional"],
     ["testing"],
     ["integrations", "shapes", "report"],
-    ["planning"],
+    ["planning", "bench"],
     ["generation"],
     ["judging", "atlas"],
     ["comparison", "tuning"],

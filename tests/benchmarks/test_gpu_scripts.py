@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("triton")
 
 from benchmarks import gpu, gpu_step, tune_launch
-from benchmarks.cases import Case
 from benchmarks.gpu_cases import DRY_SHAPES, SHAPES
+from videosieve.bench.cases import Case
 from videosieve.kernels import block_sparse_attention
 from videosieve.kernels.block_sparse_attention.launch import TABLE
 from videosieve.kernels.launch import Launch, LaunchTable

@@ -5,10 +5,10 @@ from argparse import Namespace
 
 import pytest
 
-from benchmarks import native, native_rows
-from benchmarks.cases import Shape
-from benchmarks.native_rows import jobs
-from benchmarks.native_summary import summary
+from videosieve.bench import native, native_rows
+from videosieve.bench.cases import Shape
+from videosieve.bench.native_rows import jobs
+from videosieve.bench.native_summary import summary
 from videosieve.kernels.native_library import refuse_library
 from videosieve.layout import VideoLayout
 
@@ -66,7 +66,7 @@ def test_a_row_that_would_not_end_in_time_is_left_out(tmp_path):
 
 
 def test_a_long_dense_call_is_timed_once_for_its_shape(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.native_rows.LONG_CALL", 0.0)
+    monkeypatch.setattr("videosieve.bench.native_rows.LONG_CALL", 0.0)
     rows = run(jobs([SHORT], [1.0, 0.25], flex=False), tmp_path / "x.json")
     assert [row["dense_of_another_row"] for row in rows] == [False, *[True] * 5]
     assert len({row["dense_ms"] for row in rows}) == 1

@@ -252,22 +252,3 @@ def test_factors_and_orders_that_are_strided_reach_the_triton_kernel_whole():
     call = KernelCall("norm_rope", {"streams": streams, "order": order})
     with interpreted():
         call.judge(call.run("triton"), "triton")
-
-
-def test_the_mean_key_of_fp8_attention_does_not_depend_on_where_heads_lie():
-    q, k, v = make_qkv(64, 64, batch=2, heads=3, head_dim=64)
-    k = (
-        (k + torch.linspace(-9, 9, 3 * 64).view(3, 1, 64))
-        .permute(1, 0, 2, 3)
-        .contiguous()
-        .permute(1, 0, 2, 3)
-    )
-    call = KernelCall(
-        "block_sparse_attention", {"q": q, "k": k, "v": v, "mask": BlockMask.dense(64, BlockSize(16, 16))}
-    )
-    with interpreted():
-        (output, _), (expected, _) = (
-            block_sparse_attention(q, x, v, call.arguments["mask"], backend="triton-fp8")
-            for x in (k, k.contiguous())
-        )
-    assert torch.equal(output, expected)

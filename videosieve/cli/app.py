@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from videosieve.cli.console import complain, say
 from videosieve.cli.verbs.batch import batch
+from videosieve.cli.verbs.bench import bench
 from videosieve.cli.verbs.compare import compare
 from videosieve.cli.verbs.doctor import doctor
 from videosieve.cli.verbs.explain import explain
@@ -110,6 +111,7 @@ for verb in (
     models,
     explain,
     doctor,
+    bench,
 ):
     app.command()(verb)
 app.add_typer(shapes, name="shapes")

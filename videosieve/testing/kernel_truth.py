@@ -47,7 +47,7 @@ def judge_block_sparse_attention(
     k, v = (_ordered(x, orders.get("key_order")) for x in (k, v))
     pairs, lse = pairs_oracle(mask_on_cpu(mask)), lse.squeeze(-1)
     if backend == "triton-fp8":
-        _judge_fp8_attention((output, lse), q, k, v, pairs, scale)
+        assert_fp8_attention((output, lse), q, k, v, pairs, scale)
     else:
         assert_attention((output, lse), q, k, v, pairs, scale, lse_slack=_weight_rounding(q.dtype))
 
@@ -240,10 +240,21 @@ def mask_on_cpu(mask: BlockMask | RaggedBlockMask) -> BlockMask | RaggedBlockMas
     return RaggedBlockMask(mask.keep.cpu(), *offsets, mask.queries, mask.keys)
 
 
-def _judge_fp8_attention(
+def assert_fp8_attention(
     result: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, pairs: Tensor, scale: float
 ) -> None:
-    """A score moves by at most δ = scale · |q|·|k − mean| · (2/16 + 1/256), a weight by exp(2δ), and so an output."""
+    """Raise an AssertionError unless output and LSE are as near to fp64 as e4m3 scores allow.
+
+    A score moves by at most δ = scale · |q|·|k − mean| · (2/16 + 1/256), a weight by exp(2δ), and so an output.
+
+    Args:
+        result: Output [batch, heads, queries, head_dim] and LSE [batch, heads, queries].
+        q: Queries [batch, heads, queries, head_dim].
+        k: All keys [batch, heads, keys, head_dim]; their mean counts.
+        v: Values [batch, heads, keys, head_dim].
+        pairs: bool [batch|1, heads|1, queries, keys].
+        scale: Factor on every q·k.
+    """
     exact, exact_lse = attention_oracle(q, k, v, pairs, scale)
     smooth = (k.double() - k.double().mean(2, keepdim=True)).abs()
     moved = scale * float((q.double().abs() @ smooth.mT).amax()) * (2 * E4M3_STEP + E4M3_STEP**2)

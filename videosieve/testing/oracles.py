@@ -45,7 +45,9 @@ def pairs_oracle(mask: BlockMask | RaggedBlockMask) -> Tensor:
         return _ragged_pairs(mask)
     sides = min(mask.block.query, mask.queries), min(mask.block.key, mask.keys)
     tile = torch.ones(sides, dtype=torch.bool)
-    return torch.kron(mask.keep.contiguous(), tile[None, None])[..., : mask.queries, : mask.keys]
+    return torch.kron(mask.keep.clone(memory_format=torch.contiguous_format), tile[None, None])[
+        ..., : mask.queries, : mask.keys
+    ]
 
 
 def _ragged_pairs(mask: RaggedBlockMask) -> Tensor:

@@ -26,7 +26,7 @@ def block_sparse_attention(
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys, scores from e4m3; shapes as in the api."""
     with on_device(q):
-        mean = k.mean(2, dtype=torch.float32).contiguous()  # a mean has the order of the axes of k in memory
+        mean = k.mean(2, dtype=torch.float32).contiguous()  # as the kernels read it, however k lies
         rounded_q, shift = round_blocks(q, mask.block.query, probe=mean)
         rounded_k, _ = round_blocks(k, mask.block.key, centre=mean)
     output, lse = attend_rounded(

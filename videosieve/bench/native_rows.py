@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.cases import Case, Pattern, Shape
-from benchmarks.flex import time_flex
-from benchmarks.run import check_rows
-from benchmarks.timing import time_by_turns
+from videosieve.bench.cases import Case, Pattern, Shape
+from videosieve.bench.cpu import check_rows
+from videosieve.bench.flex import time_flex
+from videosieve.bench.timing import time_by_turns
 from videosieve.kernels import block_sparse_attention
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
@@ -99,6 +99,7 @@ def jobs(shapes: list[Shape], densities: list[float], flex: bool) -> list[Job]:
 
 
 def make_mask(job: Job) -> BlockMask | RaggedBlockMask:
+    """The mask of a row."""
     tokens = job.shape.tokens
     if job.pattern == "dense":
         return BlockMask.dense(tokens, BlockSize(job.side, job.side))
@@ -109,12 +110,14 @@ def make_mask(job: Job) -> BlockMask | RaggedBlockMask:
 
 
 def make_case(job: Job) -> Case:
+    """The case of a row whose blocks have one size."""
     name: Pattern = "band" if job.pattern == "band" else "random per head"
     return Case(job.shape, name, job.side, job.density)
 
 
 @lru_cache(maxsize=1)
 def make_tensors(shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v of a shape; those of the last one are kept."""
     return make_qkv(shape.tokens, shape.tokens, heads=shape.heads, head_dim=shape.head_dim, contiguous=True)
 
 

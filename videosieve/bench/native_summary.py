@@ -27,7 +27,7 @@ def summary(rows: list[Row], machine: dict[str, Any]) -> str:
     """One line a shape: smallest and largest value over its sparse rows.
 
     Args:
-        rows: Of `benchmarks.native_rows.time_row`.
+        rows: Of `videosieve.bench.native_rows.time_row`.
         machine: With `peak_gflops`.
 
     Returns:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -39,7 +40,8 @@ def peak_extra_memory(call: Callable[[], object]) -> float:
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # or the profiler writes to the table's terminal
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         output = call()
-    events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
+    profiler: Any = recorded.profiler
+    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
     held = accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
     del output
     return max(held, default=0) / 2**20

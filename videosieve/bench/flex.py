@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask as FlexMask
 from torch.nn.attention.flex_attention import flex_attention
 
-from benchmarks.cases import Case
-from benchmarks.timing import time_by_turns
+from videosieve.bench.cases import Case
+from videosieve.bench.timing import time_by_turns
 from videosieve.kernels import block_sparse_attention
 from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.factories import make_qkv

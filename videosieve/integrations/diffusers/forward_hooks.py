@@ -17,9 +17,9 @@ class _Hook:
     """A forward hook that copies take along, as they do functions, and that no file can hold."""
 
     def __init__(self, call: Callable[..., None]) -> None:
-        disabled: Any = torch.compiler.disable(call)
-        self._call: Callable[..., None] = disabled
+        self._call = call
 
+    @torch.compiler.disable  # the method itself, or it would be a frame of its own that fullgraph finds broken
     def __call__(self, *args: Any) -> None:
         self._call(*args)
 
@@ -44,5 +44,6 @@ def hook_forward(
         after: Called with the module, the arguments and the output, unless the forward ends in an error.
         undo: Takes the hooks off again when it closes.
     """
-    undo.callback(transformer.register_forward_pre_hook(_Hook(before), with_kwargs=True).remove)
-    undo.callback(transformer.register_forward_hook(_Hook(after)).remove)
+    hooks: tuple[Any, Any] = _Hook(before), _Hook(after)
+    undo.callback(transformer.register_forward_pre_hook(hooks[0], with_kwargs=True).remove)
+    undo.callback(transformer.register_forward_hook(hooks[1]).remove)

@@ -141,8 +141,8 @@ def _count(kind: str) -> int:
 def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
     folder = Path(model).expanduser()
     if folder.is_dir():
-        _check_folder(folder)
         require_sparse(model)
+        _check_folder(folder)
         return _call_from_pretrained(str(folder), dtype, local_files_only=True)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise ModelError(

@@ -76,3 +76,15 @@ def test_a_recipe_for_another_family_is_refused_before_the_search(tmp_path: Path
     assert result.exit_code == 2
     assert "is for Wan, and this model is a HunyuanVideo" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_recipe_that_was_never_sparse_is_said_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A minimum of tokens that this video does not reach: every call stays dense, whatever the recipe."""
+    monkeypatch.setattr("videosieve.tuning.tune.MIN_TOKENS", 0)
+    monkeypatch.setattr(
+        "videosieve.tuning.tune._Work._recipe_of",
+        lambda work, candidate: candidate.recipe(work.known, work.steps, 100_000),
+    )
+    result = run("--speedup", "900", *SHORT, "--output", str(tmp_path / "out"))
+    assert "warning: nothing was sparse: " in result.stdout

@@ -146,8 +146,8 @@ def _count(kind: str) -> int:
 def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
     folder = Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's raises where there is no such user
     if is_folder(folder):
-        _check_folder(folder)
         require_sparse(model)
+        _check_folder(folder)
         return _call_from_pretrained(str(folder), dtype, local_files_only=True)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise ModelError(

@@ -1,13 +1,48 @@
-"""`videosieve models`: which pipelines can be made sparse."""
+"""`videosieve models`: which pipelines can be made sparse, and which are known to stay dense."""
 
-from videosieve.cli.console import out, plain_table
+from typing import TYPE_CHECKING
+
+from videosieve.cli.console import out, plain_table, say
+
+if TYPE_CHECKING:
+    from videosieve.integrations.diffusers import ModelRow
 
 
 def models() -> None:
-    """List the supported video transformers of diffusers."""
+    """List the video transformers of diffusers that are known: what can be made sparse, and why the others cannot."""
     from videosieve.integrations.diffusers.models import MODELS
+    from videosieve.integrations.diffusers.models.registering import load_models
 
-    table = plain_table("family", "diffusers class", "text tokens", "covers")
-    for row in MODELS.values():
-        table.add_row(row.family, row.name, row.text, row.notes)
+    load_models()
+    sparse = [row for row in MODELS.values() if not row.dense]
+    recognised = [row for row in MODELS.values() if row.dense]
+    table = plain_table("sparse", "text", "usual tokens", "recipe", right=("usual tokens",))
+    for row in sparse:
+        table.add_row(row.family, row.text, _tokens(row), _recipe(row))
     out.print(table)
+    out.print()
+    for row in sparse:
+        say(f"{row.family}: {row.name}{_at(row)}")
+        say(f"  {row.pipelines or 'no pipeline of diffusers'}")
+        say(f"  {row.notes}")
+    say("\nRecognised, and left dense:")
+    for row in recognised:
+        say(f"{row.family}: {row.name}, {row.pipelines}")
+        say(f"  {row.dense}")
+    say(
+        f"\n{len(sparse)} classes sparse, {len(recognised)} recognised; one of your own: docs/adding_a_model.md"
+    )
+
+
+def _tokens(row: "ModelRow") -> str:
+    return "–" if row.usual is None else f"{row.usual[0].tokens:,}"
+
+
+def _at(row: "ModelRow") -> str:
+    return "" if row.usual is None else f", {row.usual[0]} tokens at {row.usual[1]}"
+
+
+def _recipe(row: "ModelRow") -> str:
+    from videosieve.integrations.diffusers.models.starts import STARTING_POINT
+
+    return row.recipe or f"{STARTING_POINT} (a starting point)"

@@ -71,6 +71,21 @@ class Family:
         return cls(**{**values, "options": _frozen(values["options"]), "values": tuple(values["values"])})
 
 
+def _knob(name: str) -> tuple[str, tuple[float, ...]]:
+    """What sizes a method, and the values to screen; a method of somebody's own is sized by its density."""
+    if name in KNOBS:
+        return KNOBS[name]
+    method = METHODS.get(name)
+    if method is not None and not method.__module__.startswith("videosieve."):
+        if "density" in {item.name for item in fields(method)}:  # type: ignore[arg-type]
+            return "density", DENSITIES
+        raise RecipeError(f"tune turns the density of {name!r}, which has no such parameter; add one")
+    raise RecipeError(
+        f"tune has no method {name!r}{nearest(name, [*KNOBS, CACHING])}; it searches {', '.join(KNOBS)} and "
+        f"{CACHING}"
+    )
+
+
 def families(methods: Iterable[str] | None, tokens: int) -> list[Family]:
     """What to screen.
 
@@ -88,12 +103,7 @@ def families(methods: Iterable[str] | None, tokens: int) -> list[Family]:
     for name in KNOBS if methods is None else dict.fromkeys(methods):
         if name == CACHING:
             continue
-        if name not in KNOBS:
-            raise RecipeError(
-                f"tune has no method {name!r}{nearest(name, [*KNOBS, CACHING])}; it searches {', '.join(KNOBS)} and "
-                f"{CACHING}"
-            )
-        knob, values = KNOBS[name]
+        knob, values = _knob(name)
         fixed = tuple(FIXED.get(name, {}).items())
         found.append(Family(name, name, fixed, knob, values))
         if tokens < SHORT and "block" in {item.name for item in fields(METHODS[name])}:  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ ROWS = (
             ),
         ),
         pipelines="SkyReelsV2Pipeline, SkyReelsV2ImageToVideoPipeline, SkyReelsV2DiffusionForcingPipeline, "
-        "…DiffusionForcingImageToVideoPipeline, …DiffusionForcingVideoToVideoPipeline",
+        "SkyReelsV2DiffusionForcingImageToVideoPipeline, SkyReelsV2DiffusionForcingVideoToVideoPipeline",
         frame_rate=24,
         usual=(Grid(25, 34, 60), "544 × 960, 97 frames"),
     ),

@@ -4,8 +4,13 @@ from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
+from videosieve.integrations.diffusers.models.sequences.packed import Packed, PackedFirst
 
-SEQUENCES: dict[str, type[Sequence]] = {"latents": Latents}
+SEQUENCES: dict[str, type[Sequence]] = {
+    "latents": Latents,
+    "packed": Packed,
+    "packed_first": PackedFirst,
+}
 
 
 def sequence_of(row: ModelRow) -> type[Sequence]:

@@ -8,12 +8,14 @@ import torch
 
 from videosieve.integrations.diffusers import MODELS, describe, sparsify
 from videosieve.testing.models import ltx as of_ltx
+from videosieve.testing.models import minimax_h3 as of_h3
 from videosieve.testing.models.forwards import Forward, observed
 
 SPARSE = {"density": 0.4, "min_tokens": 0, "dense_steps": 0, "dense_layers": 0, "block": 8}
 MAKERS: dict[str, list[Callable[[], Forward]]] = {
     "LTXVideoTransformer3DModel": [of_ltx.ltx, of_ltx.ltx_condition, of_ltx.ltx_window],
     "LTX2VideoTransformer3DModel": [of_ltx.ltx2, of_ltx.ltx2_newer, of_ltx.ltx2_keyframes],
+    "MiniMaxH3Transformer3DModel": [of_h3.keyframe, of_h3.references, of_h3.keyframe_without_audio],
 }
 CASES = [
     pytest.param(

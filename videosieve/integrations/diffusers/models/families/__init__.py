@@ -4,9 +4,10 @@ from videosieve.integrations.diffusers.models.families import (
     cogvideox,
     hunyuanvideo,
     ltx,
+    minimax_h3,
     wan,
 )
 
-ROWS = (*hunyuanvideo.ROWS, *cogvideox.ROWS, *wan.ROWS, *ltx.ROWS)
+ROWS = (*hunyuanvideo.ROWS, *cogvideox.ROWS, *wan.ROWS, *ltx.ROWS, *minimax_h3.ROWS)
 
 __all__ = ["ROWS"]

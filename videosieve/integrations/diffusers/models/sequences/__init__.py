@@ -3,6 +3,7 @@
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
+from videosieve.integrations.diffusers.models.sequences.indexed import Indexed
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
 from videosieve.integrations.diffusers.models.sequences.packed import Packed, PackedFirst
 
@@ -10,6 +11,7 @@ SEQUENCES: dict[str, type[Sequence]] = {
     "latents": Latents,
     "packed": Packed,
     "packed_first": PackedFirst,
+    "indexed": Indexed,
 }
 
 

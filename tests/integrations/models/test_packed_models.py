@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from videosieve.integrations.diffusers import MODELS, describe, sparsify
+from videosieve.testing.models import cosmos3 as of_cosmos3
 from videosieve.testing.models import ltx as of_ltx
 from videosieve.testing.models import minimax_h3 as of_h3
 from videosieve.testing.models.forwards import Forward, observed
@@ -16,6 +17,7 @@ MAKERS: dict[str, list[Callable[[], Forward]]] = {
     "LTXVideoTransformer3DModel": [of_ltx.ltx, of_ltx.ltx_condition, of_ltx.ltx_window],
     "LTX2VideoTransformer3DModel": [of_ltx.ltx2, of_ltx.ltx2_newer, of_ltx.ltx2_keyframes],
     "MiniMaxH3Transformer3DModel": [of_h3.keyframe, of_h3.references, of_h3.keyframe_without_audio],
+    "Cosmos3OmniTransformer": [of_cosmos3.video, of_cosmos3.picture_and_sound, of_cosmos3.odd_sides],
 }
 CASES = [
     pytest.param(

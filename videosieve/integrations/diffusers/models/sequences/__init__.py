@@ -6,12 +6,14 @@ from videosieve.integrations.diffusers.models.sequences.base import Sequence
 from videosieve.integrations.diffusers.models.sequences.indexed import Indexed
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
 from videosieve.integrations.diffusers.models.sequences.packed import Packed, PackedFirst
+from videosieve.integrations.diffusers.models.sequences.text_keys import TextKeys
 
 SEQUENCES: dict[str, type[Sequence]] = {
     "latents": Latents,
     "packed": Packed,
     "packed_first": PackedFirst,
     "indexed": Indexed,
+    "text_keys": TextKeys,
 }
 
 

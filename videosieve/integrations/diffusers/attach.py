@@ -32,7 +32,7 @@ def attach(targets: list[Target], run: Run, clock: Clock, fused: bool | None = N
 
 def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool | None) -> None:
     stage = Stage(found.component, run, found.layers)
-    rebinder = Rebinder(stage, context_parallel=found.row.text == "none")
+    rebinder = Rebinder(stage, found.row.text == "none", found.row.text_keys)
     undo.callback(rebinder.close)
     modules: list[Any] = list(found.attentions.values())
     layers = [Layer(stage, name, index) for index, name in enumerate(found.attentions)]

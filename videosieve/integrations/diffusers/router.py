@@ -84,6 +84,22 @@ class Layer:
         ordinal = self.routed
         self.routed += 1
         found = self._stage.moment.arrangement(self.name, q.shape[2], ordinal)
+        without = q.shape[2]
+        if found is not None:
+            q, k, v = found.make_square(q, k, v)
+        output = self._attend_square(q, k, v, mask, scale, found, ordinal)
+        return output if q.shape[2] == without else output[:, :, -without:].contiguous()
+
+    def _attend_square(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None,
+        scale: float | None,
+        found: Arrangement | None,
+        ordinal: int,
+    ) -> Tensor:
         self._note_pairs(q, found)
         reason = self._misfit(q, k, v, mask, found, ordinal)
         if found is None or reason:
@@ -134,7 +150,7 @@ class Layer:
     ) -> Tensor:
         """Plain attention of any shape; differentiable."""
         stop = start_timer(q.device)
-        output = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        output = _attend_plain(q, k, v, mask, scale)
         pairs = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
         self._stage.run.trace.add(self._site(), Outcome("dense", "sdpa", pairs, 1.0, reason), stop())
         return output.contiguous()
@@ -194,6 +210,11 @@ def _branches(call: AttentionCall) -> tuple[AttentionCall, AttentionCall]:
     return cond, uncond
 
 
+def _attend_plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    grouped = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped)
+
+
 # Spelled out: torch 2.6 cannot read `X | None`.
 _SCHEMA = "(Tensor q, Tensor k, Tensor v, Tensor? mask, float? scale, Tensor handle) -> Tensor"
 
@@ -206,8 +227,8 @@ def attend(
 
     Args:
         q: Queries [batch, heads, queries, head_dim].
-        k: Keys [batch, heads, keys, head_dim].
-        v: Values [batch, heads, keys, head_dim].
+        k: Keys [batch, heads, keys, head_dim]; their heads may divide those of the queries.
+        v: Values, as many as keys.
         mask: As for scaled_dot_product_attention.
         scale: Factor on every q·k; None means head_dim ** -0.5.
         handle: int64 CPU scalar of the layer.
@@ -219,7 +240,7 @@ def attend(
     if (
         layer is None
     ):  # a processor that outlived its run, e.g. kept by fuse_qkv_projections: as if never hooked
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).contiguous()
+        return _attend_plain(q, k, v, mask, scale).contiguous()
     return layer.attend(q, k, v, mask, scale)
 
 
@@ -234,7 +255,7 @@ def _attend_with_gradients(
 ) -> Tensor:
     layer = _LAYERS.get(int(handle))
     if layer is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        return _attend_plain(q, k, v, mask, scale)
     layer.routed += 1
     return layer.attend_dense(q, k, v, mask, scale, "gradients are needed")
 

@@ -34,10 +34,12 @@ class Rebinder:
     Args:
         stage: The transformer.
         context_parallel: Whether Ulysses context parallelism keeps the token order of the layout.
+        text_alone: Whether the processor also attends over text alone, causally.
     """
 
-    def __init__(self, stage: Stage, context_parallel: bool) -> None:
+    def __init__(self, stage: Stage, context_parallel: bool, text_alone: bool = False) -> None:
         self._stage = stage
+        self._text_alone = text_alone
         self._context_parallel = context_parallel
         self._classes: dict[type, type] = {}
         self._modules: list[str] = []
@@ -127,13 +129,13 @@ class Rebinder:
                 return F.scaled_dot_product_attention(
                     query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
                 )
-            _require_plain(dropout_p, is_causal, enable_gqa)
+            _require_plain(dropout_p, is_causal)
             return route(stage, query, key, value, attn_mask, scale)
 
         return scaled_dot_product_attention
 
     def _dispatch(self) -> Callable[..., Tensor]:
-        stage, allowed = self._stage, self._context_parallel
+        stage, allowed, text_alone = self._stage, self._context_parallel, self._text_alone
 
         def dispatch_attention_fn(
             query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
@@ -145,7 +147,11 @@ class Rebinder:
                 return _dispatch_of_diffusers(
                     query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **options
                 )
-            _require_plain(dropout_p, is_causal, enable_gqa)
+            if is_causal and text_alone:  # no video attention: as little ours as a cross-attention
+                return _dispatch_of_diffusers(
+                    query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, **options
+                )
+            _require_plain(dropout_p, is_causal)
             config = options.get("parallel_config")
             if getattr(config, "context_parallel_config", None) is not None:
                 return _attend_ulysses(stage, allowed, config, (query, key, value), attn_mask, scale)
@@ -205,10 +211,10 @@ def _attend_ulysses(
     return template(*qkv, mask, scale=scale, forward_op=forward, backward_op=None, _parallel_config=config)
 
 
-def _require_plain(dropout: float, causal: bool, grouped: bool) -> None:
-    if dropout or causal or grouped:
+def _require_plain(dropout: float, causal: bool) -> None:
+    if dropout or causal:
         raise IntegrationError(
-            f"video self-attention must be plain to be made sparse, got {dropout=}, {causal=}, {grouped=}; "
+            f"video self-attention must be plain to be made sparse, got {dropout=}, {causal=}; "
             f"call .remove() on the run"
         )
 

@@ -90,8 +90,13 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
         moment, layer = stage.moment, by_handle[int(stage.handle)]
         layer.routed += 1
         arrangement = moment.arrangement(layer.name, q.shape[2], layer.routed - 1)
-        if arrangement is None or q.shape != k.shape:
+        if arrangement is None:
             return  # not the whole video: context parallelism, or a call that the layout does not describe
+        q, k, v = arrangement.make_square(q, k, v)
+        if q.shape != k.shape:
+            return
+        if arrangement.keys_only:
+            output = F.pad(output, (0, 0, arrangement.keys_only, 0))
         group = arrangement.groups[0]
         items = group.items if arrangement.per_item else ()
         site = moment.forward.site(layer.index, found.layers, items=items)

@@ -57,14 +57,14 @@ class Moment:
             ordinal: How many calls the layer has made in this forward before.
         """
         calls = (one.of_call(ordinal) for one in self.arrangements if one.describes(layer))
-        return next((one for one in calls if one is not None and one.tokens == tokens), None)
+        return next((one for one in calls if one is not None and one.queries == tokens), None)
 
     def why_none(self, layer: str, tokens: int, ordinal: int) -> str:
         """Why nothing describes such a call."""
         if not self.arrangements:
             return self.misfit
         calls = (one.of_call(ordinal) for one in self.arrangements if one.describes(layer))
-        known = list(dict.fromkeys(one.tokens for one in calls if one is not None))
+        known = list(dict.fromkeys(one.queries for one in calls if one is not None))
         if not known:
             return f"call {ordinal} of the layer, which no layout describes"
         return f"{tokens} tokens instead of the layout's {' or '.join(map(str, known))}"

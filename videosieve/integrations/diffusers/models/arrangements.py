@@ -3,6 +3,9 @@
 import re
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
 from videosieve.layout import VideoLayout
 
 
@@ -31,6 +34,7 @@ class Arrangement:
         per_item: Whether attention is called once per batch item, each with a batch of one: the group of call n is
             the n-th one, and its length is its layout's.
         layers: Regular expression of the self-attentions with such sequences, by module name; empty means all.
+        keys_only: Tokens at the start that are keys and values only: no query row belongs to them.
     """
 
     groups: tuple[Group, ...]
@@ -38,11 +42,12 @@ class Arrangement:
     padded: bool = False
     per_item: bool = False
     layers: str = ""
+    keys_only: int = 0
 
     @classmethod
-    def of(cls, layout: VideoLayout, layers: str = "") -> "Arrangement":
+    def of(cls, layout: VideoLayout, layers: str = "", keys_only: int = 0) -> "Arrangement":
         """One layout for the whole batch, without padding."""
-        return cls((Group(layout),), layout.tokens, layers=layers)
+        return cls((Group(layout),), layout.tokens, layers=layers, keys_only=keys_only)
 
     @classmethod
     def one_by_one(cls, layouts: list[VideoLayout], layers: str = "") -> "Arrangement":
@@ -50,9 +55,38 @@ class Arrangement:
         groups = tuple(Group(layout, (item,)) for item, layout in enumerate(layouts))
         return cls(groups, max(layout.tokens for layout in layouts), per_item=True, layers=layers)
 
+    @property
+    def queries(self) -> int:
+        """Length of the queries in an attention call, padding included."""
+        return self.tokens - self.keys_only
+
     def describes(self, layer: str) -> bool:
         """Whether the self-attention of this name has such sequences."""
         return not self.layers or re.fullmatch(self.layers, layer) is not None
+
+    def make_square(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As many query rows as keys, and as many heads of keys as of queries: what methods choose in.
+
+        Zero rows stand for the queries that are not there, before the others; whoever attends drops their output. They
+        are attended like any other text, so a call costs `keys_only / tokens` more than it must, and repeating grouped
+        keys and values costs their memory times the size of a group, until there is a rectangular call.
+
+        Args:
+            q: Queries [batch, heads, queries, head_dim].
+            k: Keys [batch, heads or a divisor of them, tokens, head_dim].
+            v: Values, shaped like k.
+
+        Returns:
+            q, k and v; as given where nothing is missing, or where their lengths are others than described.
+        """
+        if k.shape[2] != self.tokens:
+            return q, k, v
+        groups, rest = divmod(q.shape[1], k.shape[1])
+        if groups > 1 and not rest:
+            k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+        if self.keys_only:
+            q = torch.cat([q.new_zeros(*q.shape[:2], self.keys_only, q.shape[3]), q], dim=2)
+        return q, k, v
 
     def of_call(self, ordinal: int) -> "Arrangement | None":
         """What holds for the n-th attention call of a layer in a forward, from 0; None where there is no such call."""

@@ -49,6 +49,8 @@ class ModelRow:
         order: Prefixes of module names in the order in which the forward calls them, where that is not the order in
             which they were registered.
         skipped_blocks: The forward's argument that lists blocks which pass their values on without attending.
+        text_keys: Whether text stands in the keys only, unpadded and before the video, and attends to itself alone,
+            causally, in the same processor; that call is no video attention and stays as it is.
         dense: Why sparse attention does not apply to this class, and the way forward; empty where it does.
         dense_if: Configurations with which it does not apply.
         pipelines: The diffusers pipelines that have such a transformer, for people.
@@ -80,6 +82,7 @@ class ModelRow:
     sequence: str | type = "latents"
     order: tuple[str, ...] = ()
     skipped_blocks: str = ""
+    text_keys: bool = False
     dense: str = ""
     dense_if: tuple[Condition, ...] = ()
     pipelines: str = ""
@@ -98,8 +101,8 @@ class ModelRow:
 
     @property
     def is_padded(self) -> bool:
-        """Whether texts are padded in the attention sequence, so that lengths differ between prompts and branches."""
-        return any(text.mask or text.zero_is_padding for text in self.texts)
+        """Whether lengths differ between prompts and branches: texts are padded in the sequence, or not at all."""
+        return self.text_keys or any(text.mask or text.zero_is_padding for text in self.texts)
 
     def self_attentions(self, transformer: Module) -> dict[str, Module]:
         """The video self-attention modules by name, in call order."""

@@ -3,10 +3,20 @@
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
+from videosieve.integrations.diffusers.models.sequences.indexed import Indexed
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
 from videosieve.integrations.diffusers.models.sequences.marked_frames import MarkedFrames
+from videosieve.integrations.diffusers.models.sequences.packed import Packed, PackedFirst
+from videosieve.integrations.diffusers.models.sequences.text_keys import TextKeys
 
-SEQUENCES: dict[str, type[Sequence]] = {"latents": Latents, "marked_frames": MarkedFrames}
+SEQUENCES: dict[str, type[Sequence]] = {
+    "latents": Latents,
+    "marked_frames": MarkedFrames,
+    "packed": Packed,
+    "packed_first": PackedFirst,
+    "indexed": Indexed,
+    "text_keys": TextKeys,
+}
 
 
 def sequence_of(row: ModelRow) -> type[Sequence]:

@@ -1,7 +1,17 @@
 """One file per family of models, each a tuple of rows; a new one is added here."""
 
-from videosieve.integrations.diffusers.models.families import cogvideox, hunyuanvideo, wan
+from videosieve.integrations.diffusers.models.families import (
+    cogvideox,
+    hunyuanvideo,
+    hunyuanvideo15,
+    wan,
+)
 
-ROWS = (*hunyuanvideo.ROWS, *cogvideox.ROWS, *wan.ROWS)
+ROWS = (
+    *hunyuanvideo.ROWS,
+    *cogvideox.ROWS,
+    *wan.ROWS,
+    *hunyuanvideo15.ROWS,
+)
 
 __all__ = ["ROWS"]

@@ -5,7 +5,9 @@ from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
 
-SEQUENCES: dict[str, type[Sequence]] = {"latents": Latents}
+SEQUENCES: dict[str, type[Sequence]] = {
+    "latents": Latents,
+}
 
 
 def sequence_of(row: ModelRow) -> type[Sequence]:

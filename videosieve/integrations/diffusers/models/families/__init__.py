@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.families import (
     cogvideox,
+    framepack,
     hunyuanvideo,
     hunyuanvideo15,
     wan,
@@ -12,6 +13,7 @@ ROWS = (
     *cogvideox.ROWS,
     *wan.ROWS,
     *hunyuanvideo15.ROWS,
+    *framepack.ROWS,
 )
 
 __all__ = ["ROWS"]

@@ -3,6 +3,7 @@
 from videosieve.integrations.diffusers.models.families import (
     cogvideox,
     framepack,
+    helios,
     hunyuanvideo,
     hunyuanvideo15,
     wan,
@@ -14,6 +15,7 @@ ROWS = (
     *wan.ROWS,
     *hunyuanvideo15.ROWS,
     *framepack.ROWS,
+    *helios.ROWS,
 )
 
 __all__ = ["ROWS"]

@@ -6,6 +6,7 @@ from videosieve.integrations.diffusers.models.families import (
     helios,
     hunyuanvideo,
     hunyuanvideo15,
+    motif,
     wan,
 )
 
@@ -16,6 +17,7 @@ ROWS = (
     *hunyuanvideo15.ROWS,
     *framepack.ROWS,
     *helios.ROWS,
+    *motif.ROWS,
 )
 
 __all__ = ["ROWS"]

@@ -3,12 +3,14 @@
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
+from videosieve.integrations.diffusers.models.sequences.decoder_layers import DecoderLayers
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
 from videosieve.integrations.diffusers.models.sequences.trimmed_alone import TrimmedAlone
 
 SEQUENCES: dict[str, type[Sequence]] = {
     "latents": Latents,
     "trimmed_alone": TrimmedAlone,
+    "decoder_layers": DecoderLayers,
 }
 
 

@@ -6,6 +6,7 @@ from videosieve.integrations.diffusers.models.families import (
     helios,
     hunyuanvideo,
     hunyuanvideo15,
+    mochi,
     motif,
     wan,
 )
@@ -18,6 +19,7 @@ ROWS = (
     *framepack.ROWS,
     *helios.ROWS,
     *motif.ROWS,
+    *mochi.ROWS,
 )
 
 __all__ = ["ROWS"]

@@ -5,11 +5,13 @@ from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
 from videosieve.integrations.diffusers.models.sequences.decoder_layers import DecoderLayers
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
+from videosieve.integrations.diffusers.models.sequences.one_by_one import OneByOne
 from videosieve.integrations.diffusers.models.sequences.trimmed_alone import TrimmedAlone
 
 SEQUENCES: dict[str, type[Sequence]] = {
     "latents": Latents,
     "trimmed_alone": TrimmedAlone,
+    "one_by_one": OneByOne,
     "decoder_layers": DecoderLayers,
 }
 

@@ -51,6 +51,8 @@ class ModelRow:
         dense: Why sparse attention does not apply to this class, and the way forward; empty where it does.
         dense_if: Configurations with which it does not apply.
         pipelines: The diffusers pipelines that have such a transformer, for people.
+        text_feed_forward: Child of a block that is a feed-forward for text alone; in a block without it one module
+            serves video and text in two calls, and no output of it can be stored. Empty where that never happens.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ModelRow:
     dense: str = ""
     dense_if: tuple[Condition, ...] = ()
     pipelines: str = ""
+    text_feed_forward: str = ""
 
     def __post_init__(self) -> None:
         if (self.text == "none") == bool(self.texts):
@@ -105,7 +108,11 @@ class ModelRow:
             "mlp": self.feed_forwards,
             "joint": self.joint_projections,
         }
-        return _matching(transformer, patterns[kind])
+        found = _matching(transformer, patterns[kind])
+        if kind != "mlp" or not self.text_feed_forward:
+            return found
+        blocks = {name.rpartition(".")[0] for name in found if name.endswith("." + self.text_feed_forward)}
+        return {name: module for name, module in found.items() if name.rpartition(".")[0] in blocks}
 
     def idle(self, transformer: Module) -> dict[str, Module]:
         """The modules that have nothing to do where a joint projection returns a stored output, by name."""

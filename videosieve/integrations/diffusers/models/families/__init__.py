@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.families import (
     cogvideox,
+    easyanimate,
     framepack,
     helios,
     hunyuanvideo,
@@ -20,6 +21,7 @@ ROWS = (
     *helios.ROWS,
     *motif.ROWS,
     *mochi.ROWS,
+    *easyanimate.ROWS,
 )
 
 __all__ = ["ROWS"]

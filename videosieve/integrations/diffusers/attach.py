@@ -81,9 +81,11 @@ def _attach_slots(
 
 
 def _processors(found: Target, fused: bool | None) -> list[Any]:
-    """What is re-bound: the modules' own processors, or fused ones in their place."""
+    """What is re-bound: the modules' own processors, or fused ones or such without a square mask in their place."""
+    from videosieve.integrations.diffusers.unmasked import without_square_mask
+
     modules: list[Any] = list(found.attentions.values())
-    own = [module.processor for module in modules]
+    own = [without_square_mask(module.processor) for module in modules]
     if fused not in (None, True, False):
         raise IntegrationError(f"fused must be True, False or None, got {fused!r}")
     if fused is False:

@@ -107,9 +107,10 @@ class Layer:
         output = self._attend_groups(found, q, k, v, scale)
         moment, factor = self._stage.moment, q.shape[-1] ** -0.5 if scale is None else scale
         for observe in self._stage.run.observers:
-            layout, both = found.groups[0].layout, moment.holds_both(q.shape[0])
-            site = self._site(found.groups[0].items if found.per_item else ())
-            observe(Observation(self._stage.name, site, layout, q, k, v, output, factor, both))
+            first, both = found.groups[0], moment.holds_both(q.shape[0])
+            site = self._site(first.items if found.per_item else ())
+            shown = first.shown(q, k, v, output)
+            observe(Observation(self._stage.name, site, first.layout, *shown, factor, both))
         return output
 
     def _note_pairs(self, q: Tensor, found: Arrangement | None) -> None:
@@ -130,19 +131,17 @@ class Layer:
     ) -> Tensor:
         if found.per_item:  # the call holds nothing but this item
             return self._attend_group(found.groups[0], q, k, v, scale)
-        picks = [list(group.items) if group.items else slice(None) for group in found.groups]
-        lengths = [group.layout.tokens for group in found.groups]
         parts = [
-            self._attend_group(group, q[pick, :, :tokens], k[pick, :, :tokens], v[pick, :, :tokens], scale)
-            for group, pick, tokens in zip(found.groups, picks, lengths, strict=True)
+            self._attend_group(group, group.take(q), group.take(k), group.take(v), scale)
+            for group in found.groups
         ]
-        if len(parts) == 1 and parts[0].shape == q.shape:
+        if len(parts) == 1 and parts[0].shape == q.shape and found.groups[0].rows is None:
             return parts[0]
-        # Text padding comes last, no valid token attends to it, and it is dropped before the latents are returned:
+        # The rest is text padding: no valid token attends to it, and it is dropped before the latents are returned:
         # its rows may hold anything finite, and zeros cost nothing.
         output = q.new_zeros(q.shape)
-        for pick, tokens, part in zip(picks, lengths, parts, strict=True):
-            output[pick, :, :tokens] = part
+        for group, part in zip(found.groups, parts, strict=True):
+            group.put(part, output)
         return output
 
     def attend_dense(

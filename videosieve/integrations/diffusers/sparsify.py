@@ -11,6 +11,7 @@ from videosieve.fields import Count, Whole, checked
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.models import require_family, start_of
+from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.integrations.diffusers.seam import is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
@@ -123,8 +124,13 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
 
 
 def _require_shared(recipe: Recipe, targets: list[Target], pipeline: object) -> None:
-    """Refuse a shared selection where nobody says whether a batch holds both branches."""
+    """Refuse a shared selection where nobody says whether a batch holds both branches, or the first cannot choose."""
     for found in targets:
+        if recipe.shared_selection and sequence_of(found.row).one_by_one:
+            raise IntegrationError(
+                f"{found.row.name} attends to the items of a batch one by one, the unconditional ones first, so the "
+                f"conditional ones cannot choose for both; leave shared_selection out of recipe {recipe.name!r}"
+            )
         if recipe.shared_selection and "cond_uncond" in found.row.branches and pipeline is None:
             raise IntegrationError(
                 f"a bare {found.row.name} does not say whether its batch holds both guidance branches, which "

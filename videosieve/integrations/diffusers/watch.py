@@ -100,9 +100,9 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
         group = arrangement.groups[0]
         items = group.items if arrangement.per_item else ()
         site = moment.forward.site(layer.index, found.layers, items=items)
-        layout = group.layout
+        q, k, v, output = group.shown(q, k, v, output)
         scale, both = q.shape[-1] ** -0.5, moment.holds_both(q.shape[0])
-        seen = Observation(found.component, site, layout, q, k, v, output, scale, both)
+        seen = Observation(found.component, site, group.layout, q, k, v, output, scale, both)
         for observe in run.observers:
             observe(seen)
 

@@ -1,7 +1,7 @@
 """How the tokens of one attention sequence lie, for every item of the batch."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,10 +16,38 @@ class Group:
     Attributes:
         layout: Which token is which, padding left out.
         items: Indices into the batch; empty means the whole batch.
+        rows: int64 [layout.tokens], where the layout's tokens stand in the sequence, in its order; None where they are
+            the first ones of the sequence.
     """
 
     layout: VideoLayout
     items: tuple[int, ...] = ()
+    rows: Tensor | None = field(default=None, compare=False)
+
+    def take(self, x: Tensor) -> Tensor:
+        """The group's part of a tensor [batch, heads, tokens, head_dim], in the order of its layout."""
+        return self.in_order(x[list(self.items)] if self.items else x)
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """The tokens that the layout describes, in its order, for all items in a tensor."""
+        if self.rows is None:
+            return x[:, :, : self.layout.tokens]
+        return x.index_select(2, self.rows.to(x.device))
+
+    def shown(self, q: Tensor, k: Tensor, v: Tensor, output: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What observers see of a call [batch, heads, tokens, head_dim]; padding behind the layout is left on."""
+        if self.rows is None:
+            return q, k, v, output
+        return self.in_order(q), self.in_order(k), self.in_order(v), self.in_order(output)
+
+    def put(self, part: Tensor, into: Tensor) -> None:
+        """Write what was computed from `take` to the places that it came from."""
+        if self.rows is None:
+            into[list(self.items) if self.items else slice(None), :, : self.layout.tokens] = part
+            return
+        rows = self.rows.to(into.device)
+        for place, item in enumerate(self.items or range(into.shape[0])):
+            into[item].index_copy_(1, rows, part[place])
 
 
 @dataclass(frozen=True, slots=True)

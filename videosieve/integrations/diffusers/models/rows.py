@@ -60,6 +60,8 @@ class ModelRow:
         frame_rate: Frames per second that the family was made for.
         frame_rates: Other rates, for configurations: (key, value, frames per second).
         usual: Video tokens at a usual size, and that size in words.
+        text_feed_forward: Child of a block that is a feed-forward for text alone; in a block without it one module
+            serves video and text in two calls, and no output of it can be stored. Empty where that never happens.
     """
 
     name: str
@@ -91,6 +93,7 @@ class ModelRow:
     frame_rate: float = FRAME_RATE
     frame_rates: tuple[tuple[str, Any, float], ...] = ()
     usual: tuple[Grid, str] | None = None
+    text_feed_forward: str = ""
 
     def __post_init__(self) -> None:
         if (self.text == "none") == bool(self.texts):
@@ -120,7 +123,11 @@ class ModelRow:
             "mlp": self.feed_forwards,
             "joint": self.joint_projections,
         }
-        return _matching(transformer, patterns[kind])
+        found = _matching(transformer, patterns[kind])
+        if kind != "mlp" or not self.text_feed_forward:
+            return found
+        blocks = {name.rpartition(".")[0] for name in found if name.endswith("." + self.text_feed_forward)}
+        return {name: module for name, module in found.items() if name.rpartition(".")[0] in blocks}
 
     def idle(self, transformer: Module) -> dict[str, Module]:
         """The modules that have nothing to do where a joint projection returns a stored output, by name."""

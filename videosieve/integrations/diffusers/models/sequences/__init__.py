@@ -3,11 +3,14 @@
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.sequences.base import Sequence
+from videosieve.integrations.diffusers.models.sequences.decoder_layers import DecoderLayers
 from videosieve.integrations.diffusers.models.sequences.indexed import Indexed
 from videosieve.integrations.diffusers.models.sequences.latents import Latents
 from videosieve.integrations.diffusers.models.sequences.marked_frames import MarkedFrames
+from videosieve.integrations.diffusers.models.sequences.one_by_one import OneByOne
 from videosieve.integrations.diffusers.models.sequences.packed import Packed, PackedFirst
 from videosieve.integrations.diffusers.models.sequences.text_keys import TextKeys
+from videosieve.integrations.diffusers.models.sequences.trimmed_alone import TrimmedAlone
 
 SEQUENCES: dict[str, type[Sequence]] = {
     "latents": Latents,
@@ -16,6 +19,9 @@ SEQUENCES: dict[str, type[Sequence]] = {
     "packed_first": PackedFirst,
     "indexed": Indexed,
     "text_keys": TextKeys,
+    "trimmed_alone": TrimmedAlone,
+    "one_by_one": OneByOne,
+    "decoder_layers": DecoderLayers,
 }
 
 

@@ -1,7 +1,7 @@
 """What every kind of attention sequence answers about one forward."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -14,6 +14,10 @@ from videosieve.layout import Grid, Segment, SegmentKind, VideoLayout
 class Sequence:
     """The attention sequences of one forward. Made anew for every forward; subclasses answer `reads` and `arrange`.
 
+    Attributes:
+        one_by_one: Whether the model attends to the items of a batch one after the other; then the conditional half of
+            a batch with both branches comes too late to choose for the other.
+
     Args:
         row: What is known about the transformer's class.
         transformer: The transformer.
@@ -22,6 +26,8 @@ class Sequence:
     Raises:
         IntegrationError: The forward has no latents or no timestep.
     """
+
+    one_by_one: ClassVar[bool] = False
 
     def __init__(self, row: ModelRow, transformer: Any, arguments: Mapping[str, Any]) -> None:
         self.row, self.transformer, self.arguments = row, transformer, arguments

@@ -76,4 +76,5 @@ def _counted(text: Text, arguments: Mapping[str, Any]) -> Tensor | None:
     if text.zero_is_padding:
         return (given != 0).any().double().reshape(1) * given.shape[1]
     mask = arguments.get(text.mask) if text.mask else None
-    return None if mask is None else mask.sum(dim=1).double()
+    # pipelines round masks to bfloat16, which has no 257: counted, not added
+    return None if mask is None else (mask != 0).sum(dim=1).double()

@@ -159,7 +159,9 @@ def _list_of(part: Any, plain: Plain) -> Check:
     def fit(value: Any) -> Any:
         if not isinstance(value, tuple | list):
             raise Misfit("must be a list", value)
-        return [_at(place, check, item) for place, item in enumerate(value)]
+        found = [_at(place, check, item) for place, item in enumerate(value)]
+        same = type(value) is list and all(a is b for a, b in zip(found, value, strict=True))
+        return value if same else found
 
     return fit
 

@@ -12,8 +12,9 @@ from statistics import median
 from typing import Any
 
 from videosieve.errors import ModelError
-from videosieve.generation.tune_capture import capture, only_target, steps_to_look_at
+from videosieve.generation.tune_capture import only_target, steps_to_look_at
 from videosieve.generation.tune_final import FINALISTS, Finals, turn_seconds
+from videosieve.generation.tune_looking import Looking
 from videosieve.generation.tune_order import (
     JOURNAL,
     Order,
@@ -23,15 +24,12 @@ from videosieve.generation.tune_order import (
     settings_of,
 )
 from videosieve.generation.tune_outcome import Moment, Outcome, write_outcome
-from videosieve.generation.tune_screen import screen as screen_capture
-from videosieve.generation.tune_tables import fit_tables
 from videosieve.generation.tune_trials import Bench, shoot
 from videosieve.recipe import Recipe
-from videosieve.tuning import Candidate, Family, Goal, Journal, Point, Screen, families, propose
-from videosieve.tuning.candidates import KNOBS, SHORT
+from videosieve.tuning import Candidate, Family, Goal, Journal, Point, Screen, propose
 from videosieve.tuning.points import margin_for, prompt_offsets
 from videosieve.tuning.screen import saved_share
-from videosieve.tuning.written import written_candidate, written_family
+from videosieve.tuning.written import written_candidate
 
 PATIENCE = 14  # measurements without a better one before the search ends early
 MIN_TOKENS = 512
@@ -164,25 +162,10 @@ class _Work:
             self.known = {f["name"]: Family.from_json(f) for f in entry["families"]}
             self.min_tokens = entry["min_tokens"]
             return Screen.from_json(entry["screen"])
-        self._begin("looking")
-        seen = capture(
-            self.pipe, self.order.search[0], lambda step, steps: self._watch("dense video", step, steps)
-        )
-        self._stage = "screening"
-        self._watch("tables per head", 0, 0)
-        listed = families(self.order.methods, seen.tokens)
-        methods = list(KNOBS) if self.order.methods is None else list(self.order.methods)
-        listed += fit_tables(seen, methods, 32 if seen.tokens < SHORT else None)
-        written = [family for recipe in self.order.start if (family := written_family(recipe))]
-        listed += written
-        tables = screen_capture(
-            seen,
-            listed,
-            lambda done, total: self._watch("methods and layers", done, total),
-            keep={family.name for family in written},
-        )
+        told = (self._note, self._watch, self._begin, self._spent)
+        tables, listed, tokens = Looking(self.pipe, self.order, self.journal, self.steps, *told).run()
         self.known = {family.name: family for family in listed}
-        self.min_tokens = MIN_TOKENS if seen.tokens >= MIN_TOKENS else 0
+        self.min_tokens = MIN_TOKENS if tokens >= MIN_TOKENS else 0
         kept = [family.as_json() for family in listed if family.name in tables.by_family]
         self._note("screen", screen=tables.as_json(), families=kept, min_tokens=self.min_tokens)
         return tables
@@ -263,9 +246,13 @@ class _Work:
         self.journal.add(kind, took=time.perf_counter() - self._since, **values)
         self._since = time.perf_counter()
 
+    def _spent(self) -> float:
+        return self.journal.elapsed + (time.perf_counter() - self._since)
+
     def _watch(self, detail: str, done: int, total: int) -> None:
         self.observe(self._moment(detail, done, total))
 
     def _moment(self, detail: str, done: int, total: int) -> Moment:
-        spent = self.journal.elapsed + (time.perf_counter() - self._since)
-        return Moment(self._stage, detail, done, total, spent, 60 * self.order.minutes, tuple(self.points))
+        return Moment(
+            self._stage, detail, done, total, self._spent(), 60 * self.order.minutes, tuple(self.points)
+        )

@@ -111,18 +111,22 @@ class Looking:
 
     def _require_room(self) -> None:
         """Refuse at the start a budget that cannot hold one look, one measurement and its check."""
-        budget = 60 * self.order.minutes
-        for _ in range(2):  # the first run may be slow because everything is cold
-            self.watch("how long a dense video takes", 0, 0)
+        self.watch("how long a dense video takes", 0, 0)
+        dense = self._dense_seconds()
+        needed = self._needed(dense)
+        if needed > 60 * self.order.minutes:  # perhaps only because everything was cold
             dense = self._dense_seconds()
-            needed = least_seconds(dense, len(self.order.search), len(self.order.check))
-            if needed <= budget:
-                return
+            needed = self._needed(dense)
+        if needed <= 60 * self.order.minutes:
+            return
         raise ModelError(
             f"the budget of {self.order.minutes:g} minutes is too small for anything: a dense video takes about "
             f"{dense:.2g} s here, and one look, one measurement and its check {needed / 60:.2g} minutes at the least; "
             f"give more minutes, fewer prompts, or a smaller video"
         )
+
+    def _needed(self, dense: float) -> float:
+        return least_seconds(dense, len(self.order.search), len(self.order.check))
 
     def _dense_seconds(self) -> float:
         tried = min(TRIED, self.steps)

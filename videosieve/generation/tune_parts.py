@@ -46,7 +46,7 @@ def write_part(
     step: int,
     contenders: "list[Contender]",
     left: "list[Contender]",
-    harms: tuple[list[float], dict[str, Any]],
+    harms: tuple[list[float], dict[Any, Any]],
 ) -> dict[str, Any]:
     """A finished step as plain data.
 
@@ -76,7 +76,7 @@ def write_part(
 
 def read_part(
     part: dict[str, Any], contenders: "list[Contender]"
-) -> "tuple[list[Contender], tuple[list[float], dict[str, Any]]]":
+) -> "tuple[list[Contender], tuple[list[float], dict[Any, Any]]]":
     """Take over a finished step.
 
     Args:

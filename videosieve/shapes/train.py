@@ -54,14 +54,13 @@ def train(
         raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
     if resume and not exists(checkpoint):
         raise ModelError(f"there is no {checkpoint} to resume; start without resuming, or give its folder")
-    began = _as_begun(config, checkpoint) if resume else config
+    trainer = Trainer(_as_begun(config, checkpoint) if resume else config)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"cannot train into {shown(str(out))}: {reason_of(error)}; choose another folder"
         ) from error
-    trainer = Trainer(began)
     if resume:
         trainer.load(checkpoint)
         _forget_after(out / LOG, trainer.count)

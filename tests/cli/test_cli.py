@@ -165,7 +165,7 @@ def test_words_outside_the_vocabulary_are_refused_with_near_ones(run: Callable[.
         (("compare", "--model", "owner/name"), "needs a prompt"),
         (
             ("compare", "--metrics", "flip,fid"),
-            "further metrics are ssim_uniform, flip, st_lpips, lpips, vmaf; got fid",
+            "metrics are ssim_uniform, flip, st_lpips, lpips, vmaf; got fid",
         ),
         (("compare", "--prompts", "missing.csv"), "cannot read the prompts 'missing.csv'"),
         (("sweep", "--densities", "0.3"), "at least two"),

@@ -193,5 +193,5 @@ def test_a_recipe_says_it_and_reads_it_back():
     assert "shared_selection = true" in recipe.to_toml()
     assert Recipe.from_toml(recipe.to_toml()) == recipe
     assert "shared_selection" not in Recipe.of("xattention").to_toml()
-    with pytest.raises(RecipeError, match="shared_selection must be true or false, got 1"):
+    with pytest.raises(RecipeError, match="shared_selection must be true or false, got shared_selection=1"):
         Recipe.of("xattention", shared_selection=1)

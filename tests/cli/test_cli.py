@@ -163,8 +163,11 @@ def test_words_outside_the_vocabulary_are_refused_with_near_ones(run: Callable[.
         (("compare", "--repeats", "0"), "repeats must be at least 1"),
         (("compare", "--output", "other"), "holds other files"),
         (("compare", "--model", "owner/name"), "needs a prompt"),
-        (("compare", "--metrics", "flip,fid"), "further metrics are flip, st_lpips, lpips, vmaf; got fid"),
-        (("compare", "--prompts", "missing.csv"), "cannot read the prompts in 'missing.csv'"),
+        (
+            ("compare", "--metrics", "flip,fid"),
+            "metrics are ssim_uniform, flip, st_lpips, lpips, vmaf; got fid",
+        ),
+        (("compare", "--prompts", "missing.csv"), "cannot read the prompts 'missing.csv'"),
         (("sweep", "--densities", "0.3"), "at least two"),
         (("sweep", "--method", "dense"), "no density to sweep"),
         (("report", "other"), "videosieve compare"),

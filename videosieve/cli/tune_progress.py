@@ -1,5 +1,7 @@
 """What a person sees of a running tune: where it is, how long it has, and what nobody has beaten so far."""
 
+import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -27,8 +29,10 @@ class TuneScreen:
 
     def __init__(self, goal: "Goal") -> None:
         self._goal = goal
-        self._live = Live(console=err, transient=True, auto_refresh=False)
         self._stage = ""
+        self._shown: Text | Moment = Text("")
+        self._since = time.monotonic()
+        self._live = Live(console=err, transient=True, get_renderable=self._picture, refresh_per_second=2)
 
     def __enter__(self) -> "TuneScreen":
         if err.is_terminal:
@@ -54,7 +58,7 @@ class TuneScreen:
                 note(moment.stage)
             self._stage = moment.stage
             return
-        self._draw(picture(moment, self._goal))
+        self._draw(moment)
 
     def _line(self, point: "Point") -> str:
         given_up = (
@@ -62,9 +66,17 @@ class TuneScreen:
         )
         return f"{point.speedup:.2f}×, PSNR {point.psnr:.2f} dB{given_up}: {point.candidate.words()}"
 
-    def _draw(self, what: Text | Group) -> None:
+    def _draw(self, what: "Text | Moment") -> None:
+        self._shown, self._since = what, time.monotonic()
         if err.is_terminal:
-            self._live.update(what, refresh=True)
+            self._live.refresh()
+
+    def _picture(self) -> Text | Group:
+        """What stands there now; the clock goes on while nothing is told."""
+        if isinstance(self._shown, Text):
+            return self._shown
+        waited = time.monotonic() - self._since
+        return picture(replace(self._shown, seconds=self._shown.seconds + waited), self._goal)
 
 
 def picture(moment: "Moment", goal: "Goal") -> Group:

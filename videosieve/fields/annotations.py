@@ -68,13 +68,15 @@ def _in_range(check: Check, rule: In, *, whole: bool) -> Check:
         span = f">= {low:g}" if math.isinf(high) else f"in {rule.range}"
         default = f"must be a whole number {span}"
     law = rule.law or default
+    holds_low, holds_high = rule.range[0] == "[", rule.range[-1] == "]"
 
     def fit(value: Any) -> Any:
         try:
             plain = check(value)
         except Misfit as misfit:
             raise Misfit(law, value, rule.hint, said=misfit.said or bool(rule.law)) from None
-        if not rule.holds(plain):
+        above = low <= plain if holds_low else low < plain
+        if not above or not (plain <= high if holds_high else plain < high):
             raise Misfit(law, value, rule.hint, said=bool(rule.law))
         return plain
 
@@ -159,7 +161,9 @@ def _list_of(part: Any, plain: Plain) -> Check:
     def fit(value: Any) -> Any:
         if not isinstance(value, tuple | list):
             raise Misfit("must be a list", value)
-        return [_at(place, check, item) for place, item in enumerate(value)]
+        found = [_at(place, check, item) for place, item in enumerate(value)]
+        same = type(value) is list and all(a is b for a, b in zip(found, value, strict=True))
+        return value if same else found
 
     return fit
 

@@ -32,6 +32,10 @@ def _truth(value: Any) -> bool:
 
 
 def _whole(value: Any) -> int:
+    if (
+        type(value) is int and _LEAST <= value <= _MOST
+    ):  # nearly always; masks and layouts are made at every call
+        return value
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise Misfit("must be a whole number", value)
     if not _LEAST <= (plain := int(value)) <= _MOST:
@@ -40,6 +44,8 @@ def _whole(value: Any) -> int:
 
 
 def _number(value: Any) -> float | int:
+    if type(value) is float and math.isfinite(value):
+        return value
     law = "must be a finite number"
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise Misfit(law, value)

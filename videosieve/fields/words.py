@@ -24,12 +24,6 @@ class In:
         low, high = self.range[1:-1].split(",")
         return float(low), float(high)
 
-    def holds(self, value: float) -> bool:
-        """Whether a number lies inside; NaN does not."""
-        low, high = self.ends
-        above = low <= value if self.range[0] == "[" else low < value
-        return above and (value <= high if self.range[-1] == "]" else value < high)
-
 
 @dataclass(frozen=True, slots=True)
 class OneOf:

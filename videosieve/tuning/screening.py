@@ -7,24 +7,19 @@ here as in a generation. Choices that others beat clearly in both error and cost
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from statistics import fmean, median
-from typing import ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from videosieve.call import AttentionCall
-from videosieve.errors import ModelError, VideosieveError
-from videosieve.kernels.dense_attention import dense_attention, fastest
-from videosieve.masks.block_mask import BlockMask, BlockSize
-from videosieve.methods import Method, Selection, ask, attend_selected
-from videosieve.methods.base import State
-from videosieve.metrics import recall, relative_l1, relative_l2
+from videosieve.errors import ModelError
+from videosieve.metrics import relative_l2
 from videosieve.recipe import Recipe
 from videosieve.schedule import KINDS, DenseFirst, Kind, Table
-from videosieve.timing import start_timer
 from videosieve.tuning.capture import Capture
+from videosieve.tuning.panel import Contender, Panel
+from videosieve.tuning.parts import OutOfTime, Parts, forget_step, read_part, write_part
 from videosieve.tuning.replay import Replay, ReuseOnce
 from videosieve.tuning.search.candidates import SHORT, Family
 from videosieve.tuning.search.screen import Choice, Screen
@@ -38,93 +33,12 @@ BEATEN = 1.25
 NOW = DenseFirst(0, 0)
 
 
-@dataclass
-class Contender:
-    """A choice under observation.
-
-    Attributes:
-        family: Its family.
-        knob: Value of the knob.
-        method: The method.
-        error: Relative L1 by (step, layer).
-        recall: Recall by (step, layer).
-        cost: Seconds ÷ dense seconds, call by call.
-        density: Computed ÷ all pairs, call by call.
-        states: Method states by layer.
-        learns: Whether it has a state; such a one is not judged at its first call.
-    """
-
-    family: Family
-    knob: float
-    method: Method
-    error: dict[tuple[int, int], float] = field(default_factory=dict)
-    recall: dict[tuple[int, int], float] = field(default_factory=dict)
-    cost: list[float] = field(default_factory=list)
-    density: list[float] = field(default_factory=list)
-    states: dict[int, State] = field(default_factory=dict)
-    learns: bool = False
-
-    def look(self, call: AttentionCall, dense: "_Dense") -> None:
-        """Compute the call as this choice would, and note what was lost."""
-        layer = call.site.layer
-        known = self.states.get(layer)
-        timer = start_timer(call.q.device)
-        selection, state = ask(self.method, call, known)
-        if selection is None:
-            return
-        result = attend_selected(call, selection)
-        state = self.method.observe(call, result, state)
-        output = self.method.correct(call, result.output, state)
-        read = timer()
-        self.states[layer] = state
-        self.learns = state is not None
-        if self.learns and known is None:
-            return  # it has just seen this very call in full, or adapted to it
-        place = (call.site.step, layer)
-        self.error[place] = relative_l1(output, dense.output)
-        self.recall[place] = recall(result.lse, dense.lse)
-        self.cost.append(read() / dense.milliseconds)
-        self.density.append(float(selection.mask.density))
-
-    @property
-    def standing(self) -> tuple[float, float]:
-        """Mean error and median cost so far; nothing known is infinitely good, so that nobody beats it."""
-        return (fmean(self.error.values()), median(self.cost)) if self.cost else (0.0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Dense:
-    output: Tensor
-    lse: Tensor
-    milliseconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Panel(Method):
-    """Not a method to generate with: every call stays dense, and every contender has a look at it."""
-
-    name: ClassVar[str] = "panel"
-
-    contenders: list[Contender]
-    layers: tuple[int, ...]
-
-    def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
-        """Look, and stay dense."""
-        if call.site.layer in self.layers:
-            dense = _attend_densely(call)
-            for contender in list(self.contenders):
-                try:
-                    contender.look(call, dense)
-                except VideosieveError:  # a tile or a cluster count that this video has no tokens for
-                    self.contenders.remove(contender)
-        return None, state
-
-
 def screen(
     captured: Capture,
     choices: list[Family],
     progress: Callable[[int, int], None] | None = None,
     keep: Collection[str] = (),
+    parts: Parts | None = None,
 ) -> Screen:
     """Screen families on a capture.
 
@@ -133,36 +47,63 @@ def screen(
         choices: What to screen; none for caching alone.
         progress: Called with (looks done, looks) on the way.
         keep: Names of families that stay even where others beat them.
+        parts: Where finished steps are kept and how much time there is; None for no end of it.
 
     Returns:
-        The tables.
+        The tables, of as many steps as there was time for.
 
     Raises:
         ModelError: No family can work on this video.
+        OutOfTime: There was not even time for one step.
     """
-    report = progress or (lambda _done, _all: None)
+    report, parts = progress or (lambda _done, _all: None), parts or Parts()
     count, looked = captured.target.layers, captured.looked
     layers, yardstick = _spread_out(count), _yardstick(captured.tokens)
     contenders = [Contender(f, knob, f.make(knob)) for f in choices for knob in f.values]
-    for done, step in enumerate(looked):
-        report(done, 2 * len(looked))
-        panel = Panel([*contenders, yardstick], layers)
-        with Replay(captured, Recipe(panel, NOW, min_tokens=0)) as replay:
-            replay(step)
-        contenders = drop_beaten([c for c in panel.contenders if c is not yardstick], keep)
-    tables = tuple(_choice(c, looked, layers, count) for c in contenders if c.cost)
-    if choices and not tables:
-        raise ModelError("no method of the search can work on this video; name others with --methods")
     sparse, reuse = [], {kind: [] for kind in captured.drift}
-    for done, step in enumerate(looked, start=len(looked)):
-        report(done, 2 * len(looked))
-        own, others = measure_harm(captured, yardstick, step, layers)
+    for done, step in enumerate(looked):
+        report(done, len(looked))
+        try:
+            contenders, (own, others) = _look(captured, step, contenders, (yardstick, layers, keep), parts)
+        except OutOfTime:
+            if not done:
+                raise
+            forget_step(step, contenders)
+            looked = looked[:done]
+            break
         sparse.append(_spread(own, layers, count))
         for kind, values in others.items():
             reuse[kind].append(_spread(_nearest(values), layers, count))
+    tables = tuple(_choice(c, looked, layers, count) for c in contenders if c.cost)
+    if choices and not tables:
+        raise ModelError("no method of the search can work on this video; name others with --methods")
     harms = (torch.stack(sparse), {kind: torch.stack(rows) for kind, rows in reuse.items()})
     seen = (captured.drift, captured.share, captured.pace, captured.seconds)
     return Screen(looked, tables, *harms, *seen)
+
+
+def _look(
+    captured: Capture,
+    step: int,
+    contenders: list[Contender],
+    told: tuple[Contender, tuple[int, ...], Collection[str]],
+    parts: Parts,
+) -> tuple[list[Contender], tuple[list[float], dict[Any, list[float | None]]]]:
+    """One step: every contender looks at it, the beaten go, one layer's harm is measured; or as it was before."""
+    yardstick, layers, keep = told
+    if step in parts.known:
+        return read_part(parts.known[step], contenders)
+    everyone = [*contenders, yardstick]
+    for contender in everyone:
+        contender.judged = len(contender.cost)
+    panel = Panel(everyone, layers, parts)
+    with Replay(captured, Recipe(panel, NOW, min_tokens=0)) as replay:
+        replay(step)
+    looked = [c for c in panel.contenders if c is not yardstick]
+    harms = measure_harm(captured, yardstick, step, layers, parts)
+    left = drop_beaten(looked, keep)
+    parts.keep(write_part(step, looked, left, harms))
+    return left, harms
 
 
 def _spread_out(count: int) -> tuple[int, ...]:
@@ -186,7 +127,11 @@ def drop_beaten(contenders: list[Contender], keep: Collection[str] = ()) -> list
 
 
 def measure_harm(
-    captured: Capture, yardstick: Contender, step: int, layers: tuple[int, ...]
+    captured: Capture,
+    yardstick: Contender,
+    step: int,
+    layers: tuple[int, ...],
+    parts: Parts | None = None,
 ) -> tuple[list[float], dict[Kind, list[float | None]]]:
     """Velocity error of one layer made sparse, and of one layer reused, each divided by its own error.
 
@@ -195,6 +140,7 @@ def measure_harm(
         yardstick: What "sparse" means here, after its looks; errors of other methods are taken relative to its own.
         step: Step to replay, >= 1.
         layers: Layers to try.
+        parts: How much time there is; None for no end of it.
 
     Returns:
         Squared relative L2 of the transformer's output ÷ squared relative L1 of the attention output; and by kind ÷
@@ -203,6 +149,8 @@ def measure_harm(
     sparse: list[float] = []
     reuse: dict[Kind, list[float | None]] = {kind: [] for kind in KINDS if kind in captured.drift}
     for layer in layers:
+        if parts is not None:
+            parts.require_time()
         recipe = Recipe(yardstick.method, _sparse_once(captured, step, layer), min_tokens=0)
         sparse.append(_harm(captured, recipe, (step,), yardstick.error[step, layer]))
         for kind, found in reuse.items():
@@ -235,16 +183,6 @@ def _sparse_once(captured: Capture, step: int, layer: int) -> Table:
     rows = ["F" * layers for _ in range(len(captured.pace))]
     rows[step] = "F" * layer + "W" + "F" * (layers - layer - 1)
     return Table(tuple(rows))
-
-
-def _attend_densely(call: AttentionCall) -> _Dense:
-    """Output and time of the best dense kernel; the LSE from our own, which is not timed."""
-    everything = BlockMask.dense(call.tokens, BlockSize(64, 64), device=call.q.device)
-    lse = attend_selected(call, Selection(everything)).lse
-    timer = start_timer(call.q.device)
-    tensors = (call.q, call.k, call.v)
-    output = dense_attention(*tensors, scale=call.scale, backend=fastest(*tensors))
-    return _Dense(output, lse, timer()())
 
 
 def _choice(contender: Contender, looked: tuple[int, ...], layers: tuple[int, ...], count: int) -> Choice:

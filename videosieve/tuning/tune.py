@@ -13,8 +13,9 @@ from typing import Any
 
 from videosieve.errors import ModelError
 from videosieve.recipe import Recipe
-from videosieve.tuning.capture import capture, only_target, steps_to_look_at
+from videosieve.tuning.capture import only_target, steps_to_look_at
 from videosieve.tuning.finalists import FINALISTS, Finals, turn_seconds
+from videosieve.tuning.looking import Looking
 from videosieve.tuning.order import (
     JOURNAL,
     Order,
@@ -24,13 +25,10 @@ from videosieve.tuning.order import (
     settings_of,
 )
 from videosieve.tuning.outcome import Moment, Outcome, write_outcome
-from videosieve.tuning.screening import screen as screen_capture
-from videosieve.tuning.search import Candidate, Family, Goal, Journal, Point, Screen, families, propose
-from videosieve.tuning.search.candidates import KNOBS, SHORT
+from videosieve.tuning.search import Candidate, Family, Goal, Journal, Point, Screen, propose
 from videosieve.tuning.search.points import margin_for, prompt_offsets
 from videosieve.tuning.search.screen import saved_share
-from videosieve.tuning.search.written import written_candidate, written_family
-from videosieve.tuning.tables import fit_tables
+from videosieve.tuning.search.written import written_candidate
 from videosieve.tuning.trials import Bench, shoot
 
 PATIENCE = 14  # measurements without a better one before the search ends early
@@ -165,25 +163,10 @@ class _Work:
             self.known = {f["name"]: Family.from_json(f) for f in entry["families"]}
             self.min_tokens = entry["min_tokens"]
             return Screen.from_json(entry["screen"])
-        self._begin("looking")
-        seen = capture(
-            self.pipe, self.order.search[0], lambda step, steps: self._watch("dense video", step, steps)
-        )
-        self._stage = "screening"
-        self._watch("tables per head", 0, 0)
-        listed = families(self.order.methods, seen.tokens)
-        methods = list(KNOBS) if self.order.methods is None else list(self.order.methods)
-        listed += fit_tables(seen, methods, 32 if seen.tokens < SHORT else None)
-        written = [family for recipe in self.order.start if (family := written_family(recipe))]
-        listed += written
-        tables = screen_capture(
-            seen,
-            listed,
-            lambda done, total: self._watch("methods and layers", done, total),
-            keep={family.name for family in written},
-        )
+        told = (self._note, self._watch, self._begin, self._spent)
+        tables, listed, tokens = Looking(self.pipe, self.order, self.journal, self.steps, *told).run()
         self.known = {family.name: family for family in listed}
-        self.min_tokens = MIN_TOKENS if seen.tokens >= MIN_TOKENS else 0
+        self.min_tokens = MIN_TOKENS if tokens >= MIN_TOKENS else 0
         kept = [family.as_json() for family in listed if family.name in tables.by_family]
         self._note("screen", screen=tables.as_json(), families=kept, min_tokens=self.min_tokens)
         return tables
@@ -264,9 +247,13 @@ class _Work:
         self.journal.add(kind, took=time.perf_counter() - self._since, **values)
         self._since = time.perf_counter()
 
+    def _spent(self) -> float:
+        return self.journal.elapsed + (time.perf_counter() - self._since)
+
     def _watch(self, detail: str, done: int, total: int) -> None:
         self.observe(self._moment(detail, done, total))
 
     def _moment(self, detail: str, done: int, total: int) -> Moment:
-        spent = self.journal.elapsed + (time.perf_counter() - self._since)
-        return Moment(self._stage, detail, done, total, spent, 60 * self.order.minutes, tuple(self.points))
+        return Moment(
+            self._stage, detail, done, total, self._spent(), 60 * self.order.minutes, tuple(self.points)
+        )

@@ -66,7 +66,7 @@ def sparsify(
         require_family(recipe, found.row)
     pipeline = None if isinstance(target, Module) else target
     _require_steps(steps, pipeline, recipe)
-    _require_options(recall_rows, backend, check_finite, fused)
+    _require_options(recall_rows, backend, check_finite)
     _require_reuse(recipe, targets, pipeline)
     _require_shared(recipe, targets, pipeline)
     for found in targets:
@@ -138,10 +138,9 @@ def _require_shared(recipe: Recipe, targets: list[Target], pipeline: object) -> 
             )
 
 
-def _require_options(recall_rows: int, backend: str | None, check_finite: bool, fused: bool | None) -> None:
+def _require_options(recall_rows: int, backend: str | None, check_finite: bool) -> None:
     checked("recall_rows", recall_rows, Whole, IntegrationError)
     checked("check_finite", check_finite, bool, IntegrationError)
-    checked("fused", fused, bool | None, IntegrationError)
     backends = [implementation.name for implementation in IMPLEMENTATIONS]
     if backend is not None and backend not in backends:
         raise BackendError(

@@ -1,6 +1,7 @@
 """Trains a shapes model into a folder: log, checkpoints, exact resume after any interruption."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,19 +50,22 @@ def train(
             good one stays as it is.
     """
     checked("checkpoint_minutes", checkpoint_minutes, Minutes, ModelError)
+    if any("\0" in part or len(os.fsencode(part)) > 255 for part in out.parts):
+        raise ModelError(
+            f"cannot train into {shown(str(out))}: no folder can have this name; choose another one"
+        )
     checkpoint = out / CHECKPOINT
     if exists(checkpoint) and not resume:
         raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
     if resume and not exists(checkpoint):
         raise ModelError(f"there is no {checkpoint} to resume; start without resuming, or give its folder")
-    began = _as_begun(config, checkpoint) if resume else config
+    trainer = Trainer(_as_begun(config, checkpoint) if resume else config)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"cannot train into {shown(str(out))}: {reason_of(error)}; choose another folder"
         ) from error
-    trainer = Trainer(began)
     if resume:
         trainer.load(checkpoint)
         _forget_after(out / LOG, trainer.count)

@@ -58,6 +58,8 @@ class Journal(AppendLog):
                 (row["candidate"], Candidate.from_json(row["candidate"]), line["video"])
                 for row in line["rows"]
             ],
+            "tables": lambda: [Family.from_json(family) for family in line["families"]],
+            "looked": lambda: [_looked(line["step"], row) for row in line["rows"]],
             "recall": lambda: Candidate.from_json(line["candidate"]),
         }
         readers.get(line["kind"], lambda: None)()
@@ -66,3 +68,14 @@ class Journal(AppendLog):
         """Names the settings that differ."""
         changed = name_differences(theirs["settings"], ours["settings"])
         return f"holds a search with other settings ({changed}); repeat them to resume it"
+
+
+def _looked(step: int, row: dict[str, Any]) -> None:
+    """A row of a screened step: whose it is, errors and recalls by layer, costs and densities."""
+    names = {"step": (step, int), "family": (row["family"], str), "knob": (row["knob"], float)}
+    for name, (value, kind) in names.items():
+        checked(name, value, kind, OutputError)
+    for key in ("error", "recall"):
+        checked(key, row[key], list[tuple[int, float]], OutputError)
+    for key in ("cost", "density"):
+        checked(key, row[key], list[float], OutputError)

@@ -43,7 +43,9 @@ class TinyModel:
     place: str = "none"
     before: int = 0
     after: int = 0
-    disturb: Callable[[dict[str, Any]], None] = lambda arguments: frame(arguments["hidden_states"], 2).add_(1)
+    disturb: Callable[[dict[str, Any]], object] = lambda arguments: frame(arguments["hidden_states"], 2).add_(
+        1
+    )
     padded: int | None = None
     dtype: torch.dtype = torch.float64
 

@@ -117,7 +117,7 @@ class Layer:
         picks = [list(group.items) if group.items else slice(None) for group in found.groups]
         lengths = [group.layout.tokens for group in found.groups]
         parts = [
-            self._attend_group(group, *(x[pick, :, :tokens] for x in (q, k, v)), scale)
+            self._attend_group(group, q[pick, :, :tokens], k[pick, :, :tokens], v[pick, :, :tokens], scale)
             for group, pick, tokens in zip(found.groups, picks, lengths, strict=True)
         ]
         if len(parts) == 1 and parts[0].shape == q.shape:

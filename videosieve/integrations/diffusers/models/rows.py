@@ -135,7 +135,7 @@ class ModelRow:
 
     def patch_sides(self, config: Mapping[str, Any]) -> tuple[int, int, int]:
         """Latent frames, rows and columns in a token."""
-        values = [key if isinstance(key, int) else config[key] for key in self.patch]
+        values: list[Any] = [key if isinstance(key, int) else config[key] for key in self.patch]
         frames, height, width = values[0] if len(values) == 1 else values
         return frames or 1, height, width  # CogVideoX 1.0 writes its frame patch as None
 

@@ -8,7 +8,7 @@ import torch
 import videosieve
 from videosieve.shapes import load_shapes
 
-pipe = load_shapes("shapes-s")  # any HunyuanVideo, CogVideoX or Wan pipeline works the same way
+pipe = load_shapes("shapes-s")  # any pipeline that `videosieve models` lists works the same way
 prompt = "a large red circle moves left over a striped background"
 
 with videosieve.sparsify(pipe, "svg", density=0.3) as run:

@@ -1,5 +1,6 @@
 """Settings of the whole suite, and the pipeline that most of it generates with."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -8,6 +9,14 @@ from hypothesis import settings
 # A loaded machine is no defect: examples have no time limit.
 settings.register_profile("videosieve", deadline=None)
 settings.load_profile("videosieve")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which transformer classes the installed diffusers lacks, whose tests were skipped."""
+    models = sys.modules.get("videosieve.testing.models")
+    missing = sorted({case.cls for case in models.CASES.values() if not case.is_there}) if models else []
+    if missing:
+        terminalreporter.write_line(f"not in this diffusers, and skipped: {', '.join(missing)}")
 
 
 @pytest.fixture(scope="session")

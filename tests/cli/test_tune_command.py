@@ -25,7 +25,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("videosieve.generation.load.load_pipeline", load)
     monkeypatch.setattr(
-        "videosieve.generation.tune._Work._has_time", lambda *_: False
+        "videosieve.tuning.tune._Work._has_time", lambda *_: False
     )  # one measurement is enough
 
 

@@ -25,6 +25,9 @@ def svg(**changes: float) -> Recipe:
         ("cogvideox-1.5-5b", 45_106, 2.100, 0.858, 0.710),
         ("wan2.1-14b", 75_600, 9.364, 3.678, 0.718),
         ("wan2.1-1.3b", 32_760, 0.396, 0.170, 0.699),
+        # 48 and 40 self-attentions of 40 heads of 128; the rest of VACE is 48 blocks of Wan's 40 and a projection each.
+        ("wan2.1-vace-14b", 75_600, 2 * 4 * 75_600**2 * 5120 * 48 / PETA, 4.58, 0.710),
+        ("skyreels-v2-14b", 51_000, 2 * 4 * 51_000**2 * 5120 * 40 / PETA, 2.48, 0.632),
     ],
 )
 def test_real_models_cost_what_the_field_says(

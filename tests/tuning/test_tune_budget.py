@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 
 from videosieve.errors import ModelError, OutputError
-from videosieve.generation import tune_looking
 from videosieve.generation.request import Request
+from videosieve.tuning import looking as tune_looking
 from videosieve.tuning.capture import capture
 from videosieve.tuning.looking import least_seconds
 from videosieve.tuning.order import Order, make_order
@@ -162,7 +162,7 @@ def test_a_damaged_part_is_a_line_that_says_so(nano: Any, tmp_path: Path):
 
 
 def test_the_clock_on_the_screen_goes_on_while_nothing_is_told(monkeypatch: pytest.MonkeyPatch):
-    from videosieve.cli import tune_screen
+    from videosieve.cli import tune_progress as tune_screen
 
     monkeypatch.setattr(tune_screen, "err", Console(file=io.StringIO(), force_terminal=True, width=100))
     shown = tune_screen.TuneScreen(Goal(psnr=30))

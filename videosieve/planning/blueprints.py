@@ -54,6 +54,7 @@ _COG = {
     "patch_size_t": 2,
 }
 _WAN_SMALL = {"num_attention_heads": 12, "num_layers": 30, "ffn_dim": 8960}
+_SKYREELS = {"num_attention_heads": 40, "num_layers": 40, "ffn_dim": 13824}
 SHAPES = {
     "in_channels": 12,
     "out_channels": 12,
@@ -68,13 +69,15 @@ SHAPES = {
     "guidance_embeds": False,
 }
 _SHAPES_M = {**SHAPES, "num_attention_heads": 3, "attention_head_dim": 64, "rope_axes_dim": (16, 24, 24)}
-# Configs as published with the models on the hub; defaults of diffusers' classes are HunyuanVideo and Wan 14B.
+# Configs as published with the models; defaults of diffusers' classes are HunyuanVideo, Wan 14B and VACE 14B.
 _HUNYUAN, _COGVIDEOX, _WANX = (f"{name}Transformer3DModel" for name in ("HunyuanVideo", "CogVideoX", "Wan"))
 _ALL = (
     Blueprint("hunyuanvideo", _HUNYUAN, {"guidance_embeds": True}, text=256, size=(129, 720, 1280)),
     Blueprint("cogvideox-1.5-5b", _COGVIDEOX, _COG, text=226, batch=2, size=(81, 768, 1360)),
     Blueprint("wan2.1-14b", _WANX, branches=2),
     Blueprint("wan2.1-1.3b", _WANX, _WAN_SMALL, branches=2, size=(81, 480, 832)),
+    Blueprint("wan2.1-vace-14b", "WanVACETransformer3DModel", branches=2),
+    Blueprint("skyreels-v2-14b", "SkyReelsV2Transformer3DModel", _SKYREELS, branches=2, size=(97, 544, 960)),
     Blueprint("shapes-s", _HUNYUAN, SHAPES, (1, 2, 2), 24, 2, 1, (16, 32, 32), 20),
     Blueprint("shapes-m", _HUNYUAN, _SHAPES_M, (1, 2, 2), 24, 2, 1, (16, 64, 64), 20),
 )

@@ -153,9 +153,12 @@ def read_blueprint(model: str) -> Blueprint:
         )
     config = read_table(path, "a config", ModelError)
     name = str(config.get("_class_name", ""))
-    if name not in MODELS:
+    counted = dict.fromkeys(blueprint.transformer for blueprint in BLUEPRINTS.values())
+    if name not in counted:
+        row = MODELS.get(name)
+        why = f": {row.dense}" if row is not None and row.dense else ""
         raise ModelError(
-            f"{path} is a {name or 'file without _class_name'}; costs are known for {', '.join(MODELS)}"
+            f"{path} is a {name or 'file without _class_name'}{why}; costs are known for {', '.join(counted)}"
         )
     shapes = config.get("in_channels") == SHAPES["in_channels"]
     known = [

@@ -1,19 +1,18 @@
 """Counts the work of one transformer forward from its config alone: it is built and run without memory."""
 
-import inspect
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from videosieve.errors import IntegrationError, ModelError
-from videosieve.integrations.diffusers.models import MODELS, ModelRow
+from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.models.heads import count_heads
 from videosieve.layout import Grid
+from videosieve.planning.arguments import empty_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def count_work(
         with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             transformer = _build(name, config)
-            given: dict[str, Any] = _arguments(row, transformer, latents, text, batch)
+            given = empty_arguments(row, transformer, latents, text, batch)
             with FlopCounterMode(display=False) as counter:
                 transformer(**given, return_dict=False)
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
@@ -81,7 +80,7 @@ def count_work(
         raise ModelError(
             f"{name} does not run with latents {latents} and {text} text tokens: {reason}"
         ) from error
-    grid = row.grid(tuple(given["hidden_states"].shape), transformer.config)
+    grid = row.grid(tuple(given[row.latents].shape), transformer.config)
     tokens = grid.tokens + (0 if row.text == "none" else text)
     layers = len(row.self_attentions(transformer))
     heads, head_dim = count_heads(next(iter(row.self_attentions(transformer).values())))
@@ -100,30 +99,3 @@ def _build(name: str, config: Mapping[str, Any]) -> Any:
     return getattr(diffusers, name)(
         **{key: value for key, value in config.items() if not key.startswith("_")}
     )
-
-
-def _arguments(
-    row: ModelRow, transformer: Any, latents: tuple[int, int, int], text: int, batch: int
-) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
-    """Empty tensors for whatever the forward needs, by the names that diffusers gives them."""
-    config: Any = transformer.config
-    frames, rows, columns = latents
-    side = row.patch_sides(config)[0]
-    frames += -frames % side  # CogVideoX 1.5's pipeline pads so
-    sides = {"B": batch, "C": config["in_channels"], "T": frames, "H": rows, "W": columns}
-    hidden = torch.empty([sides[axis] for axis in row.axes])
-    text_width = config.get("text_embed_dim") or config.get("text_dim")
-    known: dict[str, Tensor | tuple[Tensor, Tensor]] = {
-        "hidden_states": hidden,
-        "timestep": torch.empty(batch),
-        "encoder_hidden_states": torch.empty(batch, text, text_width),
-        "encoder_attention_mask": torch.ones(batch, text),
-        "pooled_projections": torch.empty(batch, config.get("pooled_projection_dim", 0)),
-    }
-    if config.get("guidance_embeds"):
-        known["guidance"] = torch.empty(batch)
-    if config.get("use_rotary_positional_embeddings"):
-        table = torch.empty(row.grid(tuple(hidden.shape), config).tokens, config["attention_head_dim"])
-        known["image_rotary_emb"] = (table, table)
-    accepted = inspect.signature(type(transformer).forward).parameters
-    return {key: value for key, value in known.items() if key in accepted}

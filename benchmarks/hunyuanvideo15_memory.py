@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from diffusers import HunyuanVideo15Transformer3DModel
 
-from benchmarks.timing import describe_machine, peak_extra_memory
+from videosieve.bench.timing import describe_machine, peak_extra_memory
 from videosieve.integrations.diffusers import sparsify
 
 IMAGE, BYT5, MLLM = 729, 256, 1000

@@ -22,7 +22,6 @@ from benchmarks.paper_runs import Runs, Spec, make_videos, scene_name, spec_name
 from videosieve.bench.timing import describe_machine
 from videosieve.generation.load import check_words, is_shapes, load_pipeline
 from videosieve.generation.request import Request
-from videosieve.recipe import tomllib
 from videosieve.report.files import write_text
 
 PUBLISHED = Path(__file__).parent / "published.toml"
@@ -55,7 +54,7 @@ Row = dict[str, Any]
 
 def read_published(path: Path = PUBLISHED) -> list[Table]:
     """The published tables."""
-    return tomllib.loads(path.read_text(encoding="utf-8"))["table"]
+    return parse_toml(path.read_text(encoding="utf-8"), str(path), RecipeError)["table"]
 
 
 def wanted_specs(tables: list[Table]) -> list[Spec]:

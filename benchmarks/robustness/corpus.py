@@ -29,7 +29,7 @@ from videosieve.report import ClipResult, Results, write_report
 from videosieve.shapes.checkpoint import read_checkpoint, write_checkpoint
 from videosieve.shapes.training.train import read_log
 from videosieve.trace import Record
-from videosieve.tuning import Candidate, Journal, Point
+from videosieve.tuning.search import Candidate, Journal, Point
 
 PROMPTS = ("a red circle\u2028moves left", "un carré bleu\x0b 猫\x85")
 CLIP: dict[str, Any] = {

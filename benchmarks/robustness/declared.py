@@ -42,8 +42,8 @@ from videosieve.methods.searches.xattention import XAttentionProfile
 from videosieve.planning.explain import CallSize
 from videosieve.schedule import Broadcast, DenseFirst, FirstMatch, Table
 from videosieve.shapes.training.trainer import TrainConfig
-from videosieve.tuning import Goal
 from videosieve.tuning.order import Order as TuneOrder
+from videosieve.tuning.search import Goal
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from weakref import ref
 
 _KEEPS_SNAPSHOTS = sys.version_info < (3, 13)
 
+_OWN_REFERENCES = 3
+"""To a frame's dict of variables: the frame's, ours, and that of the call that counts them."""
+
 _WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 _DEPTH = 200
@@ -87,11 +90,13 @@ def variables(frame: FrameType) -> dict[str, Any]:
     """The variables of a frame, and no trace of having looked.
 
     Before Python 3.13 a function's frame keeps the dict that it hands out, and with it everything that its variables
-    were at that moment, until the function ends. It is emptied, which leaves the variables themselves alone.
+    were at that moment, until the function ends. It is emptied, which leaves the variables themselves alone; unless
+    somebody holds it, who asked for `locals()` and means to use it.
     """
     seen = frame.f_locals
     copied = dict(seen)
-    if _KEEPS_SNAPSHOTS and frame.f_code.co_flags & inspect.CO_OPTIMIZED and sys.gettrace() is None:
+    theirs = sys.getrefcount(seen) > _OWN_REFERENCES or sys.gettrace() is not None
+    if _KEEPS_SNAPSHOTS and frame.f_code.co_flags & inspect.CO_OPTIMIZED and not theirs:
         seen.clear()
     return copied
 

@@ -25,6 +25,8 @@ def svg(**changes: float) -> Recipe:
         ("cogvideox-1.5-5b", 45_106, 2.100, 0.858, 0.710),
         ("wan2.1-14b", 75_600, 9.364, 3.678, 0.718),
         ("wan2.1-1.3b", 32_760, 0.396, 0.170, 0.699),
+        # 28 · width² per token and block: self-attention 8, queries and output of cross-attention 4, MLP 16.
+        ("ltx-video-2b", 7_392, 0.0251, 0.0490, 0.338),
     ],
 )
 def test_real_models_cost_what_the_field_says(

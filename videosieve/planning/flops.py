@@ -14,6 +14,7 @@ from videosieve.errors import IntegrationError, ModelError
 from videosieve.integrations.diffusers.models import MODELS, ModelRow
 from videosieve.integrations.diffusers.models.heads import count_heads
 from videosieve.layout import Grid
+from videosieve.planning.arguments import MAKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,13 @@ def count_work(
         The work.
 
     Raises:
-        IntegrationError: The class is not supported or not in the installed diffusers.
+        IntegrationError: The class is not supported, not in the installed diffusers, or does not run without memory.
         ModelError: The config or the sizes do not make a working model.
     """
     row = MODELS.get(name)
-    if row is None:
-        raise IntegrationError(f"work is counted for {', '.join(MODELS)}, got {name!r}")
+    if row is None or not _is_counted(row):
+        counted = ", ".join(row.name for row in MODELS.values() if _is_counted(row))
+        raise IntegrationError(f"work is counted for {counted}, got {name!r}")
     try:
         with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -81,8 +83,9 @@ def count_work(
         raise ModelError(
             f"{name} does not run with latents {latents} and {text} text tokens: {reason}"
         ) from error
-    grid = row.grid(tuple(given["hidden_states"].shape), transformer.config)
+    grid = _grid(row, transformer.config, latents)
     tokens = grid.tokens + (0 if row.text == "none" else text)
+    tokens = len(given["position_ids"]) if "position_ids" in given else tokens  # audio is in the sequence too
     layers = len(row.self_attentions(transformer))
     heads, head_dim = count_heads(next(iter(row.self_attentions(transformer).values())))
     attention = 4.0 * batch * layers * tokens**2 * heads * head_dim
@@ -90,6 +93,16 @@ def count_work(
     return Work(
         grid, tokens, layers, heads, head_dim, parameters, attention, counter.get_total_flops() - attention
     )
+
+
+def _is_counted(row: ModelRow) -> bool:
+    return not row.dense and (row.sequence == "latents" or row.sequence in MAKERS)
+
+
+def _grid(row: ModelRow, config: Any, latents: tuple[int, int, int]) -> Grid:
+    """Video tokens of latents; frames are rounded up as the model or its pipeline pads them."""
+    frames, height, width = row.patch_sides(config)
+    return Grid(-(-latents[0] // frames), latents[1] // height, latents[2] // width)
 
 
 def _build(name: str, config: Mapping[str, Any]) -> Any:
@@ -104,9 +117,11 @@ def _build(name: str, config: Mapping[str, Any]) -> Any:
 
 def _arguments(
     row: ModelRow, transformer: Any, latents: tuple[int, int, int], text: int, batch: int
-) -> dict[str, Tensor | tuple[Tensor, Tensor]]:
+) -> dict[str, Any]:
     """Empty tensors for whatever the forward needs, by the names that diffusers gives them."""
     config: Any = transformer.config
+    if row.sequence in MAKERS:
+        return MAKERS[str(row.sequence)](config, _grid(row, config, latents), text, batch)
     frames, rows, columns = latents
     side = row.patch_sides(config)[0]
     frames += -frames % side  # CogVideoX 1.5's pipeline pads so

@@ -28,6 +28,8 @@ def svg(**changes: float) -> Recipe:
         # 48 and 40 self-attentions of 40 heads of 128; the rest of VACE is 48 blocks of Wan's 40 and a projection each.
         ("wan2.1-vace-14b", 75_600, 2 * 4 * 75_600**2 * 5120 * 48 / PETA, 4.58, 0.710),
         ("skyreels-v2-14b", 51_000, 2 * 4 * 51_000**2 * 5120 * 40 / PETA, 2.48, 0.632),
+        # 28 · width² per token and block: self-attention 8, queries and output of cross-attention 4, MLP 16.
+        ("ltx-video-2b", 7_392, 0.0251, 0.0490, 0.338),
     ],
 )
 def test_real_models_cost_what_the_field_says(

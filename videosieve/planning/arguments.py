@@ -9,6 +9,7 @@ from torch import Tensor
 
 from videosieve.integrations.diffusers.models import ModelRow
 from videosieve.layout import Grid
+from videosieve.planning.packed_arguments import MAKERS
 
 TEXT_WIDTHS = ("text_embed_dim", "text_dim", "in_text_dim", "caption_channels")
 CHANNELS = ("in_channels", "in_visual_dim")
@@ -30,6 +31,8 @@ def empty_arguments(
         Those of the arguments known here that the forward has.
     """
     config: Any = transformer.config
+    if row.sequence in MAKERS:
+        return MAKERS[str(row.sequence)](config, grid_of(row, config, latents), text, batch)
     frames, rows, columns = latents
     frames += -frames % row.patch_sides(config)[0]  # CogVideoX 1.5's pipeline pads so
     channels = _first(config, CHANNELS)
@@ -56,6 +59,12 @@ def empty_arguments(
     if "r_timestep" in accepted:  # AnyFlow: where a step begins and where it ends, for every frame
         known |= {name: torch.empty(batch, frames) for name in ("timestep", "r_timestep")}
     return {key: value for key, value in known.items() if key in accepted}
+
+
+def grid_of(row: ModelRow, config: Any, latents: tuple[int, int, int]) -> Grid:
+    """Video tokens of latents; frames are rounded up as the model or its pipeline pads them."""
+    frames, height, width = row.patch_sides(config)
+    return Grid(-(-latents[0] // frames), latents[1] // height, latents[2] // width)
 
 
 def _positions(config: Mapping[str, Any], grid: Grid) -> dict[str, Any]:

@@ -71,6 +71,7 @@ SHAPES = {
 _SHAPES_M = {**SHAPES, "num_attention_heads": 3, "attention_head_dim": 64, "rope_axes_dim": (16, 24, 24)}
 # Configs as published with the models; defaults of diffusers' classes are HunyuanVideo, Wan 14B and VACE 14B.
 _HUNYUAN, _COGVIDEOX, _WANX = (f"{name}Transformer3DModel" for name in ("HunyuanVideo", "CogVideoX", "Wan"))
+_LTX, _LTX2, _LTX_STRIDE = "LTXVideoTransformer3DModel", "LTX2VideoTransformer3DModel", (8, 32, 32)
 _ALL = (
     Blueprint("hunyuanvideo", _HUNYUAN, {"guidance_embeds": True}, text=256, size=(129, 720, 1280)),
     Blueprint("cogvideox-1.5-5b", _COGVIDEOX, _COG, text=226, batch=2, size=(81, 768, 1360)),
@@ -78,6 +79,9 @@ _ALL = (
     Blueprint("wan2.1-1.3b", _WANX, _WAN_SMALL, branches=2, size=(81, 480, 832)),
     Blueprint("wan2.1-vace-14b", "WanVACETransformer3DModel", branches=2),
     Blueprint("skyreels-v2-14b", "SkyReelsV2Transformer3DModel", _SKYREELS, branches=2, size=(97, 544, 960)),
+    Blueprint("ltx-video-2b", _LTX, {}, _LTX_STRIDE, 128, batch=2, size=(161, 512, 704)),
+    # the second stage, where the tokens are; guidance alone, without the two further calls of LTX-2.3
+    Blueprint("ltx-2", _LTX2, {}, _LTX_STRIDE, 1024, batch=2, size=(121, 1024, 1536), steps=30),
     Blueprint("shapes-s", _HUNYUAN, SHAPES, (1, 2, 2), 24, 2, 1, (16, 32, 32), 20),
     Blueprint("shapes-m", _HUNYUAN, _SHAPES_M, (1, 2, 2), 24, 2, 1, (16, 64, 64), 20),
 )

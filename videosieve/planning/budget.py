@@ -164,6 +164,9 @@ def read_blueprint(model: str) -> Blueprint:
     known = [
         b for b in BLUEPRINTS.values() if b.transformer == name and b.name.startswith("shapes") == shapes
     ]
+    if not known:
+        counted = dict.fromkeys(blueprint.transformer for blueprint in BLUEPRINTS.values())
+        raise ModelError(f"{path} is a {name}; usual sizes and costs are known for {', '.join(counted)}")
     heads = config.get("attention_head_dim")
     family = next((b for b in known if b.config.get("attention_head_dim") == heads), known[0])
     return replace(family, name=Path(model).name, config=config)

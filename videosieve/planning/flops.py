@@ -12,7 +12,8 @@ from videosieve.errors import IntegrationError, ModelError
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.models.heads import count_heads
 from videosieve.layout import Grid
-from videosieve.planning.arguments import empty_arguments
+from videosieve.planning.arguments import empty_arguments, grid_of
+from videosieve.planning.packed_arguments import MAKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,13 @@ def count_work(
         The work.
 
     Raises:
-        IntegrationError: The class is not supported or not in the installed diffusers.
+        IntegrationError: The class is not supported, not in the installed diffusers, or does not run without memory.
         ModelError: The config or the sizes do not make a working model.
     """
     row = MODELS.get(name)
-    if row is None:
-        raise IntegrationError(f"work is counted for {', '.join(MODELS)}, got {name!r}")
+    if row is None or not _is_counted(row):
+        counted = ", ".join(row.name for row in MODELS.values() if _is_counted(row))
+        raise IntegrationError(f"work is counted for {counted}, got {name!r}")
     try:
         with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -80,8 +82,9 @@ def count_work(
         raise ModelError(
             f"{name} does not run with latents {latents} and {text} text tokens: {reason}"
         ) from error
-    grid = row.grid(tuple(given[row.latents].shape), transformer.config)
+    grid = grid_of(row, transformer.config, latents)
     tokens = grid.tokens + (0 if row.text == "none" else text)
+    tokens = len(given["position_ids"]) if "position_ids" in given else tokens  # audio is in the sequence too
     layers = len(row.self_attentions(transformer))
     heads, head_dim = count_heads(next(iter(row.self_attentions(transformer).values())))
     attention = 4.0 * batch * layers * tokens**2 * heads * head_dim
@@ -89,6 +92,10 @@ def count_work(
     return Work(
         grid, tokens, layers, heads, head_dim, parameters, attention, counter.get_total_flops() - attention
     )
+
+
+def _is_counted(row: ModelRow) -> bool:
+    return not row.dense and (row.sequence == "latents" or row.sequence in MAKERS)
 
 
 def _build(name: str, config: Mapping[str, Any]) -> Any:

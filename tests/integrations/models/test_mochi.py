@@ -9,6 +9,7 @@ from sequence_claims import SPARSE, Claims, build, calls_of  # type: ignore[impo
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers import sparsify
 from videosieve.integrations.diffusers.models.arrangements import Arrangement
+from videosieve.integrations.diffusers.watch import watch
 from videosieve.methods import Dense, Method
 from videosieve.recipe import Recipe
 from videosieve.schedule import DenseFirst, Table
@@ -127,3 +128,17 @@ def test_two_prompts_are_the_videos_that_each_is_alone(method):
     with sparsify(pipe, method, **{k: v for k, v in options.items() if method == "svg" or k != "density"}):
         together, first, second = (pipe(**call).frames for call in calls)
     torch.testing.assert_close(torch.cat([first, second]), together, rtol=1e-4, atol=1e-4)
+
+
+def test_observers_are_told_whose_call_they_see():
+    """Also where a pipeline is only watched: each call holds one item, with its own layout."""
+    pipe, seen = tiny_pipeline(), []
+    with watch(pipe) as run:
+        run.observers.append(lambda one: seen.append((one.site.items, one.layout, one.q.shape[2])))
+        pipe(**pipeline_call())
+    with sparsify(pipe, "svg", **(SPARSE | {"steps": None})) as run:
+        run.observers.append(lambda one: seen.append((one.site.items, one.layout, one.q.shape[2])))
+        pipe(**pipeline_call())
+    expected = [((0,), lay(text_last=2), 62), ((1,), lay(text_last=5), 65)]
+    assert seen == expected * (len(seen) // 2)
+    assert len(seen) == 2 * 3 * 2 * 2  # runs, steps, layers, items

@@ -112,7 +112,8 @@ class SequenceCase:
 def make(cls: str, **config: Any) -> Module:
     """A transformer of diffusers with the same random weights every time.
 
-    What starts at zero (gates, learned frequencies) gets random values too: it would hide what is behind it.
+    What starts at zero (gates, learned frequencies) or one (scales of norms) gets random values too: it would hide what
+    is behind it, or which of two norms was taken.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -120,6 +121,8 @@ def make(cls: str, **config: Any) -> Module:
         for parameter in transformer.parameters():
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.3)
+            elif (parameter == 1).all():
+                torch.nn.init.uniform_(parameter, 0.5, 1.5)
     return transformer
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from videosieve.errors import IntegrationError, ModelError
-from videosieve.integrations.diffusers.models import MODELS
+from videosieve.integrations.diffusers.models import MODELS, ModelRow
 from videosieve.integrations.diffusers.models.heads import count_heads
 from videosieve.layout import Grid
 from videosieve.planning.arguments import empty_arguments, grid_of

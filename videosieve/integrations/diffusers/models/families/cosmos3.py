@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -20,5 +21,7 @@ ROWS = (
         sequence="text_keys",
         text_keys=True,
         pipelines="Cosmos 3 omni, and modular",
+        frame_rate=24,
+        usual=(Grid(48, 23, 40), "720p, 189 frames"),
     ),
 )

@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -17,5 +18,7 @@ ROWS = (
         feed_forwards=r"transformer_blocks\.\d+\.(txt_)?ff",
         text_feed_forward="txt_ff",
         pipelines="EasyAnimatePipeline, EasyAnimateInpaintPipeline, EasyAnimateControlPipeline",
+        frame_rate=8,
+        usual=(Grid(13, 64, 64), "1024 × 1024, 49 frames"),
     ),
 )

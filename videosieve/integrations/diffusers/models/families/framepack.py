@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Extra, Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -24,5 +25,7 @@ ROWS = (
         ),
         sequence="trimmed_alone",
         pipelines="HunyuanVideoFramepackPipeline",
+        frame_rate=30,
+        usual=(Grid(9, 45, 80), "720 × 1280, a window of 9 latent frames"),
     ),
 )

@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Extra
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -21,5 +22,7 @@ ROWS = (
             Extra("latents_history_short", (1, 2, 2), needs="indices_latents_history_short"),
         ),
         pipelines="HeliosPipeline, HeliosPyramidPipeline",
+        frame_rate=24,
+        usual=(Grid(9, 24, 40), "384 × 640, a chunk"),
     ),
 )

@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -20,5 +21,7 @@ ROWS = (
         notes="text and image to video, 480p and 720p; without the stock mask of every token with every token",
         feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
         pipelines="HunyuanVideo15Pipeline, HunyuanVideo15ImageToVideoPipeline",
+        frame_rate=24,
+        usual=(Grid(31, 45, 80), "720 × 1280, 121 frames"),
     ),
 )

@@ -1,6 +1,7 @@
 """LTX-Video and LTX-2: packed latents, text through cross-attention, guidance in one batch."""
 
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -16,6 +17,8 @@ ROWS = (
         cross_attentions=r"transformer_blocks\.\d+\.attn2",
         sequence="packed",
         pipelines="LTX text and image to video, condition, long multi-prompt",
+        frame_rate=25,
+        usual=(Grid(21, 16, 22), "512 × 704, 161 frames"),
     ),
     ModelRow(
         name="LTX2VideoTransformer3DModel",
@@ -31,5 +34,7 @@ ROWS = (
         sequence="packed_first",
         skipped_blocks="spatio_temporal_guidance_blocks",
         pipelines="LTX-2 text and image to video, condition, IC-LoRA, HDR; DFR stays dense",
+        frame_rate=24,
+        usual=(Grid(16, 32, 48), "1024 × 1536, 121 frames"),
     ),
 )

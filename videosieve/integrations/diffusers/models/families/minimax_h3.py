@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -17,5 +18,7 @@ ROWS = (
         feed_forwards=r"transformer_blocks\.\d+\.ff",
         sequence="indexed",
         pipelines="MiniMax-H3 (modular)",
+        frame_rate=24,
+        usual=(Grid(37, 24, 42), "768 × 1344, 124 frames"),
     ),
 )

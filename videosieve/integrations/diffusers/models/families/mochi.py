@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -17,5 +18,7 @@ ROWS = (
         feed_forwards=r"transformer_blocks\.\d+\.ff(_context)?",
         sequence="one_by_one",
         pipelines="MochiPipeline",
+        frame_rate=30,
+        usual=(Grid(28, 30, 53), "480 × 848, 163 frames"),
     ),
 )

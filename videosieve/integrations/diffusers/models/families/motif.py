@@ -2,6 +2,7 @@
 
 from videosieve.integrations.diffusers.models.parts import Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.layout import Grid
 
 ROWS = (
     ModelRow(
@@ -20,5 +21,7 @@ ROWS = (
         joint_inputs=r"single_transformer_blocks\.\d+\.(proj|act)_mlp",
         sequence="decoder_layers",
         pipelines="MotifVideoPipeline, MotifVideoImage2VideoPipeline",
+        frame_rate=24,
+        usual=(Grid(31, 46, 80), "736 × 1280, 121 frames"),
     ),
 )

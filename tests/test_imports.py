@@ -22,7 +22,7 @@ FLOORS = [
     ["methods"],
     ["schedule", "concepts", "inspection", "plugins"],
     ["generations"],
-    ["trace", "outputs", "lending", "states", "recall", "append_log"],
+    ["trace", "outputs", "lending", "states", "recall", "append_log", "observation"],
     ["recipe", "metrics"],
     ["run", "tuning.search"],
     ["functional"],

@@ -57,6 +57,8 @@ class Forward:
         pass_number: As in `Site`.
         told_by: What the step was read from: "scheduler", "timesteps" (the scheduler's list, by value),
             "cache_context", "changes" (of the timestep, where nothing better is known) or "caller".
+        moved: Whether the branch runs several times a step and this pass shows the latents of another pass of the step
+            before: a window that has moved, so that what is remembered under this pass is about another one.
     """
 
     generation: int = 0
@@ -65,6 +67,7 @@ class Forward:
     branch: str = "cond"
     pass_number: int = 0
     told_by: str = "caller"
+    moved: bool = False
 
     def site(self, layer: int, layers: int, branch: str = "", items: tuple[int, ...] = ()) -> Site:
         """An attention call of this forward.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from warnings import warn
 
@@ -15,10 +15,10 @@ from videosieve.generations import generations_of
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
-from videosieve.layout import VideoLayout
 from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
+from videosieve.observation import Observation
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import shares_of
 from videosieve.recipe import Recipe
@@ -29,34 +29,6 @@ from videosieve.timing import start_timer
 from videosieve.trace import Summary, Trace
 
 _ASKED, _DENSE = "the method asked for it", "the method is dense"
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One self-attention of a running pipeline, as an observer sees it: read, never written.
-
-    Attributes:
-        owner: Component name of the transformer in its pipeline.
-        site: Layer, step and branch.
-        layout: Which token is which; where prompts differ in length, that of the first. The video lies in the same
-            place for all of them.
-        q: Queries [batch, heads, tokens, head_dim] after QK-norm and RoPE, in canonical order, text padding included.
-        k: Keys, likewise.
-        v: Values, likewise.
-        output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
-        scale: Factor on every q·k.
-        guided: Whether the batch holds both branches of guidance, the unconditional half first.
-    """
-
-    owner: str
-    site: Site
-    layout: VideoLayout
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    output: Tensor
-    scale: float
-    guided: bool = False
 
 
 class Run:
@@ -153,7 +125,7 @@ class Run:
         timer: "Callable[[], Callable[[], float]] | None" = None,
         owner: str = "",
     ) -> Tensor:
-        """Compute a call in full and note why; the method may learn from it where a sparse call follows."""
+        """Compute a call in full and note why; the method may learn from it."""
         timer = timer or start_timer(call.q.device)
         causal = self.recipe.method.is_causal
         kernel = self._dense_kernel(call, causal)
@@ -196,6 +168,11 @@ class Run:
         The branch of a further pass, or of some items of the batch, says so: "cond, pass 1", "cond, items [0]".
         """
         return self._states.of_newest()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether anything of a step is used at a later one."""
+        return bool(self.recipe.schedule.reused_kinds) or self._states.holds_any
 
     def snapshot(self) -> Callable[[], None]:
         """Remember states, shared selections and stored outputs; the result puts them back, any number of times."""

@@ -82,6 +82,11 @@ class States:
         """Forget every generation but those."""
         self._kept = {place: state for place, state in self._kept.items() if place.generation in keep}
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether a method has anything to remember."""
+        return any(state is not None for state in self._kept.values())
+
     def values(self) -> list[State]:
         """All states."""
         return list(self._kept.values())

@@ -21,8 +21,9 @@ from videosieve.generation.request import Request, default_steps, pipeline_argum
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.observation import Observation
 from videosieve.recipe import Recipe
-from videosieve.run import Observation, Run
+from videosieve.run import Run
 from videosieve.schedule import KINDS
 from videosieve.tuning.search.plans import OLDEST
 

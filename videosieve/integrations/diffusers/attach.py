@@ -7,6 +7,7 @@ from typing import Any
 from torch.nn import Module
 
 from videosieve.errors import IntegrationError
+from videosieve.forward import Forward
 from videosieve.integrations.diffusers.clock import (
     Clock,
     bind_forward,
@@ -122,6 +123,7 @@ class _Watch:
         self.stage.skipped = _skipped(found, bound)
         stage.moment = read_moment(self.clock, found.row, found.component, found.transformer, bound)
         stage.run.recipe.schedule.require(stage.moment.forward.site(0, found.layers))
+        self._require_known_window(stage.moment.forward)
         self.hooks.follow()
         for slot in self.slots:
             slot.prepare(stage.moment)
@@ -146,6 +148,15 @@ class _Watch:
             return True
         name, module = next(iter(self.found.attentions.items()))
         return transformer.get_submodule(name) is module
+
+    def _require_known_window(self, forward: Forward) -> None:
+        if forward.moved and self.stage.run.remembers:
+            raise IntegrationError(
+                f"branch {forward.branch!r} runs several times a step, and its windows have moved since the last step "
+                f"(pass {forward.pass_number} of step {forward.step} shows what another pass did): what recipe "
+                f"{self.stage.run.recipe.name!r} remembers would be another window's. Name every window in "
+                f'cache_context ("cond 3"), keep their order, or take a recipe without reuse and memory'
+            )
 
     def _require_processors(self) -> None:
         found = self.found

@@ -27,8 +27,9 @@ from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import VideoLayout
 from videosieve.methods import Method, Selection
 from videosieve.methods.estimates.sampled_rows import generator_for, stratified_rows
+from videosieve.observation import Observation
 from videosieve.recipe import Recipe
-from videosieve.run import Observation, Run
+from videosieve.run import Run
 
 ATLAS_ROWS = 64
 MOST_SPOTS = 64

@@ -18,9 +18,10 @@ from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Moment, Turn
 from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group
 from videosieve.integrations.diffusers.reuse import Slot
+from videosieve.observation import Observation
 from videosieve.outputs import Kept
 from videosieve.records import Outcome
-from videosieve.run import Observation, Run
+from videosieve.run import Run
 from videosieve.timing import start_timer
 
 # The one global of the library: a custom op can only carry tensors and numbers, so the number in the handle must be

@@ -19,8 +19,9 @@ from videosieve.integrations.diffusers.forward_hooks import hook_forward
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.observation import Observation
 from videosieve.recipe import Recipe
-from videosieve.run import Observation, Run
+from videosieve.run import Run
 
 
 def watch(pipe: Any) -> Run:

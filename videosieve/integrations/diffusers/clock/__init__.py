@@ -6,6 +6,7 @@ positions.py   reader: the scheduler's own place, or the timestep in its list
 callers.py     reader: who runs the loop, with which schedulers
 contexts.py    reader: `cache_context`, guiders, guidance
 moments.py     the forward's layout and batch items; the one read of the device
+windows.py     reader: whether a context window has moved
 turns.py       one forward at a time
 stacks.py      Python's call stacks
 """

@@ -60,13 +60,16 @@ class Clock:
         """Whether the running generation was begun with classifier-free guidance."""
         return bool(self._asked)
 
-    def tick(self, component: str, times: Times, branches: tuple[str, ...]) -> tuple[Forward, bool | None]:
+    def tick(
+        self, component: str, times: Times, branches: tuple[str, ...], sample: tuple[float, ...] = ()
+    ) -> tuple[Forward, bool | None]:
         """Name the forward that is about to run.
 
         Args:
             component: The transformer's name; its forwards are counted apart.
             times: Its timestep.
             branches: Names of the calls within one step, in call order, where nobody else names them.
+            sample: A few values of its latents, always from the same places; tells windows apart that move.
 
         Returns:
             The forward, and whether its generation was begun with classifier-free guidance (None: nobody says).
@@ -89,11 +92,11 @@ class Clock:
             if walk.advance(caller, times, component, branch, None if context is None else context.step):
                 self._begin(walk, caller)
             branch = self._tentative(caller, walk, part, branches)
-            number = walk.note(part, branch)
+            number, moved = walk.note(part, branch, sample)
             self._running[component] = walk
             known = walk.steps(caller, self._pipeline)
             steps = max(self._steps or known, walk.step + 1)
-            self.forward = Forward(walk.generation, walk.step, steps, branch, number, walk.told_by)
+            self.forward = Forward(walk.generation, walk.step, steps, branch, number, walk.told_by, moved)
             self._asked = walk.asked
             return self.forward, walk.asked
 

@@ -20,6 +20,9 @@ from videosieve.integrations.diffusers.models import ModelRow
 from videosieve.integrations.diffusers.models.arrangements import Arrangement
 from videosieve.integrations.diffusers.models.sequences import Sequence, sequence_of
 
+SAMPLED_VALUES = 64
+"""Values of the latents by which windows are told apart: two of unrelated noise then differ by √2 ± 0.1 of its size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -89,8 +92,8 @@ def read_moment(
         IntegrationError: Arguments are missing, or two generations get in each other's way.
     """
     sequence = sequence_of(row)(row, transformer, arguments)
-    times, halves, values = _read(sequence, "cond_uncond" in row.branches)
-    forward, asked = clock.tick(component, times, row.branches)
+    times, halves, sample, values = _read(sequence, "cond_uncond" in row.branches)
+    forward, asked = clock.tick(component, times, row.branches, sample)
     # Where nobody says whether guidance is on, two prompts may begin with the same noise; a step later they differ.
     both = halves and (forward.step > 0 if asked is None else asked)
     guided = both and forward.branch == "cond_uncond"
@@ -100,8 +103,9 @@ def read_moment(
     return Moment(forward, told, sequence.batch, guided, "")
 
 
-def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, list[Tensor]]:
-    """The timestep, whether both halves of the batch are equal, and what the sequence asks for: one transfer."""
+def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, ...], list[Tensor]]:
+    """The timestep, whether both halves of the batch are equal, a sample of the latents, and what the sequence asks
+    for: one transfer."""
     latents = sequence.latents
     stamp, other = read_times(sequence.timestep)
     parts = [] if stamp is None else [stamp]
@@ -109,6 +113,7 @@ def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, list[Tensor]]
     look = batched and half > 0 and latents.shape[0] == 2 * half
     if look:
         parts.append((latents[:half] == latents[half:]).all().reshape(1))
+    parts.append(_sample(latents))
     wanted = sequence.reads()
     parts += wanted
     flat = [part.detach().reshape(-1).to(latents.device, torch.float64) for part in parts]
@@ -116,7 +121,15 @@ def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, list[Tensor]]
     pieces = iter(values.split([len(part) for part in flat]))
     times = Times.of(other) if stamp is None else _times(next(pieces).tolist(), other)
     halves = bool(next(pieces)) if look else False
-    return times, halves, [next(pieces).reshape(one.shape) for one in wanted]
+    sample = tuple(next(pieces).tolist())
+    return times, halves, sample, [next(pieces).reshape(one.shape) for one in wanted]
+
+
+def _sample(latents: Tensor) -> Tensor:
+    """Some values of the first item's latents, spread over all axes, always from the same places."""
+    flat = latents.detach()[0].reshape(-1)
+    places = torch.linspace(0, len(flat) - 1, min(SAMPLED_VALUES, len(flat)), device=flat.device).long()
+    return flat[places]
 
 
 def _times(numbers: list[float], dtype: torch.dtype) -> Times:

@@ -11,6 +11,7 @@ from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.clock.callers import Caller, is_set_up
 from videosieve.integrations.diffusers.clock.positions import Ladder, Times, read_place
 from videosieve.integrations.diffusers.clock.stacks import of_threads
+from videosieve.integrations.diffusers.clock.windows import Windows
 
 MOST_PASSES = 64
 """Times that a branch may run in a step; whoever asks more often at one timestep has begun anew. The passes of another
@@ -55,6 +56,7 @@ class Walk:
         self._sites: list[CodeType | None] = []
         self._calls: dict[Part, list[str]] = {}
         self._before: dict[Part, list[str]] = {}
+        self._windows = Windows()
         self._open: tuple[Part, str] | None = None
         self._failed = False
 
@@ -89,15 +91,17 @@ class Walk:
         """Branches that have run at this step, in order."""
         return self._calls.get(part, [])
 
-    def note(self, part: Part, branch: str) -> int:
-        """Note that a branch runs; how often it has at this step before."""
+    def note(self, part: Part, branch: str, sample: tuple[float, ...] = ()) -> tuple[int, bool]:
+        """Note that a branch runs; how often it has at this step before, and whether its window has moved."""
         site = part[1]
         if site not in self._sites:
             self._sites.append(site)
         calls = self._calls.setdefault(part, [])
         calls.append(branch)
         self._open = part, branch
-        return calls.count(branch) - 1 + MOST_PASSES * self._sites.index(site)
+        number = calls.count(branch) - 1
+        moved = self._windows.has_moved((part, branch), number, sample)
+        return number + MOST_PASSES * self._sites.index(site), moved
 
     def done(self) -> None:
         """The forward that was noted last is through."""
@@ -108,6 +112,7 @@ class Walk:
         if self._open is not None:
             part, branch = self._open
             self._calls[part].remove(branch)
+            self._windows.forget_last((part, branch))
             self._open, self._failed = None, True
 
     def steps(self, caller: Caller, known: Any) -> int:
@@ -193,6 +198,7 @@ class Walk:
             self._first, self._start = self._place - (step or 0), times.mean
         elif place != self._place:
             self._before, self._calls = self._calls, {}
+            self._windows.next_step()
             self._place = place
         self._times, self._caller = times, caller
         return begins

@@ -12,7 +12,7 @@ from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.concepts.streams import find_family
 from videosieve.integrations.diffusers.concepts.text import ConceptText
 from videosieve.integrations.diffusers.targets import Target
-from videosieve.run import Observation
+from videosieve.observation import Observation
 
 Emit = Callable[[Tensor], None]
 

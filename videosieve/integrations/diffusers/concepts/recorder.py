@@ -23,7 +23,8 @@ from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES,
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.integrations.diffusers.targets import describe
 from videosieve.layout import Grid
-from videosieve.run import Observation, Run
+from videosieve.observation import Observation
+from videosieve.run import Run
 
 
 class ConceptRecorder:

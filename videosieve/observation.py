@@ -1,0 +1,36 @@
+"""What an observer of a run sees of one self-attention."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from videosieve.forward import Site
+from videosieve.layout import VideoLayout
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One self-attention of a running pipeline, as an observer sees it: read, never written.
+
+    Attributes:
+        owner: Component name of the transformer in its pipeline.
+        site: Layer, step and branch.
+        layout: Which token is which; where prompts differ in length, that of the first. The video lies in the same
+            place for all of them.
+        q: Queries [batch, heads, tokens, head_dim] after QK-norm and RoPE, in canonical order, text padding included.
+        k: Keys, likewise.
+        v: Values, likewise.
+        output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
+        scale: Factor on every q·k.
+        guided: Whether the batch holds both branches of guidance, the unconditional half first.
+    """
+
+    owner: str
+    site: Site
+    layout: VideoLayout
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    output: Tensor
+    scale: float
+    guided: bool = False

@@ -9,7 +9,7 @@ from videosieve.integrations.diffusers.models.sequences.meshes import find_grid
 from videosieve.layout import Grid, VideoLayout
 from videosieve.testing.models import ltx as of_ltx
 from videosieve.testing.models.forwards import sequence
-from videosieve.testing.models.ltx_pipelines import ltx2_call, ltx_call, tiny_ltx, tiny_ltx2
+from videosieve.testing.models.pipelines.ltx import ltx2_call, ltx_call, tiny_ltx, tiny_ltx2
 
 SPARSE = {"density": 0.4, "min_tokens": 0, "dense_steps": 0, "dense_layers": 0, "block": 8}
 has_ltx2 = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import torch
 
 from videosieve.integrations.diffusers import describe, sparsify
 from videosieve.layout import VideoLayout
-from videosieve.testing.models.pipelines import PIPELINES
+from videosieve.testing.models.pipelines.usual import PIPELINES
 
 
 @pytest.fixture(params=list(PIPELINES))

@@ -1,0 +1,1 @@
+"""Tiny pipelines in whole, of models whose transformers are beside this room."""

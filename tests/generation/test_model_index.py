@@ -67,6 +67,12 @@ def test_a_configuration_that_stays_dense_is_refused(tmp_path: Path):
         require_sparse(write(tmp_path, index, {"attention_type": "nabla"}))
 
 
+def test_a_unet_is_named_with_its_reason(tmp_path: Path):
+    index = index_of("AnimateDiffPipeline", unet="UNetMotionModel", vae="AutoencoderKL")
+    with pytest.raises(ModelError, match="UNetMotionModel attends within a frame and along time"):
+        load_pipeline(write(tmp_path, index), device="cpu")
+
+
 def test_a_second_transformer_keeps_a_pipeline_working(tmp_path: Path):
     both = index_of("Some", transformer="WanTransformer3DModel", other="LatteTransformer3DModel")
     require_sparse(write(tmp_path, both))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from videosieve.errors import ModelError
 from videosieve.frame_rate import FRAME_RATE
 from videosieve.integrations.diffusers.models import MODELS, find_named, start_of
+from videosieve.integrations.diffusers.models.words import why_factorised
 from videosieve.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def require_sparse(model: str) -> None:
         ModelError: It is one; the message names the class, the reason and the way forward.
     """
     rows = rows_of(model)
+    if not rows and (told := why_factorised(dict(_classes(read_part(model, INDEX) or {})))):
+        raise ModelError(f"{model!r}: {told}")
     config: Mapping[str, Any] = {}
     if any(row.dense_if for row in rows.values()):
         config = read_part(model, "transformer/config.json") or {}

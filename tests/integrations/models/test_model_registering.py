@@ -147,3 +147,20 @@ def test_frame_rates_are_those_of_the_family_and_its_variants(name):
 def test_a_pipeline_s_own_frame_rate_goes_before_its_family_s(nano):
     assert frame_rate_of(nano.transformer) == 24
     assert frame_rate_of(nano) == 8
+
+
+UNKNOWN = {
+    "UNetMotionModel": "attends within a frame and along time, never over both",
+    "FluxTransformer2DModel": "makes images",
+    "UNet2DConditionModel": "makes images",
+    "StableAudioDiTModel": "makes sound",
+    "SomethingElse": "has no video transformer that videosieve knows; it has transformer: SomethingElse",
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_classes_without_a_row_get_a_reason_and_the_classes_that_work(name):
+    with pytest.raises(IntegrationError, match=UNKNOWN[name]) as caught:
+        sparsify(type(name, (nn.Module,), {})(), "svg")
+    assert "Known: HunyuanVideoTransformer3DModel, CogVideoX" in str(caught.value)
+    assert "Latte" not in str(caught.value)

@@ -25,10 +25,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from videosieve.errors import OutputError, RecipeError
-from videosieve.fields import Whole, check_fields, shown
+from videosieve.fields import OneOf, Whole, check_fields, shown
 from videosieve.files import parse_toml, read_text, reason_of, toml_key, toml_value
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
@@ -67,7 +67,7 @@ class Recipe:
     min_tokens: Whole = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
-    compensate: str = "none"
+    compensate: Annotated[str, OneOf(COMPENSATIONS)] = "none"
     token_order: str = "model"
     family: str = ""
 
@@ -157,6 +157,8 @@ class Recipe:
         _require_known(schedule, SCHEDULE_KEYS, "[schedule]")
         if "name" not in method:
             raise RecipeError(f"[method] needs a name; there are {', '.join(METHODS)}")
+        if isinstance(method["name"], str) and method["name"] not in METHODS:
+            load_plugins()
         return cls(
             make_method(**method),
             schedule_of(schedule),
@@ -232,8 +234,6 @@ def _require_shareable(method: Method, shared: bool) -> None:
 
 
 def _require_compensable(method: Method, compensate: str) -> None:
-    if compensate not in COMPENSATIONS:
-        raise RecipeError(f"compensate must be one of {', '.join(COMPENSATIONS)}, got {compensate!r}")
     if compensate == "none":
         return
     if isinstance(method, Dense):

@@ -69,6 +69,10 @@ _METHODS: dict[str, dict[str, Fits]] = {
         **_SVG, "profile": word("sound", "official"), "seed": SEED,
         "profile_rows": lambda value: share(value) if not whole()(value) else whole(1)(value),
     },
+    "sieve": {
+        "density": share, "block": BLOCK, "cubes": or_none(lambda value: listed(triple)(value) and len(value) > 0),
+        "rank": word("error", "mass"), "centroids": truth,
+    },
     "adaspa": {
         "density": share, "search_steps": listed(is_part), "head_adaptive": truth, "recall_split": share,
         "block": BLOCK,
@@ -84,7 +88,7 @@ _METHODS: dict[str, dict[str, Fits]] = {
     },
     "svg2": {
         "threshold": share, "min_share": fraction, "density": or_none(share), "query_clusters": or_none(whole(1)),
-        "key_clusters": or_none(whole(1)), "first_iterations": whole(1, 10_000), "step_iterations": whole(1, 10_000),
+        "key_clusters": or_none(whole(1)), "first_iterations": whole(1, 1_000), "step_iterations": whole(1, 1_000),
         "seed": SEED,
     },
     "radial": {
@@ -164,6 +168,7 @@ def _schedules() -> list[Declared]:
                 "method": nothing, "schedule": nothing, "name": is_text, "min_tokens": whole(0),
                 "provenance": lambda value: isinstance(value, dict) and all(map(is_text, (*value, *value.values()))),
                 "shared_selection": lambda value: truth(value) and not value,  # dense attention selects nothing
+                "compensate": word("none"), "token_order": word("model"), "family": is_text,  # likewise
             },
             {},
         ),

@@ -141,6 +141,7 @@ def test_default_layers_differ_by_method():
     assert scores["concept"]["default"] == scores["concept"]["every layer"]
 
 
+@pytest.mark.filterwarnings("ignore:nothing was sparse")  # the nano model has too few tokens
 def test_pictures_are_drawn(tmp_path):
     pipe = ShapesPipeline.from_networks(build_networks("shapes-nano"))
     pipe.set_progress_bar_config(disable=True)

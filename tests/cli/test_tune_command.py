@@ -1,6 +1,7 @@
 """`videosieve tune`: refusals come before any work, a missed target is said and ends with exit code 1."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from videosieve.cli.app import app
+from videosieve.generation.request import Request
+from videosieve.recipe import Recipe
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
+from videosieve.tuning.search import Candidate, Goal
+from videosieve.tuning.trials import Bench
+from videosieve.tuning.tune import _Work
 
 CAPTION = "a large red circle moves left over a striped background"
 SHORT = ["--methods", "svg", "--steps", "2", "--prompt", CAPTION, "--guidance", "1"]
@@ -93,11 +99,18 @@ def test_a_recipe_for_another_family_is_refused_before_the_search(tmp_path: Path
 
 @pytest.mark.usefixtures("tiny")
 def test_a_recipe_that_was_never_sparse_is_said_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A minimum of tokens that this video does not reach: every call stays dense, whatever the recipe."""
-    monkeypatch.setattr("videosieve.tuning.tune.MIN_TOKENS", 0)
-    monkeypatch.setattr(
-        "videosieve.tuning.tune._Work._recipe_of",
-        lambda work, candidate: candidate.recipe(work.known, work.steps, 100_000),
-    )
+    """What the best recipe's clips said is what the command says last."""
+    whole = _Work.run
+    said = ("nothing was sparse: fewer than 100000 tokens",)
+    monkeypatch.setattr(_Work, "run", lambda work, settings: replace(whole(work, settings), warnings=said))
     result = run("--speedup", "900", *SHORT, "--output", str(tmp_path / "out"))
-    assert "warning: nothing was sparse: " in result.stdout
+    assert f"warning: {said[0]}" in " ".join(result.output.split())
+
+
+def test_a_measured_candidate_keeps_what_its_clips_said(nano: Any):
+    request = Request(CAPTION, steps=2, guidance=1.0)
+    bench = Bench(nano, [request], Goal(speedup=2.0), 2)
+    candidate = Candidate("svg", 0.3)
+    recipe = Recipe.of("svg", density=0.3, dense_steps=0, min_tokens=100_000)
+    bench.measure(candidate, recipe, [0.0])
+    assert bench.warnings[candidate] == ("nothing was sparse: fewer than 100000 tokens",)

@@ -211,6 +211,7 @@ def test_a_compiled_transformer_is_unwrapped(wan, sparse):
 
 # Dynamo hides this warning of its own with a filter that -W error overrules.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.filterwarnings("ignore:nothing was sparse. gradients are needed")
 def test_gradients_under_compile_break_the_graph_and_are_traced():
     torch._dynamo.reset()
     transformer = tiny_wan_transformer()

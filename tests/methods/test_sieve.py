@@ -224,8 +224,8 @@ def test_without_centroids_nothing_answers():
         ({"density": 0.0}, "density"),
         ({"density": 1.2}, "density"),
         ({"block": 0}, "block is a side"),
-        ({"cubes": [(4, 4)]}, "cubes is a list of boxes"),
-        ({"rank": "best"}, "rank must be one of error, mass"),
+        ({"cubes": [(4, 4)]}, "has three sides"),
+        ({"rank": "best"}, "rank must be 'error' or 'mass'"),
         ({"centroids": 1}, "centroids must be true or false"),
     ],
 )

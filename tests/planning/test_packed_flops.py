@@ -47,5 +47,5 @@ def test_a_model_that_cannot_be_counted_is_refused_by_name(tmp_path):
         count_work(COSMOS3, {}, (48, 45, 80), 100, 1)
     (tmp_path / "transformer").mkdir()
     (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": COSMOS3}))
-    with pytest.raises(ModelError, match=f"is a {COSMOS3}; usual sizes"):
+    with pytest.raises(ModelError, match=f"is a {COSMOS3}; costs are known for"):
         read_blueprint(str(tmp_path))

@@ -154,7 +154,7 @@ def test_a_selection_for_another_call_is_refused(selection):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BlockMask([[True]], BLOCK, 5), "keep must be a plain strided tensor, got list"),  # pyright: ignore[reportArgumentType]
+        (lambda: BlockMask([[True]], BLOCK, 5), "keep must be a Tensor, got keep"),  # pyright: ignore[reportArgumentType]
         (lambda: BlockMask(keep_all_but().keep.float(), BLOCK, TOKENS), "keep must be bool"),
         (lambda: BlockMask(keep_all_but().keep[:, :0], BLOCK, TOKENS), "at least one block on every axis"),
         (lambda: BlockMask(keep_all_but().keep.to_sparse(), BLOCK, TOKENS), "plain strided tensor"),

@@ -223,13 +223,13 @@ def test_causal_attention_takes_every_scale(scale, queries, keys, dtype):
 @pytest.mark.parametrize("field", ["first_iterations", "step_iterations"])
 @pytest.mark.parametrize("rounds", [2**70, 1001])
 def test_rounds_without_end_are_refused(field, rounds):
-    with pytest.raises(VideosieveError, match=f"{field} must be at most 1000"):
+    with pytest.raises(VideosieveError, match=f"{field} must be a whole number >= 1, at most 1,000"):
         make_method("svg2", **{field: rounds})
     with pytest.raises(ShapeError, match="iterations is a number of rounds, at least 1 and at most 1000"):
         kmeans(make_qkv(20, 1)[0], 3, iterations=rounds)
 
 
-@pytest.mark.parametrize("size", [2**20, 2**40, 2**62, 2**70])
+@pytest.mark.parametrize("size", [2**20, 2**40, 2**62])
 def test_blocks_longer_than_the_sequence_cost_no_memory(size):
     q, k, v = make_qkv(40, 40)
     expected = scaled_dot_product_attention(q, k, v)

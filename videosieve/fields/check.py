@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 import numpy as np
+import torch
 
 from videosieve.errors import VideosieveError
 from videosieve.fields.annotations import compile_annotation, compiled
@@ -24,6 +25,10 @@ def check_fields(instance: Any, error: type[VideosieveError]) -> None:
     Raises:
         VideosieveError: Of the class `error`: a value is of another type or outside its range.
     """
+    if (
+        torch.compiler.is_compiling()
+    ):  # inside a graph: the tracer has typed every value, and cannot follow this
+        return
     for name, check in _checks(type(instance)):
         value = getattr(instance, name)
         plain = _checked(name, value, check, error)

@@ -5,12 +5,14 @@ it is. A folder has them; of a hub id they are in the cache, or fetched alone.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from videosieve.errors import ModelError
+from videosieve.files import is_folder
 from videosieve.frame_rate import FRAME_RATE
 from videosieve.integrations.diffusers.models import MODELS, find_named, start_of
 from videosieve.integrations.diffusers.models.words import why_factorised
@@ -30,8 +32,8 @@ def read_part(model: str, name: str) -> dict[str, Any] | None:
         model: A folder or a hub id, as `load_pipeline` takes it.
         name: "model_index.json" or "transformer/config.json".
     """
-    folder = Path(model).expanduser()
-    path = folder / name if folder.is_dir() else _from_hub(model, name)
+    folder = _folder_of(model)
+    path = folder / name if is_folder(folder) else _from_hub(model, name)
     if path is None:
         return None
     try:
@@ -39,6 +41,10 @@ def read_part(model: str, name: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _folder_of(model: str) -> Path:
+    return Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's raises where there is no such user
 
 
 def rows_of(model: str) -> dict[str, "ModelRow"]:
@@ -56,7 +62,7 @@ def rows_of(model: str) -> dict[str, "ModelRow"]:
 
 def is_bundled(model: str) -> bool:
     """Whether a model is one of the small bundled kind: by name, or a folder that holds such a pipeline."""
-    if Path(model).expanduser().is_dir():
+    if is_folder(_folder_of(model)):
         return (read_part(model, INDEX) or {}).get("_class_name") == "ShapesPipeline"
     return model.startswith("shapes") and "/" not in model
 

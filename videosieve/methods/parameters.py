@@ -15,7 +15,7 @@ Tile = Annotated[
 Window = Annotated[
     tuple[Count, Count, Count], Says("is three numbers of tiles (frames, rows, columns), at least 1 each")
 ]
-Rounds = Annotated[int, In("[1, 10000]", "must be a whole number >= 1, at most 10,000")]
+Rounds = Annotated[int, In("[1, 1000]", "must be a whole number >= 1, at most 1,000")]
 ByHead = Says("is a list with one list per layer, one entry per head")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError
+from videosieve.fields import shown
 from videosieve.kernels import Centroids, centroids_of, reorder_tokens
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_side import block_side
@@ -33,7 +34,7 @@ def check_order(order: object, method: Method) -> None:
     if not isinstance(order, str) or (order not in NAMED and _cube(order) is None):
         raise RecipeError(
             f"token_order is one of {', '.join(NAMED)}, or a cube of frames, rows and columns such as '4x4x4', "
-            f"got {order!r}"
+            f"got {shown(order)}"
         )
     if order == MODEL:
         return

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from videosieve import kernels
+from videosieve.kernels.centroids import centroids_of
 from videosieve.kernels.native_library import load, refuse_library
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.kernels.norm_rope.streams import Stream
@@ -155,13 +156,42 @@ def _sample_norm_rope(device: str) -> tuple[Any, ...]:
     return (Stream(q, q),), None, None, False
 
 
+def _sample_pool(device: str) -> tuple[Any, ...]:
+    return _tensor(device), _offsets(device), None
+
+
+def _sample_centroid_mass(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    sizes = torch.zeros(1, 1, SAMPLE_TOKENS // 64, device=device)
+    return (
+        q,
+        q[:, :, :: SAMPLE_TOKENS // sizes.shape[-1]],
+        sizes,
+        _offsets(device),
+        SAMPLE_HEAD_DIM**-0.5,
+        None,
+    )
+
+
+def _sample_compensated(device: str) -> tuple[Any, ...]:
+    q, k, v, mask, scale = _sample_block_sparse(device)
+    return q, k, v, mask, centroids_of(k, v, mask), mask.keep, scale
+
+
+def _offsets(device: str) -> torch.Tensor:
+    return torch.arange(0, SAMPLE_TOKENS + 1, 64, device=device).view(1, 1, -1)
+
+
 _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "antidiagonal_scores": _sample_antidiagonal,
     "block_mass": _sample_mass,
     "block_sparse_attention": _sample_block_sparse,
+    "centroid_mass": _sample_centroid_mass,
+    "compensated_attention": _sample_compensated,
     "dense_attention": _sample_dense,
     "kmeans": _sample_kmeans,
     "norm_rope": _sample_norm_rope,
+    "pool_blocks": _sample_pool,
     "reorder_tokens": _sample_reorder,
     "sampled_attention": _sample_sampled,
 }

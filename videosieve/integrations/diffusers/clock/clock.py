@@ -112,6 +112,8 @@ class Clock:
         walks = [self._walk_of(id(one), one) for one in caller.schedulers]
         if not walks:
             walk = self._walk_of(caller.thread, None)
+        elif going := next((one for one in walks if one.goes_without_scheduler(caller)), None):
+            walk = going  # the loop steps copies of it, which come into sight one after the other
         else:
             walk = walks[0] if len(walks) == 1 else min(walks, key=lambda one: one.distance(times))
         return self._walk_of((caller.thread, caller.site), None) if walk.is_foreign(caller, times) else walk

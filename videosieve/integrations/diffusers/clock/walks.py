@@ -130,6 +130,11 @@ class Walk:
             self._steps = self._given_steps or told or listed
         return self._steps
 
+    def goes_without_scheduler(self, caller: Caller) -> bool:
+        """Whether this loop is known to step something else than the scheduler whose list it began with."""
+        running = self.generation >= 0 and not self._trusted and not self.is_over
+        return running and caller.loop is not None and self._caller.loop == caller.loop
+
     def distance(self, times: Times) -> float:
         """Places from here to that of a forward with this timestep, where the scheduler stands at it; infinite where
         it does not. A walk that would have to begin is far away."""

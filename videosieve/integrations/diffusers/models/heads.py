@@ -36,5 +36,13 @@ def count_heads(attention: Module) -> tuple[int, int]:
 
 
 def _outputs(projection: Any) -> int:
-    count = getattr(projection, "out_features", None)
-    return int(count if count is not None else projection.weight.shape[0])
+    """Of a linear, or of the linear that a LoRA wraps: the deepest that says it."""
+    for module in projection.modules():
+        if isinstance(count := getattr(module, "out_features", None), int):
+            return count
+    weight = next((x for x in projection.parameters() if x.ndim == 2), None)
+    if weight is None:
+        raise IntegrationError(
+            f"the projection of queries must be a linear, {type(projection).__name__} says no number of outputs"
+        )
+    return int(weight.shape[0])

@@ -298,7 +298,7 @@ def test_values_outside_their_range_are_refused(parameters, message):
 
 
 LONG = """
-import resource, torch
+import torch
 from videosieve import AttentionCall, BlockMask, BlockSize, Site, VideoLayout
 from videosieve.methods import AdaSpa
 from videosieve.methods.adaspa import AdaSpaState
@@ -311,7 +311,8 @@ old = PackedMask.of(BlockMask.dense(layout.tokens, BlockSize(128, 128)))
 selection, _ = AdaSpa(search_steps=(30,)).select(call, AdaSpaState(10, lse, old))
 assert selection.mask.keep.shape == (1, 1, 931, 931)
 assert selection.mask.density < 0.3
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+from videosieve.testing.peak import peak_resident_gib
+print(peak_resident_gib())
 """
 
 

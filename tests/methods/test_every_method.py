@@ -102,7 +102,7 @@ def test_the_example_that_adds_a_method_runs_and_is_short(capsys):
 
 
 LONG = """
-import resource, sys, torch
+import sys, torch
 from videosieve import AttentionCall, Site, VideoLayout
 from videosieve.methods import make_method
 layout = VideoLayout.of(33, 45, 80, text_last=256)
@@ -111,7 +111,8 @@ parameters = {"svg2": {"first_iterations": 1}, "xattention": {"stride": 16}}.get
 call = AttentionCall(q, k, v, layout, Site(0, 1, 20, 50))
 selection, _ = make_method(sys.argv[1], **parameters).select(call, None)
 assert max(selection.mask.keep.shape) < 5000
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+from videosieve.testing.peak import peak_resident_gib
+print(peak_resident_gib())
 """
 
 

@@ -291,7 +291,7 @@ def test_values_outside_their_range_are_refused(parameters, message):
 
 
 LONG = """
-import resource, torch
+import torch
 from videosieve import AttentionCall, VideoLayout
 from videosieve.methods import MInference
 from videosieve.methods.geometry.minference_patterns import PATTERNS
@@ -299,7 +299,8 @@ layout = VideoLayout.of(33, 45, 80, text_last=256)
 q, k, v = torch.randn(3, 1, 5, layout.tokens, 32, dtype=torch.bfloat16)
 selection, _ = MInference(head_patterns=(PATTERNS,)).select(AttentionCall(q, k, v, layout), None)
 assert (selection.mask.head_density - 0.3).abs().max() < 0.01, selection.mask.head_density
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+from videosieve.testing.peak import peak_resident_gib
+print(peak_resident_gib())
 """
 
 

@@ -176,7 +176,7 @@ def test_values_outside_their_range_are_refused(cls, parameters, message):
 
 
 LONG = """
-import resource, torch
+import torch
 from videosieve import AttentionCall, VideoLayout
 from videosieve.methods import OracleTopK, RandomBlocks
 layout = VideoLayout.of(33, 45, 80, text_last=256)
@@ -184,7 +184,8 @@ q, k, v = torch.randn(3, 1, 1, layout.tokens, 16, dtype=torch.bfloat16)
 for method in (RandomBlocks(), OracleTopK(0.3, "call")):
     selection, _ = method.select(AttentionCall(q, k, v, layout), None)
     assert abs(selection.mask.density - 0.3) < 0.001
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+from videosieve.testing.peak import peak_resident_gib
+print(peak_resident_gib())
 """
 
 

@@ -330,7 +330,7 @@ def test_the_scale_of_the_call_is_the_scale_of_the_profile():
 
 
 LONG = """
-import resource, torch
+import torch
 from videosieve import AttentionCall, SparseVideoGen, VideoLayout
 torch.set_num_threads(2)
 layout = VideoLayout.of(33, 45, 80, text_last=256)
@@ -339,7 +339,8 @@ call = AttentionCall(q, k, v, layout)
 selection, _ = SparseVideoGen(profile_rows={rows}).select(call, None)
 assert abs(selection.mask.density - 0.3) < 0.001, selection.mask.density
 official, _ = SparseVideoGen(profile_rows=16, profile="official").select(call, None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+from videosieve.testing.peak import peak_resident_gib
+print(peak_resident_gib())
 """
 
 

@@ -297,14 +297,15 @@ def test_the_profile_refuses_the_same(parameters):
 
 
 LONG = """
-import resource, torch
+import torch
 from videosieve import AttentionCall, VideoLayout
 from videosieve.methods import XAttention
 layout = VideoLayout.of(33, 45, 80, text_last=256)
 q, k, v = torch.randn(3, 1, 2, layout.tokens, 64, dtype=torch.bfloat16)
 selection, _ = XAttention(stride=16).select(AttentionCall(q, k, v, layout), None)
 assert selection.mask.keep.shape == (1, 2, 931, 931)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+from videosieve.testing.peak import peak_resident_gib
+print(peak_resident_gib())
 """
 
 

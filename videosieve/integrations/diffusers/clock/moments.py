@@ -128,8 +128,8 @@ def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, 
 def _sample(latents: Tensor) -> Tensor:
     """Some values of the first item's latents, spread over all axes, always from the same places."""
     flat = latents.detach()[0].reshape(-1)
-    places = torch.linspace(0, len(flat) - 1, min(SAMPLED_VALUES, len(flat)), device=flat.device).long()
-    return flat[places]
+    apart = max(1, len(flat) // SAMPLED_VALUES) | 1  # odd: no whole number of rows or frames
+    return flat[::apart][:SAMPLED_VALUES]
 
 
 def _times(numbers: list[float], dtype: torch.dtype) -> Times:

@@ -43,7 +43,8 @@ def check(program):
     assert not watcher.dropped
 
 
-QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+# The same 200 every time, so that a landing depends on what it changes; the slow run draws anew.
+QUICK = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @QUICK
@@ -53,7 +54,7 @@ def test_every_forward_of_a_random_program_is_named_as_its_loop_knows_it(program
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=10_000)
+@settings(QUICK, max_examples=10_000, derandomize=False)
 @given(programs())
 def test_every_forward_of_ten_thousand_random_programs_is_named_as_its_loop_knows_it(program):
     check(program)

@@ -77,6 +77,8 @@ class Walk:
         index = getattr(self.scheduler(), "_step_index", None) if self._trusted else None
         if index is not None:
             return index > self._place or not self._caller.is_alive()
+        if self._open is not None:  # the last one noted is not through, or ended in an error and may be tried again
+            return not self._caller.is_alive()
         missing = [
             Counter(names) - Counter(self._calls.get(part, ())) for part, names in self._before.items()
         ]

@@ -17,16 +17,12 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.fields import In, check_fields
-from videosieve.kernels import antidiagonal_scores
+from videosieve.kernels import antidiagonal_mass
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.parameters import Block, ByHead, share
-from videosieve.methods.selection import check_table, sum_blocks, top_p
-
-SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
-"""Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
-
+from videosieve.methods.selection import check_table, top_p
 
 Threshold = Annotated[float, share("the share of estimated mass to keep per query block")]
 _STRIDE = "is a number of tokens that divides the block side (64 and 128 where block is None)"
@@ -71,7 +67,7 @@ class XAttention(Method):
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Algorithm 1: score antidiagonals, softmax, sum to blocks, keep the fewest that hold the threshold."""
         side = block_side(self.block, call.tokens)
-        mass = antidiagonal_mass(call, self.stride, side, causal=self.causal)
+        mass = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale, causal=self.causal)
         first = _first_and_diagonal(mass) if self.causal else None
         keep = top_p(mass, self._threshold(call), first)
         if self.keep_first:
@@ -93,48 +89,6 @@ def check_stride(stride: int, block: int | None) -> None:
     """Raise a RecipeError unless the stride divides the block side, 64 and 128 where that is None."""
     if (block or 64) % stride:
         raise RecipeError(f"stride {_STRIDE}, got {stride=} and {block=}; the paper uses 4, 8 and 16")
-
-
-def antidiagonal_mass(call: AttentionCall, stride: int, side: int, *, causal: bool = False) -> Tensor:
-    """Softmax mass of every block, estimated from one antidiagonal per stride × stride cell.
-
-    Args:
-        call: The attention call.
-        stride: Cell side, tokens; divides `side`.
-        side: Block side, tokens.
-        causal: Whether cells above the diagonal have no mass.
-
-    Returns:
-        fp32 [batch, heads, rows, columns], in cells: a row adds up to its query tokens ÷ stride.
-    """
-    at_once = SCORES_AT_ONCE.get(call.q.device.type, 2**25) * stride**2
-    queries = max(at_once // (call.batch * call.heads * call.tokens) // side, 1) * side
-    parts = []
-    for start in range(0, call.tokens, queries):
-        q = call.q[:, :, start : start + queries]
-        scores = antidiagonal_scores(q, call.k, stride, scale=call.scale)
-        _correct_edges(scores, q, call.k, stride, call.scale)
-        if causal:
-            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1 + start // stride)
-            scores.masked_fill_(ahead, -torch.inf)
-        weights = scores.softmax(-1)
-        if q.shape[2] % stride:
-            weights[..., -1, :] *= q.shape[2] % stride / stride
-        parts.append(sum_blocks(weights, side // stride, side // stride))
-    return torch.cat(parts, -2)
-
-
-def _correct_edges(scores: Tensor, q: Tensor, k: Tensor, stride: int, scale: float) -> None:
-    """Partial last cells: means over the pairs that exist, and weight by the keys that exist."""
-    query_rest, key_rest = q.shape[2] % stride, k.shape[2] % stride
-    if query_rest:
-        scores[..., -1, :] *= stride / query_rest
-    if key_rest:
-        scores[..., -1] *= stride / key_rest
-        if query_rest:  # their antidiagonal may be empty: the mean over all pairs of the cell
-            means = (x[:, :, -rest:].to(scores.dtype).mean(2) for x, rest in ((q, query_rest), (k, key_rest)))
-            scores[..., -1, -1] = scale * torch.stack(list(means)).prod(0).sum(-1)
-        scores[..., -1] += torch.tensor(key_rest / stride).log().item()
 
 
 def _first_and_diagonal(mass: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.fields import check_fields
+from videosieve.kernels import antidiagonal_mass
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
 from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.parameters import Block, share
 from videosieve.methods.searches.head_tables import by_layer
-from videosieve.methods.xattention import Stride, antidiagonal_mass, check_stride
+from videosieve.methods.xattention import Stride, check_stride
 
 LEAST_THRESHOLD = 1e-3
 """Thresholds are rounded up to multiples of this."""
@@ -51,7 +52,7 @@ class XAttentionProfile(Method):
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         side = block_side(self.block, call.tokens)
-        estimate = antidiagonal_mass(call, self.stride, side)
+        estimate = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale)
         needed = fit_thresholds(estimate, exact_mass(call, side), self.recall).amax(0)
         return None, needed if state is None else torch.maximum(state, needed)
 

@@ -92,7 +92,7 @@ class Run:
             selection = replace(selection, compensate=True)
         result = attend_selected(call, selection, self._backend)
         recall, compensated = shares_of(call, selection, result, self._recall_rows)
-        density = selection.mask.head_density  # read with the record: a float here would wait for the device
+        density = result.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
@@ -100,8 +100,8 @@ class Run:
             Outcome(
                 "sparse",
                 result.kernel,
-                _pairs(call),
-                density if result.answered_density is None else density + result.answered_density,
+                call.pairs(causal=selection.causal),
+                sum((x for x in (result.answered_density, result.more_density) if x is not None), density),
                 recall=recall,
                 compensated=compensated,
                 patterns=selection.patterns,
@@ -133,7 +133,7 @@ class Run:
         if self._sparse_follows(call):
             place = self._place(owner, call.site, call.batch)
             self._states.put(place, self.recipe.method.observe_dense(call, output, self._states.get(place)))
-        self.trace.add(call.site, Outcome("dense", kernel, _pairs(call), 1.0, reason), timer())
+        self.trace.add(call.site, Outcome("dense", kernel, call.pairs(causal=causal), 1.0, reason), timer())
         return output.contiguous()
 
     def begin(self, keep: Collection[int] = ()) -> None:
@@ -267,7 +267,3 @@ class Run:
         state = method.observe(call, result, self._states.get(place))
         self._states.put(place, state)
         return method.correct(call, result.output, state)
-
-
-def _pairs(call: AttentionCall) -> int:
-    return call.batch * call.heads * call.tokens**2

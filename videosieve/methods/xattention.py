@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
@@ -27,6 +28,8 @@ from videosieve.methods.selection import check_table, sum_blocks, top_p
 SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
 """Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
 
+CAUSAL_STRETCHES = 8
+"""Of the queries, where keys ahead of a stretch are left out of the estimate."""
 
 Threshold = Annotated[float, share("the share of estimated mass to keep per query block")]
 _STRIDE = "is a number of tokens that divides the block side (64 and 128 where block is None)"
@@ -70,16 +73,18 @@ class XAttention(Method):
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Algorithm 1: score antidiagonals, softmax, sum to blocks, keep the fewest that hold the threshold."""
-        side = block_side(self.block, call.tokens)
+        side = block_side(self.block, call.keys)
         mass = antidiagonal_mass(call, self.stride, side, causal=self.causal)
-        first = _first_and_diagonal(mass) if self.causal else None
+        whole = BlockMask.dense(call.tokens, BlockSize(side, side), call.keys, call.q.device, self.causal)
+        first = _first_and_diagonal(whole) if self.causal else None
         keep = top_p(mass, self._threshold(call), first)
         if self.keep_first:
             keep[..., 0] = True
         if self.causal:
-            keep = keep.tril()
-        mask = BlockMask(keep, BlockSize(side, side), call.tokens)
-        return Selection(mask, causal=self.causal), state
+            keep &= whole.pairs > 0
+        return Selection(
+            BlockMask(keep, whole.block, call.tokens, call.keys, self.causal), causal=self.causal
+        ), state
 
     def _threshold(self, call: AttentionCall) -> float | Tensor:
         if self.head_thresholds is None:
@@ -108,19 +113,25 @@ def antidiagonal_mass(call: AttentionCall, stride: int, side: int, *, causal: bo
         fp32 [batch, heads, rows, columns], in cells: a row adds up to its query tokens ÷ stride.
     """
     at_once = SCORES_AT_ONCE.get(call.q.device.type, 2**25) * stride**2
-    queries = max(at_once // (call.batch * call.heads * call.tokens) // side, 1) * side
+    queries = max(at_once // (call.batch * call.heads * call.keys) // side, 1) * side
+    if causal:  # keys ahead of a stretch are never scored: with eight stretches that is nearly half of all
+        queries = min(queries, -(-call.tokens // (CAUSAL_STRETCHES * side)) * side)
     parts = []
     for start in range(0, call.tokens, queries):
         q = call.q[:, :, start : start + queries]
-        scores = antidiagonal_scores(q, call.k, stride, scale=call.scale)
-        _correct_edges(scores, q, call.k, stride, call.scale)
+        seen = min(-(-(start + q.shape[2] + call.ahead) // side) * side, call.keys) if causal else call.keys
+        k = call.k[:, :, :seen]
+        scores = antidiagonal_scores(q, k, stride, scale=call.scale)
+        _correct_edges(scores, q, k, stride, call.scale)
         if causal:
-            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1 + start // stride)
+            later = 1 + (start + call.ahead + stride - 1) // stride
+            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(later)
             scores.masked_fill_(ahead, -torch.inf)
         weights = scores.softmax(-1)
         if q.shape[2] % stride:
             weights[..., -1, :] *= q.shape[2] % stride / stride
-        parts.append(sum_blocks(weights, side // stride, side // stride))
+        blocks = sum_blocks(weights, side // stride, side // stride)
+        parts.append(pad(blocks, (0, -(-call.keys // side) - blocks.shape[-1])))
     return torch.cat(parts, -2)
 
 
@@ -132,11 +143,13 @@ def _correct_edges(scores: Tensor, q: Tensor, k: Tensor, stride: int, scale: flo
     if key_rest:
         scores[..., -1] *= stride / key_rest
         if query_rest:  # their antidiagonal may be empty: the mean over all pairs of the cell
-            means = (x[:, :, -rest:].to(scores.dtype).mean(2) for x, rest in ((q, query_rest), (k, key_rest)))
-            scores[..., -1, -1] = scale * torch.stack(list(means)).prod(0).sum(-1)
+            query, key = (
+                x[:, :, -rest:].to(scores.dtype).mean(2) for x, rest in ((q, query_rest), (k, key_rest))
+            )
+            key = key.repeat_interleave(q.shape[1] // k.shape[1], 1)
+            scores[..., -1, -1] = scale * (query * key).sum(-1)
         scores[..., -1] += torch.tensor(key_rest / stride).log().item()
 
 
-def _first_and_diagonal(mass: Tensor) -> Tensor:
-    blocks = torch.arange(mass.shape[-1], device=mass.device)
-    return (blocks == 0) | (blocks == blocks[:, None])
+def _first_and_diagonal(mask: BlockMask) -> Tensor:
+    return mask.diagonal | (torch.arange(mask.keep.shape[-1], device=mask.keep.device) == 0)

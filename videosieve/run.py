@@ -40,6 +40,7 @@ class Run:
         outputs: Module outputs that later steps return again.
         observers: Called with every self-attention that was computed in full view of its layout.
         warns: Whether leaving the `with` block without an error also gives the `warnings` as Python warnings.
+        notes: Asked by `summary` for a line each, empty where there is nothing to say.
         checks: Asked by `warnings` for a sentence each, empty where all is well.
         witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
             where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
@@ -61,6 +62,7 @@ class Run:
         self.observers: list[Callable[[Observation], None]] = []
         self.witnesses: list[Callable[[AttentionCall, Selection | None, str], None]] = []
         self.warns = False
+        self.notes: list[Callable[[], str]] = []
         self.checks: list[Callable[[], str]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
@@ -186,7 +188,8 @@ class Run:
 
     def summary(self) -> Summary:
         """Totals over everything traced so far; first of all what is not as the recipe means it."""
-        return Summary.of(self.trace.records, self.warnings())
+        notes = [said for note in self.notes if (said := note())]
+        return Summary.of(self.trace.records, self.warnings(), notes)
 
     def warnings(self) -> list[str]:
         """What is not as the recipe means it, a sentence each: the share of dense steps, nothing sparse or hooked."""

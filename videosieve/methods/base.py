@@ -77,7 +77,8 @@ class Selection:
         causal: No query sees a key behind it: blocks above the diagonal are left out, blocks on it are attended token
             by token. Needs a `BlockMask`, square blocks where centroids answer, and no token orders.
         columns: Only where it is causal: single keys that every query behind their block sees too, int64
-            [batch, heads, columns], ascending and none twice; where a block is kept they are in it already.
+            [batch, heads, columns], ascending and none twice; where a block is kept they are in it already. The number
+            of keys fills what a head has fewer of.
         compensate: Whether key blocks that are left out answer with their centroids: mean key, mean value and count,
             under one softmax with what is kept.
         centroids: Those of this very call, where the method has pooled them already; None pools them when computed.
@@ -103,10 +104,13 @@ class Method(ABC):
         name: The word that `sparsify(pipe, name)` and recipes use.
         shares_state: Whether one guidance branch may take over the state of the other, and a call with both branches
             that of a call with one.
+        causal_name: Name of the method that is its causal form, for language models: its own where it has a parameter
+            `causal` or always is. Empty where there is none.
     """
 
     name: ClassVar[str]
     shares_state: ClassVar[bool] = False
+    causal_name: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Hold the parameters against their annotations; a subclass with more to check begins with the same line."""

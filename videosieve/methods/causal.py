@@ -37,7 +37,10 @@ def attend_causal(
         return output, lse, None
     lanes = torch.arange(call.heads, device=columns.device) // (call.heads // call.k.shape[1])
     batch = torch.arange(call.batch, device=columns.device)[:, None, None]
-    k, v = (x[batch, lanes[:, None], columns] for x in (call.k, call.v))  # no other token is copied
+    places = columns.clamp(
+        max=call.keys - 1
+    )  # past the end: none, in the last block, which no row has behind it
+    k, v = (x[batch, lanes[:, None], places] for x in (call.k, call.v))  # no other token is copied
     # Chosen columns of one block are seen by the same rows, so they are a block of their own size.
     further = _columns_mask(mask, columns)
     more, more_lse = block_sparse_attention(
@@ -54,6 +57,7 @@ def _columns_mask(mask: BlockMask, columns: Tensor) -> RaggedBlockMask:
     blocks = mask.keep.shape[-1]
     edges = torch.arange(blocks + 1, device=columns.device) * mask.block.key
     offsets = torch.searchsorted(columns.contiguous(), edges.expand(*columns.shape[:2], -1).contiguous())
+    offsets[..., -1] = columns.shape[-1]
     rows = (torch.arange(mask.keep.shape[2] + 1, device=columns.device) * mask.block.query).clamp(
         max=mask.queries
     )

@@ -51,6 +51,7 @@ class XAttention(Method):
     """
 
     name: ClassVar[str] = "xattention"
+    causal_name: ClassVar[str] = "xattention"
 
     threshold: Threshold = 0.9
     stride: Stride = 8
@@ -76,7 +77,7 @@ class XAttention(Method):
         side = block_side(self.block, call.keys)
         mass = antidiagonal_mass(call, self.stride, side, causal=self.causal)
         whole = BlockMask.dense(call.tokens, BlockSize(side, side), call.keys, call.q.device, self.causal)
-        first = _first_and_diagonal(whole) if self.causal else None
+        first = first_and_diagonal(call, side) if self.causal else None
         keep = top_p(mass, self._threshold(call), first)
         if self.keep_first:
             keep[..., 0] = True
@@ -151,5 +152,7 @@ def _correct_edges(scores: Tensor, q: Tensor, k: Tensor, stride: int, scale: flo
         scores[..., -1] += torch.tensor(key_rest / stride).log().item()
 
 
-def _first_and_diagonal(mask: BlockMask) -> Tensor:
+def first_and_diagonal(call: AttentionCall, side: int) -> Tensor:
+    """The blocks that causal attention keeps in any case, bool [rows, columns]."""
+    mask = BlockMask.dense(call.tokens, BlockSize(side, side), call.keys, call.q.device, causal=True)
     return mask.diagonal | (torch.arange(mask.keep.shape[-1], device=mask.keep.device) == 0)

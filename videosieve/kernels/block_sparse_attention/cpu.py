@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.kernels.causal_border import attend_causal
 from videosieve.kernels.block_sparse_attention.plan import Plan, plan_mask, share_keys
+from videosieve.kernels.causal_border import attend_causal
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
 

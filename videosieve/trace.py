@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from videosieve.errors import OutputError, RecipeError
+from videosieve.errors import RecipeError
 from videosieve.fields import from_table
-from videosieve.files import read_json_lines, reason_of
+from videosieve.files import read_json_lines, write_text
 from videosieve.forward import Site
 from videosieve.generations import describe_generations, generations_of
 from videosieve.records import Outcome, Record
@@ -45,12 +45,9 @@ class Trace:
         return Summary.of(self.records)
 
     def save(self, path: str | Path) -> None:
-        """Write one JSON object per record and line; an OutputError says why it could not."""
+        """Write one JSON object per record and line, whole or not at all; an OutputError says why it could not."""
         lines = "".join(json.dumps(asdict(record)) + "\n" for record in self.records)
-        try:
-            Path(path).write_text(lines, encoding="utf-8", newline="\n")
-        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
-            raise OutputError(f"cannot write trace {str(path)!r}: {reason_of(error)}") from None
+        write_text(Path(path), lines)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trace":

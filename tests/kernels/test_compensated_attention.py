@@ -62,9 +62,8 @@ def test_a_joined_result_is_off_by_one_more_rounding(dtype):
     mask = band_mask(200, BlockSize(32, 32), 64)
     centroids = centroids_of(k, v, mask)
     joined = compensated_attention(q, k, v, mask, centroids, backend="cpu").output.double()
-    exact = compensated_attention(
-        *(x.double() for x in (q, k, v)), mask, centroids, backend="reference"
-    ).output
+    wide = replace(centroids, keys=centroids.keys.double(), values=centroids.values.double())
+    exact = compensated_attention(*(x.double() for x in (q, k, v)), mask, wide, backend="reference").output
     # The kernel's weights, its output and the joined one are rounded, to values of at most the largest of v.
     assert (joined - exact).abs().max() <= 4 * torch.finfo(dtype).eps * v.abs().max()
 

@@ -20,6 +20,7 @@ from videosieve.cli.verbs.inspect import inspect
 from videosieve.cli.verbs.methods import methods
 from videosieve.cli.verbs.models import models
 from videosieve.cli.verbs.plan import plan
+from videosieve.cli.verbs.prefill import prefill
 from videosieve.cli.verbs.profile import profile
 from videosieve.cli.verbs.report import report
 from videosieve.cli.verbs.saliency import saliency
@@ -108,6 +109,7 @@ for verb in (
     profile,
     saliency,
     inspect,
+    prefill,
     report,
     methods,
     models,

@@ -17,10 +17,10 @@ from videosieve.cli.verbs.doctor import doctor
 from videosieve.cli.verbs.explain import explain
 from videosieve.cli.verbs.generate import generate
 from videosieve.cli.verbs.inspect import inspect
+from videosieve.cli.verbs.language.prefill import prefill
 from videosieve.cli.verbs.methods import methods
 from videosieve.cli.verbs.models import models
 from videosieve.cli.verbs.plan import plan
-from videosieve.cli.verbs.prefill import prefill
 from videosieve.cli.verbs.profile import profile
 from videosieve.cli.verbs.report import report
 from videosieve.cli.verbs.saliency import saliency

@@ -29,6 +29,7 @@ class Reading:
     Attributes:
         seconds: Wall time of the prefill, all tokens in one forward.
         nll: Negative log-likelihood of each of the last tokens, nats; fp32 [scored] on the CPU.
+        hits: Whether each of them was the likeliest: bool [scored] on the CPU.
         continuation: Greedy tokens after the prompt.
         summary: What the run traced; None of the untouched model.
         lowest_recall: Mean recall of the sparse call where it is lowest; None where none was measured.
@@ -36,6 +37,7 @@ class Reading:
 
     seconds: float
     nll: Tensor
+    hits: Tensor
     continuation: tuple[int, ...]
     summary: Summary | None
     lowest_recall: float | None = None
@@ -85,11 +87,12 @@ def read_prompt(
                 f"{found.name} returned values that are not finite for a prompt of {tokens.shape[1]} tokens"
             )
         nll = cross_entropy(logits[:-1], tokens[0, -scored:], reduction="none").cpu()
+        hits = (logits[:-1].argmax(-1) == tokens[0, -scored:]).cpu()
         continuation = _decode(model, out.past_key_values, logits[-1], decoded)
     if run is None:
-        return Reading(seconds, nll, continuation, None)
+        return Reading(seconds, nll, hits, continuation, None)
     recalls = [sum(record.recall) / len(record.recall) for record in run.trace.records if record.recall]
-    return Reading(seconds, nll, continuation, run.summary(), min(recalls, default=None))
+    return Reading(seconds, nll, hits, continuation, run.summary(), min(recalls, default=None))
 
 
 def _last_logits(model: Any, count: int) -> dict[str, int]:

@@ -60,7 +60,7 @@ def load_language_model(name: str, device: str = "auto", dtype: str | None = Non
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision, **options)
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=precision, **options)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{name!r} is no language model that transformers can load: {reason}") from error

@@ -103,6 +103,6 @@ class RandomBlocks(Method):
         """Random numbers in place of mass, then row-wise top-k."""
         side = block_side(self.block, call.tokens)
         blocks = -(-call.tokens // side)
-        draw = torch.rand(1, call.heads, blocks, blocks, generator=generator_for(self.seed, call.site))
-        keep = top_k(draw, round(self.density * blocks)).to(call.q.device)
+        draw = torch.rand(1, call.all_heads, blocks, blocks, generator=generator_for(self.seed, call.site))
+        keep = top_k(draw[:, call.these_heads], round(self.density * blocks)).to(call.q.device)
         return Selection(BlockMask(keep, BlockSize(side, side), call.tokens)), state

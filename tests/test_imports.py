@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "version"],
     ["fields", "finite", "visible"],
     ["files"],
-    ["layout", "masks", "frame_rate", "forward", "timing", "records"],
+    ["layout", "masks", "frame_rate", "forward", "timing", "records", "ranks"],
     ["call"],
     ["kernels"],
     ["methods"],

@@ -1,6 +1,7 @@
 """One attention call: what goes in, what comes out. Where in a generation it happens is a `Site`."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -56,9 +57,11 @@ class AttentionCall:
         site: Layer, step and branch.
         scale: Factor on every q·k, finite; None means head_dim ** -0.5, and that number stands here afterwards.
         guided: Whether the batch holds both branches of guidance, the unconditional half first.
+        gather: Makes values of all heads [batch, all heads] of those of the call's heads [batch, heads], asking the
+            other ranks; all of them must ask. None where the call holds all heads.
 
     Raises:
-        ShapeError: The tensors disagree with one another or with the layout.
+        ShapeError: The tensors disagree with one another, with the layout or with the heads of the site.
         NumericsError: The scale is no finite number.
     """
 
@@ -70,6 +73,7 @@ class AttentionCall:
     # float or None goes in, a float stands here afterwards: two types, which no annotation can say
     scale: Any = None
     guided: bool = False
+    gather: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not _belong_together(self.q, self.k, self.v):
@@ -86,6 +90,11 @@ class AttentionCall:
                 f"{self.k.dtype} on {self.k.device}, {self.v.dtype} on {self.v.device}"
             )
         self.layout.require(self.keys)
+        if self.site.heads and self.site.first_head + self.heads > self.site.heads:
+            raise ShapeError(
+                f"the call holds {self.heads} heads from head {self.site.first_head} on, and the model has "
+                f"{self.site.heads}"
+            )
         object.__setattr__(self, "scale", resolve_scale(self.scale, self.q.shape[-1]))
 
     @property
@@ -95,6 +104,26 @@ class AttentionCall:
     @property
     def heads(self) -> int:
         return self.q.shape[1]
+
+    @property
+    def all_heads(self) -> int:
+        """Heads of the model; those of the call where it holds them all."""
+        return self.site.heads or self.heads
+
+    @property
+    def these_heads(self) -> slice:
+        """Which of the model's heads the call holds."""
+        return slice(self.site.first_head, self.site.first_head + self.heads)
+
+    def of_all_heads(self, values: Tensor) -> Tensor:
+        """Values of all heads [batch, all heads]; `values` are those of the call's [batch, heads]."""
+        if self.heads == self.all_heads:
+            return values
+        if self.gather is None:
+            raise ShapeError(
+                f"the call holds {self.heads} of {self.all_heads} heads, and a choice among all of them needs `gather`"
+            )
+        return self.gather(values)
 
     @property
     def tokens(self) -> int:
@@ -127,6 +156,22 @@ class AttentionCall:
     @property
     def head_dim(self) -> int:
         return self.q.shape[3]
+
+    def guided_halves(self) -> "tuple[AttentionCall, AttentionCall]":
+        """The conditional and the unconditional half of a batch with both; the unconditional one comes first in it."""
+        half = self.batch // 2
+        cond, uncond = (
+            replace(
+                self,
+                q=self.q[some],
+                k=self.k[some],
+                v=self.v[some],
+                site=replace(self.site, branch=branch),
+                guided=False,
+            )
+            for branch, some in (("cond", slice(half, None)), ("uncond", slice(half)))
+        )
+        return cond, uncond
 
     def check_finite(self) -> None:
         """Raise a NumericsError that names the tensor, head and token of the first NaN or infinity."""

@@ -23,6 +23,9 @@ class Site:
         pass_number: How often this branch had run before in this step: 0 but for context windows, further guidance and
             the like.
         items: Indices into the batch of the forward where the call holds only some of it; empty where it holds all.
+        heads: Attention heads of the model where the call holds only some of them, as under Ulysses context
+            parallelism; 0 where it holds all.
+        first_head: Index of the call's first head among them.
     """
 
     layer: int = 0
@@ -33,10 +36,14 @@ class Site:
     generation: int = 0
     pass_number: int = 0
     items: tuple[int, ...] = ()
+    heads: int = 0
+    first_head: int = 0
 
     def __post_init__(self) -> None:
         if not (0 <= self.layer < self.layers and 0 <= self.step < self.steps):
             raise ShapeError(f"a site needs 0 <= layer < layers and 0 <= step < steps, got {self}")
+        if not 0 <= self.first_head < max(self.heads, 1):
+            raise ShapeError(f"a site needs 0 <= first_head < heads, or both 0 for all heads, got {self}")
 
     @property
     def label(self) -> str:

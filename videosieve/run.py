@@ -186,10 +186,14 @@ class Run:
 
         return put_back
 
-    def summary(self) -> Summary:
-        """Totals over everything traced so far; first of all what is not as the recipe means it."""
+    def summary(self, gather: bool = False) -> Summary:
+        """Totals over everything traced so far; first of all what is not as the recipe means it.
+
+        `gather`: over all ranks of the process group, every one of which must ask (`Summary.over_ranks`).
+        """
         notes = [said for note in self.notes if (said := note())]
-        return Summary.of(self.trace.records, self.warnings(), notes)
+        own = Summary.of(self.trace.records, self.warnings(), notes)
+        return own.over_ranks() if gather else own
 
     def warnings(self) -> list[str]:
         """What is not as the recipe means it, a sentence each: the share of dense steps, nothing sparse or hooked."""

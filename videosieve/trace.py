@@ -6,7 +6,7 @@ included; *sparse density* counts the sparse calls only. Both are weighted by qu
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from videosieve.fields import from_table
 from videosieve.files import read_json_lines, write_text
 from videosieve.forward import Site
 from videosieve.generations import describe_generations, generations_of
+from videosieve.ranks import RankTotals, gather_totals, imbalance, merged
 from videosieve.records import Outcome, Record
 
 
@@ -95,6 +96,29 @@ class Summary:
     warnings: tuple[str, ...] = ()
     compensated: float | None = None
     notes: tuple[str, ...] = ()
+    pairs: int = 0
+    sparse_pairs: int = 0
+    ranks: tuple[RankTotals, ...] = ()
+
+    @property
+    def imbalance(self) -> float:
+        """Computed pairs of the rank with most of them ÷ their mean over the ranks, at least 1; 1 for one rank."""
+        return imbalance(self.ranks)
+
+    def over_ranks(self) -> "Summary":
+        """Densities, recall and pairs of all ranks of the process group, and the seconds of the slowest.
+
+        Every rank must ask. Calls, patterns, reasons and courses stay those of this rank.
+        """
+        own = RankTotals(
+            self.run_density,
+            self.sparse_density,
+            self.recall,
+            self.attention_seconds,
+            self.pairs,
+            self.sparse_pairs,
+        )
+        return replace(self, **merged(gather_totals(own)))
 
     @classmethod
     def of(cls, records: list[Record], warnings: Sequence[str] = (), notes: Sequence[str] = ()) -> "Summary":
@@ -119,6 +143,8 @@ class Summary:
             courses=tuple(describe_generations(generations_of(records))),
             warnings=tuple(warnings),
             notes=tuple(notes),
+            pairs=sum(record.pairs for record in records),
+            sparse_pairs=sum(record.pairs for record in sparse),
         )
 
     def __str__(self) -> str:
@@ -131,6 +157,11 @@ class Summary:
         if self.sparse_density is not None:
             recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
             parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
+        if len(self.ranks) > 1:
+            each = ", ".join(f"{one.run_density:.3f}" for one in self.ranks)
+            parts.append(
+                f"{len(self.ranks)} ranks at {each}; the busiest does {self.imbalance:.2f} × the mean"
+            )
         if self.compensated is not None:
             parts.append(f"centroids answered for {self.compensated:.3f} of the mass")
         if self.borrowed_calls:

@@ -234,3 +234,32 @@ def test_every_option_is_explained(run: Callable[..., Any], verb: str):
     assert command.callback is not None
     for parameter in inspect.signature(command.callback).parameters.values():
         assert parameter.annotation.__metadata__[0].help, parameter.name
+
+
+@pytest.mark.slow  # three processes import everything
+def test_two_processes_write_the_video_of_one(run: Callable[..., Any], model: str, tmp_path: Path):
+    words = ["generate", PROMPT, "--model", model, *FAST, "--density", "0.4"]
+    assert run(*words, "-o", "one.gif").exit_code == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    told = subprocess.run(
+        [*launcher, "-m", "videosieve", *words, "--ulysses", "2", "-o", "two.gif"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (tmp_path / "two.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
+    assert told.stdout.count("two.gif: 16 frames") == 1
+    assert "2 ranks at 0." in told.stdout
+
+
+def test_processes_that_nobody_started_or_asked_for_are_refused(
+    run: Callable[..., Any], model: str, monkeypatch: pytest.MonkeyPatch
+):
+    words = ("generate", PROMPT, "--model", model, *FAST)
+    alone = run(*words, "--ulysses", "2")
+    assert alone.exit_code == 2
+    assert "--ulysses 2 needs 2 processes, and there is one" in " ".join(alone.stderr.split())
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    unasked = run(*words)
+    assert unasked.exit_code == 2
+    assert "torchrun started 4" in " ".join(unasked.stderr.split())

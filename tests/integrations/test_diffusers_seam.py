@@ -106,18 +106,3 @@ def test_gradients_flow_through_dense_attention_and_the_trace_says_why(wan):
         transformer(*arguments).sample.square().sum().backward()
     torch.testing.assert_close(transformer.blocks[0].attn1.to_q.weight.grad, expected)
     assert run.summary().dense_reasons == {"gradients are needed": 2}
-
-
-def test_ring_parallelism_and_joint_models_are_refused(wan, hunyuanvideo):
-    from diffusers import ContextParallelConfig, ParallelConfig
-
-    for case, degrees, message in (
-        (wan, {"ring_degree": 2}, "ring context parallelism .* Use ulysses_degree"),
-        (hunyuanvideo, {"ulysses_degree": 2}, "keeps text and video in one sequence"),
-    ):
-        config = ParallelConfig(context_parallel_config=ContextParallelConfig(**degrees))
-        with sparsify(case.target, "dense"):
-            for processor in processors_of(case.target):
-                processor._parallel_config = config
-            with pytest.raises(IntegrationError, match=message):
-                case.generate()

@@ -5,14 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from videosieve import RecipeError, VideoLayout
+from videosieve import RecipeError, Site, VideoLayout
 from videosieve.methods.selection import (
-    check_table,
+    entries_of,
     outside_video,
     text_blocks,
     top_k,
     top_p,
 )
+from videosieve.testing.factories import make_call
 
 CPU = torch.device("cpu")
 
@@ -118,8 +119,16 @@ def test_blocks_outside_the_video_are_those_that_hold_such_a_token(layout):
 
 
 def test_a_table_of_another_model_is_refused():
+    call = make_call(heads=3, site=Site(1, 2))
     with pytest.raises(RecipeError, match="each of 2 layers .* each of 3 heads, got 2 rows of 3 or 4"):
-        check_table("t", ((1, 2, 3), (1, 2, 3, 4)), 2, 3)
+        entries_of("t", ((1, 2, 3), (1, 2, 3, 4)), call)
     with pytest.raises(RecipeError, match="got 1 rows of 3"):
-        check_table("t", ((1, 2, 3),), 2, 3)
-    check_table("t", ((1, 2, 3), (4, 5, 6)), 2, 3)
+        entries_of("t", ((1, 2, 3),), call)
+    assert entries_of("t", ((1, 2, 3), (4, 5, 6)), call) == (4, 5, 6)
+
+
+def test_a_call_with_some_heads_takes_their_entries():
+    call = make_call(heads=2, site=Site(1, 2, heads=4, first_head=1))
+    assert entries_of("t", ((1, 2, 3, 4), (5, 6, 7, 8)), call) == (6, 7)
+    with pytest.raises(RecipeError, match="each of 4 heads, got 2 rows of 2"):
+        entries_of("t", ((1, 2), (3, 4)), call)

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class GenerationBar:
-    """One bar per video, where stderr is a terminal; use as a context manager."""
+    """One bar per video, where stderr is a terminal and this process is one that speaks; use as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool = True) -> None:
         self._bars = Progress(
             SpinnerColumn(),
             PlainColumn("{task.description}"),
@@ -22,7 +22,7 @@ class GenerationBar:
             PlainColumn("{task.fields[note]}"),
             console=err,
             transient=True,
-            disable=not err.is_terminal,
+            disable=not (shown and err.is_terminal),
         )
         self._task = self._bars.add_task("starting", total=None, note="")
 

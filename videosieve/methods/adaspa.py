@@ -113,7 +113,8 @@ class AdaSpa(Method):
         density = torch.tensor(self.density, device=mass.device)
         keep = heaviest_blocks(mass, density, text)
         if self.head_adaptive:
-            density = head_densities(kept_share(mass, keep, text), self.density, self.recall_split)
+            recall = call.of_all_heads(kept_share(mass, keep, text))  # the tiers are ranks among all heads
+            density = head_densities(recall, self.density, self.recall_split)[:, call.these_heads]
             keep = heaviest_blocks(mass, density, text)
         return BlockMask(keep, BlockSize(side, side), call.tokens)
 

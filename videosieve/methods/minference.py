@@ -19,7 +19,7 @@ from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.geometry.minference_patterns import PATTERNS, pattern_blocks
 from videosieve.methods.parameters import Block, ByHead, share
-from videosieve.methods.selection import check_table
+from videosieve.methods.selection import entries_of
 
 Pattern = Annotated[str, OneOf(PATTERNS, f"is one of {', '.join(PATTERNS)}")]
 
@@ -65,5 +65,4 @@ class MInference(Method):
     def _chosen(self, call: AttentionCall) -> tuple[str, ...]:
         if self.head_patterns is None:
             return (self.pattern,) * call.heads
-        check_table("head_patterns", self.head_patterns, call.site.layers, call.heads)
-        return self.head_patterns[call.site.layer]
+        return entries_of("head_patterns", self.head_patterns, call)

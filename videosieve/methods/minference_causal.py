@@ -19,7 +19,7 @@ from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.geometry.causal_patterns import SHAPES, a_shape, columns_of, pooled_top_k, slashes_of
 from videosieve.methods.parameters import Block, ByHead, share
-from videosieve.methods.selection import check_table
+from videosieve.methods.selection import entries_of
 
 Shape = Annotated[str, OneOf(SHAPES, f"is one of {', '.join(SHAPES)}")]
 HeadShape = Annotated[
@@ -95,8 +95,7 @@ class CausalMInference(Method):
         }
         table = ((self.shape, *counts[self.shape]),) * call.heads
         if self.head_patterns is not None:
-            check_table("head_patterns", self.head_patterns, call.site.layers, call.heads)
-            table = self.head_patterns[call.site.layer]
+            table = entries_of("head_patterns", self.head_patterns, call)
         return tuple(self._cut(call, shape, one, two) for shape, one, two in table)
 
     def _cut(self, call: AttentionCall, shape: str, one: int, two: int) -> tuple[str, int, int]:

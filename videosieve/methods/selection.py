@@ -6,23 +6,41 @@ always computable. Equal masses are taken in ascending order of the key blocks.
 """
 
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.layout import VideoLayout
 
+Entry = TypeVar("Entry")
 
-def check_table(name: str, table: "tuple[tuple[object, ...], ...]", layers: int, heads: int) -> None:
-    """Raise a RecipeError unless `table` has one row per layer and one entry per head."""
+
+def entries_of(name: str, table: tuple[tuple[Entry, ...], ...], call: AttentionCall) -> tuple[Entry, ...]:
+    """What a table holds for the heads of a call.
+
+    Args:
+        name: The table's, for the error.
+        table: [layers][heads] of the whole model.
+        call: The attention call; it may hold some of the heads.
+
+    Returns:
+        One entry per head of the call.
+
+    Raises:
+        RecipeError: The table has not one row per layer and one entry per head of the model.
+    """
+    layers, heads = call.site.layers, call.all_heads
     if len(table) != layers or any(len(row) != heads for row in table):
         sizes = sorted({len(row) for row in table})
         raise RecipeError(
             f"{name} needs one row for each of {layers} layers and one entry for each of {heads} heads, "
             f"got {len(table)} rows of {' or '.join(map(str, sizes))}; fit it on this model"
         )
+    return table[call.site.layer][call.these_heads]
 
 
 def top_k(mass: Tensor, count: int | Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.fields import Count, In, Seed
-from videosieve.kernels.kmeans import Clusters, kmeans
+from videosieve.kernels.kmeans import Clusters, draw_tokens, kmeans
 from videosieve.layout import VideoLayout
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, TokenOrder
@@ -81,9 +81,14 @@ class SemanticPermutation(Method):
         rounds = self.first_iterations if state is None else self.step_iterations
         q, k = (x[:, :, call.layout.video] for x in (call.q, call.k))
         count_q, count_k = self._counts(q.shape[2])
-        start_q, start_k = (None, None) if state is None else (state.queries, state.keys)
-        queries = kmeans(q, count_q, iterations=rounds, centroids=start_q, seed=self.seed)
-        keys = kmeans(k, count_k, iterations=rounds, centroids=start_k, seed=self.seed + 1)
+        if state is None:
+            all_heads, first = call.all_heads, call.site.first_head
+            start_q = draw_tokens(q, count_q, self.seed, all_heads, first)
+            start_k = draw_tokens(k, count_k, self.seed + 1, all_heads, first)
+        else:
+            start_q, start_k = state.queries, state.keys
+        queries = kmeans(q, count_q, iterations=rounds, centroids=start_q)
+        keys = kmeans(k, count_k, iterations=rounds, centroids=start_k)
         mass = cluster_mass(queries, keys, call.scale)
         keep = top_p(mass, self.threshold) if self.density is None else self._fill(mass, keys.sizes)
         if int(self.min_share * count_k):

@@ -24,7 +24,7 @@ from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.geometry.tiles import Tile, Tiling, tile_of, tile_video
 from videosieve.methods.parameters import ByHead, Window, share
-from videosieve.methods.selection import check_table
+from videosieve.methods.selection import entries_of
 
 LONG_TILE, SHORT_TILE = (6, 8, 8), (4, 4, 4)
 
@@ -55,8 +55,7 @@ class SlidingTile(Method):
         tile = tile_of(self.tile, call.layout, LONG_TILE, SHORT_TILE)
         tiling = tile_video(call.layout, tile, call.q.device)
         if self.head_windows is not None:
-            check_table("head_windows", self.head_windows, call.site.layers, call.heads)
-            windows = self.head_windows[call.site.layer]
+            windows = entries_of("head_windows", self.head_windows, call)
         else:
             volume = math.prod(tile)
             windows = (self.window or window_for(self.density, call.layout.in_whole_blocks(volume), tile),)

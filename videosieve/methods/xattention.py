@@ -22,7 +22,7 @@ from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.parameters import Block, ByHead, share
-from videosieve.methods.selection import check_table, top_p
+from videosieve.methods.selection import entries_of, top_p
 
 Threshold = Annotated[float, share("the share of estimated mass to keep per query block")]
 _STRIDE = "is a number of tokens that divides the block side (64 and 128 where block is None)"
@@ -83,8 +83,7 @@ class XAttention(Method):
     def _threshold(self, call: AttentionCall) -> float | Tensor:
         if self.head_thresholds is None:
             return self.threshold
-        check_table("head_thresholds", self.head_thresholds, call.site.layers, call.heads)
-        row = self.head_thresholds[call.site.layer]
+        row = entries_of("head_thresholds", self.head_thresholds, call)
         return torch.tensor(row, dtype=torch.float64, device=call.q.device).unsqueeze(-1)
 
 

@@ -42,15 +42,24 @@ def generate(
         options.optional("Write one JSON line per attention call to this .jsonl file; default: none."),
     ] = None,
     fps: options.Fps = None,
+    ulysses: Annotated[
+        int | None,
+        options.optional(
+            "Spread the attention heads over this many processes, started by torchrun; default: one process."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Generate one video with sparse attention, and say what was computed.
 
     videosieve generate "a small red circle moves left" --method svg --density 0.3 --output circle.mp4
+
+    Several devices: torchrun --nproc-per-node 2 -m videosieve generate "a small red circle moves left" --ulysses 2
     """
     from videosieve.generation import generate as generation
     from videosieve.generation import media
     from videosieve.generation.load import check_words, load_pipeline
+    from videosieve.generation.ranks import join_ranks
     from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
 
@@ -64,15 +73,22 @@ def generate(
         media.check_output(trace, (".jsonl",), overwrite=overwrite)
     rate = options.frame_rate(fps, model)
     check_words(model, request.prompt, request.negative_prompt)
-    with GenerationBar() as bar:
+    with join_ranks(ulysses, device) as ranks, GenerationBar(shown=ranks.speaks) as bar:
         bar.begin(recipe.name, f"loading {model}")
-        pipe = load_pipeline(model, device, dtype)
+        pipe = load_pipeline(model, ranks.device, dtype)
+        if ranks.count > 1:
+            from videosieve.integrations.diffusers import enable_ulysses
+
+            enable_ulysses(pipe)
         bar.begin(recipe.name, "reading the prompt")
         clip = generation.generate(pipe, request, recipe, progress=bar.advance)
+        summary = clip.summary() if ranks.count == 1 else clip.summary().over_ranks()
+        if not ranks.speaks:
+            return
         bar.begin(recipe.name, f"writing {output}")
         media.write_video(clip.frames, output, rate)
         if trace is not None:
             clip.trace.save(trace)
     count, _, rows, columns = clip.frames.shape
     say(f"{output}: {count} frames of {columns} × {rows} pixels, {clip.steps} steps in {clip.seconds:.1f} s")
-    say(str(clip.summary()))
+    say(str(summary))

@@ -6,7 +6,7 @@
     print(run.summary())
 
 `MODELS` is the table of known transformers; `describe` says what would be hooked; `register_model` adds a class of your
-own, whose `ModelRow` may have `Text`, `Extra` and `Condition` parts.
+own, whose `ModelRow` may have `Text`, `Extra`, `Condition` and `Cut` parts.
 """
 
 from videosieve.integrations.diffusers.concepts.saliency import saliency
@@ -14,6 +14,7 @@ from videosieve.integrations.diffusers.inspection import inspect_attention
 from videosieve.integrations.diffusers.models import (
     MODELS,
     Condition,
+    Cut,
     Extra,
     ModelRow,
     Text,
@@ -23,15 +24,18 @@ from videosieve.integrations.diffusers.models import (
 )
 from videosieve.integrations.diffusers.sparsify import sparsify
 from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.integrations.diffusers.ulysses.enable import enable_ulysses
 
 __all__ = [
     "MODELS",
     "Condition",
+    "Cut",
     "Extra",
     "ModelRow",
     "Target",
     "Text",
     "describe",
+    "enable_ulysses",
     "frame_rate_of",
     "inspect_attention",
     "register_model",

@@ -20,6 +20,7 @@ from videosieve.integrations.diffusers.reuse_hooks import ReuseHooks
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.integrations.diffusers.targets import Target
+from videosieve.integrations.diffusers.ulysses import Share, read_share
 from videosieve.run import Run
 
 
@@ -33,7 +34,7 @@ def attach(targets: list[Target], run: Run, clock: Clock, fused: bool | None = N
 
 def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool | None) -> None:
     stage = Stage(found.component, run, found.layers)
-    rebinder = Rebinder(stage, found.row.text == "none", found.row.text_keys)
+    rebinder = Rebinder(stage, found.row.text_keys)
     undo.callback(rebinder.close)
     modules: list[Any] = list(found.attentions.values())
     layers = [Layer(stage, name, index) for index, name in enumerate(found.attentions)]
@@ -121,6 +122,7 @@ class _Watch:
         for layer in self.layers:
             layer.entered = layer.routed = 0
         self.stage.skipped = _skipped(found, bound)
+        stage.share = _kept(stage.share, read_share(found))
         stage.moment = read_moment(self.clock, found.row, found.component, found.transformer, bound)
         stage.run.recipe.schedule.require(stage.moment.forward.site(0, found.layers))
         self._require_known_window(stage.moment.forward)
@@ -167,6 +169,11 @@ class _Watch:
                 f"sparsify, the first is {lost[0]}; call fuse_qkv_projections() or set_attn_processor() before "
                 f"sparsify, or .remove() the run"
             )
+
+
+def _kept(before: Share | None, now: Share | None) -> Share | None:
+    """The same object while it says the same, so that compiled code that has looked at it stays valid."""
+    return before if before == now else now
 
 
 def _skipped(found: Target, bound: dict[str, Any]) -> frozenset[int]:

@@ -18,6 +18,7 @@ from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Moment, Turn
 from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group, items_left_out
 from videosieve.integrations.diffusers.reuse import Slot
+from videosieve.integrations.diffusers.ulysses import Share, with_heads
 from videosieve.observation import Observation
 from videosieve.outputs import Kept
 from videosieve.records import Outcome
@@ -40,6 +41,7 @@ class Stage:
         moment: Facts about the running forward.
         turn: Who is inside the forward.
         skipped: Numbers of the blocks that do not attend in the running forward, and rightly so.
+        share: Which heads this rank attends to; None without context parallelism.
         handle: Handle of the self-attention that is running; what the router hands to the op.
     """
 
@@ -50,6 +52,7 @@ class Stage:
         self.moment = Moment()
         self.turn = Turn()
         self.skipped: frozenset[int] = frozenset()
+        self.share: Share | None = None
         self.handle = torch.tensor(-1, device="cpu")
 
 
@@ -88,10 +91,15 @@ class Layer:
         ordinal = self.routed + items_left_out(self.items, moment.batch, moment.guided)
         self.routed += 1
         found = moment.arrangement(self.name, q.shape[2], ordinal)
-        without = q.shape[2]
+        without, share = q.shape[2], self._stage.share
+        order = None if share is None else share.order(found, without, self.name, mask is not None)
+        if order is not None:
+            q, k, v = (x.index_select(2, order.to(q.device)) for x in (q, k, v))
         if found is not None:
             q, k, v = found.make_square(q, k, v)
         output = self._attend_square(q, k, v, mask, scale, found, ordinal)
+        if order is not None:
+            return torch.empty_like(output).index_copy_(2, order.to(q.device), output)
         return output if q.shape[2] == without else output[:, :, -without:].contiguous()
 
     def _attend_square(
@@ -106,6 +114,8 @@ class Layer:
     ) -> Tensor:
         self._note_pairs(q, found)
         reason = self._misfit(q, k, v, mask, found, ordinal)
+        if self._stage.share is not None:
+            self._stage.share.require_known(self.name, reason)
         if found is None or reason:
             return self.attend_dense(q, k, v, mask, scale, reason)
         output = self._attend_groups(found, q, k, v, scale)
@@ -168,9 +178,10 @@ class Layer:
     def _attend_group(self, group: Group, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
         both = moment.holds_both(q.shape[0])
-        call = AttentionCall(q, k, v, group.layout, self._site(group.items), scale, both)
+        site = self._site(group.items)
+        call = with_heads(AttentionCall(q, k, v, group.layout, site, scale, both), self._stage.share)
         if run.recipe.shared_selection and both:
-            cond, uncond = (run.attend(half, owner) for half in _branches(call))
+            cond, uncond = (run.attend(half, owner) for half in call.guided_halves())
             return torch.cat([uncond, cond])
         return run.attend(call, owner)
 
@@ -196,21 +207,6 @@ class Layer:
     def _site(self, items: tuple[int, ...] = ()) -> Site:
         branch = "cond" if self.slot is not None and self.slot.halves else ""
         return self._stage.moment.forward.site(self.index, self._stage.layers, branch, items)
-
-
-def _branches(call: AttentionCall) -> tuple[AttentionCall, AttentionCall]:
-    """The conditional and the unconditional half of a batch with both; the unconditional one comes first in it."""
-    half = call.batch // 2
-    cond, uncond = (
-        replace(
-            call,
-            **{name: getattr(call, name)[some] for name in "qkv"},
-            site=replace(call.site, branch=branch),
-            guided=False,
-        )
-        for branch, some in (("cond", slice(half, None)), ("uncond", slice(half)))
-    )
-    return cond, uncond
 
 
 def _attend_plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:

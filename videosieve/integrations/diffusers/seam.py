@@ -22,6 +22,7 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.router import Layer, Stage, note_own, route
+from videosieve.integrations.diffusers.ulysses import attend_ulysses
 
 _DISPATCH = ("dispatch_attention_fn", "_dispatch_attention_fn")
 _SDPA = "scaled_dot_product_attention"
@@ -33,14 +34,12 @@ class Rebinder:
 
     Args:
         stage: The transformer.
-        context_parallel: Whether Ulysses context parallelism keeps the token order of the layout.
         text_alone: Whether the processor also attends over text alone, causally.
     """
 
-    def __init__(self, stage: Stage, context_parallel: bool, text_alone: bool = False) -> None:
+    def __init__(self, stage: Stage, text_alone: bool = False) -> None:
         self._stage = stage
         self._text_alone = text_alone
-        self._context_parallel = context_parallel
         self._classes: dict[type, type] = {}
         self._modules: list[str] = []
 
@@ -131,12 +130,15 @@ class Rebinder:
                     query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
                 )
             _require_plain(dropout_p, is_causal)
+            if stage.share is not None:
+                qkv = (query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+                return _attend_ulysses(stage, qkv, attn_mask, scale).transpose(1, 2)
             return route(stage, query, key, value, attn_mask, scale)
 
         return scaled_dot_product_attention
 
     def _dispatch(self) -> Callable[..., Tensor]:
-        stage, allowed, text_alone = self._stage, self._context_parallel, self._text_alone
+        stage, text_alone = self._stage, self._text_alone
 
         def dispatch_attention_fn(
             query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
@@ -155,7 +157,7 @@ class Rebinder:
             _require_plain(dropout_p, is_causal)
             config = options.get("parallel_config")
             if getattr(config, "context_parallel_config", None) is not None:
-                return _attend_ulysses(stage, allowed, config, (query, key, value), attn_mask, scale)
+                return _attend_ulysses(stage, (query, key, value), attn_mask, scale)
             q, k, v = (x.transpose(1, 2) for x in (query, key, value))
             return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
 
@@ -181,41 +183,19 @@ def _copy_of_original(self: Any, memo: dict[int, Any]) -> Any:
 
 
 def _attend_ulysses(
-    stage: Stage,
-    allowed: bool,
-    config: Any,
-    qkv: tuple[Tensor, Tensor, Tensor],
-    mask: Tensor | None,
-    scale: float | None,
+    stage: Stage, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor | None, scale: float | None
 ) -> Tensor:
-    from diffusers.models import attention_dispatch
-
-    parallel = config.context_parallel_config
-    if parallel.ring_degree > 1:
+    share = stage.share
+    if share is None:
         raise IntegrationError(
-            f"ring context parallelism shows each rank only a chunk of the keys, so no method can choose among all of "
-            f"them; got ring_degree={parallel.ring_degree}. Use ulysses_degree instead"
-        )
-    if not allowed:
-        raise IntegrationError(
-            f"{stage.name} keeps text and video in one sequence, which context parallelism cuts into an order that its "
-            f"layout does not describe; run it on one device"
+            f"context parallelism of {stage.name} began within a forward, or an attention was called outside of one; "
+            f"enable it before the forward"
         )
 
-    def forward(
-        _ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None,
-        *_rest: Any,
-        **_options: Any,
-    ) -> Tensor:
-        q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-        return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
+    def attend(q: Tensor, k: Tensor, v: Tensor, whole_mask: Tensor | None) -> Tensor:
+        return route(stage, q, k, v, whole_mask, scale)
 
-    template: Any = vars(attention_dispatch)["_templated_context_parallel_attention"]
-    return template(*qkv, mask, scale=scale, forward_op=forward, backward_op=None, _parallel_config=config)
+    return attend_ulysses(attend, share, qkv, mask, scale)
 
 
 def _require_plain(dropout: float, causal: bool) -> None:

@@ -43,6 +43,10 @@ class UnmaskedHunyuanVideo15(HunyuanVideo15AttnProcessor2_0):
             text_q = text_q if attn.norm_added_q is None else attn.norm_added_q(text_q)
             text_k = text_k if attn.norm_added_k is None else attn.norm_added_k(text_k)
             q, k, v = (torch.cat(pair, dim=1) for pair in ((q, text_q), (k, text_k), (v, text_v)))
+        if (
+            self._parallel_config is not None
+        ):  # a rank has a part of each text; the router knows what is padding
+            attention_mask = None
         if attention_mask is not None:
             padding = (q.shape[1] - attention_mask.shape[1], 0)
             attention_mask = F.pad(attention_mask.bool(), padding, value=True)[:, None, None]

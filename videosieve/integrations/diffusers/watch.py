@@ -55,7 +55,7 @@ class _Shower(Rebinder):
     """Makes processors that attend as ever and show every call."""
 
     def __init__(self, stage: Stage, show: Callable[[Tensor, Tensor, Tensor, Tensor], None]) -> None:
-        super().__init__(stage, context_parallel=True)
+        super().__init__(stage)
         self._show = show
 
     def _scaled_dot_product_attention(self) -> Callable[..., Tensor]:

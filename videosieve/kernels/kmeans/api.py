@@ -95,15 +95,26 @@ def kmeans(
     return result
 
 
-def draw_tokens(x: Tensor, count: int, seed: int) -> Tensor:
-    """One token out of each of `count` equal stretches, for every head by itself [batch, heads, count, head_dim].
+def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, first_head: int = 0) -> Tensor:
+    """One token out of each of `count` equal stretches, for every head by itself.
 
     The places are the same in every batch element, so that none depends on what it is computed together with.
+
+    Args:
+        x: Tokens [batch, heads here, tokens, head_dim].
+        count: Stretches, from 1 to the number of tokens.
+        seed: Source of the draw.
+        heads: Heads of the whole model, of which x holds some; None where it holds all.
+        first_head: Index among them of the first head in x.
+
+    Returns:
+        [batch, heads here, count, head_dim]; a head's are the same whichever others are here.
     """
-    batch, heads, tokens, head_dim = x.shape
+    batch, here, tokens, head_dim = x.shape
     edges = torch.arange(count + 1) * tokens // count
     generator = torch.Generator().manual_seed(seed)
-    places = torch.rand(heads, count, generator=generator, dtype=torch.float64)
+    places = torch.rand(heads or here, count, generator=generator, dtype=torch.float64)
+    places = places[first_head : first_head + here]
     index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
     return x.gather(2, index.unsqueeze(-1).expand(batch, -1, -1, head_dim))
 

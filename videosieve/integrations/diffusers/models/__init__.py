@@ -6,7 +6,7 @@ from videosieve.integrations.diffusers.models.lookup import (
     find_transformers,
     frame_rate_of,
 )
-from videosieve.integrations.diffusers.models.parts import Condition, Extra, Text
+from videosieve.integrations.diffusers.models.parts import Condition, Cut, Extra, Text
 from videosieve.integrations.diffusers.models.registering import MODELS, register_model
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.starts import require_family, start_of
@@ -14,6 +14,7 @@ from videosieve.integrations.diffusers.models.starts import require_family, star
 __all__ = [
     "MODELS",
     "Condition",
+    "Cut",
     "Extra",
     "ModelRow",
     "Text",

@@ -52,6 +52,26 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """Where context parallelism cuts tensors of a joint model into parts of ranks, or joins them again.
+
+    Attributes:
+        module: Module name; empty for the transformer itself.
+        tensors: Arguments of its forward that are cut, by name, or outputs, by index; without any, its output is
+            joined.
+        axis: Axis of the tokens.
+        axes: How many axes the tensors have.
+        pairs: Whether each argument is a pair of such tensors.
+    """
+
+    module: str
+    tensors: tuple[str | int, ...] = ()
+    axis: int = 1
+    axes: int = 3
+    pairs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """A configuration with which sparse attention does not apply.
 

@@ -15,7 +15,7 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.frame_rate import FRAME_RATE
-from videosieve.integrations.diffusers.models.parts import Condition, Extra, Text
+from videosieve.integrations.diffusers.models.parts import Condition, Cut, Extra, Text
 from videosieve.layout import Grid
 from videosieve.schedule import Kind
 
@@ -64,6 +64,9 @@ class ModelRow:
             it; None where nobody has counted.
         text_feed_forward: Child of a block that is a feed-forward for text alone; in a block without it one module
             serves video and text in two calls, and no output of it can be stored. Empty where that never happens.
+        cuts: How Ulysses context parallelism cuts a model of text and video, each into equal parts: its plan, as
+            diffusers has them for some models of video alone. Empty where nothing is known.
+        uncut_if: Configurations in which it cannot be cut.
     """
 
     name: str
@@ -97,6 +100,8 @@ class ModelRow:
     usual: tuple[Grid, str] | None = None
     break_even: int | None = None
     text_feed_forward: str = ""
+    cuts: tuple[Cut, ...] = ()
+    uncut_if: tuple[Condition, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.text == "none") == bool(self.texts):

@@ -1,6 +1,6 @@
 """CogVideoX and what has its blocks: text before the video in one sequence, guidance in one batch."""
 
-from videosieve.integrations.diffusers.models.parts import Text
+from videosieve.integrations.diffusers.models.parts import Cut, Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.layout import Grid
 
@@ -23,6 +23,11 @@ ROWS = (
         frame_rates=(("patch_size_t", 2, 16),),  # 1.5
         usual=(Grid(13, 30, 45), "480 × 720, 49 frames"),
         break_even=18_400,
+        cuts=(
+            Cut("", ("image_rotary_emb",), axis=0, axes=2, pairs=True),
+            Cut("transformer_blocks.0", ("hidden_states", "encoder_hidden_states")),
+            Cut("proj_out"),
+        ),
     ),
     ModelRow(
         name="ConsisIDTransformer3DModel",

@@ -5,9 +5,15 @@ HunyuanVideo-1.5: three padded texts behind the video, valid rows first; the mas
 Framepack: HunyuanVideo that goes on from a compressed history; image and text behind the window of new frames.
 """
 
-from videosieve.integrations.diffusers.models.parts import Extra, Text
+from videosieve.integrations.diffusers.models.parts import Condition, Cut, Extra, Text
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.layout import Grid
+
+CUTS = (
+    Cut("rope", (0, 1), axis=0, axes=2),
+    Cut("transformer_blocks.0", ("hidden_states", "encoder_hidden_states")),
+    Cut("proj_out"),
+)
 
 ROWS = (
     ModelRow(
@@ -28,6 +34,14 @@ ROWS = (
         frame_rate=24,
         usual=(Grid(33, 45, 80), "720 × 1280, 129 frames"),
         break_even=18_400,
+        cuts=CUTS,
+        uncut_if=(
+            Condition(
+                "image_condition_type",
+                "its first frame is modulated apart, by position in the whole video; run it on one device",
+                equals="token_replace",
+            ),
+        ),
     ),
     ModelRow(
         name="HunyuanVideo15Transformer3DModel",
@@ -48,6 +62,7 @@ ROWS = (
         frame_rate=24,
         usual=(Grid(31, 45, 80), "720 × 1280, 121 frames"),
         break_even=12_400,
+        cuts=CUTS,
     ),
     ModelRow(
         name="HunyuanVideoFramepackTransformer3DModel",

@@ -15,9 +15,9 @@ import torch
 from videosieve import sparsify
 from videosieve.integrations.diffusers import attach
 from videosieve.testing import pipelines as tiny
+from videosieve.testing.reads import count_reads, on_device
 
 STEPS, GENERATIONS = 50, 3
-READS = ("tolist", "item", "cpu", "numpy", "__bool__", "__float__", "__int__")
 CASES = {
     "Wan, two calls per step": (tiny.tiny_wan, tiny.wan_call, {}),
     "HunyuanVideo, two prompts": (
@@ -41,27 +41,11 @@ def measure(make: Any, call: Any, options: dict[str, Any]) -> tuple[float, list[
         seconds.append(time.process_time() - start)
         return moment
 
-    def counted(*args: Any) -> Any:
-        count = [0]
-
-        def count_in(name: str) -> Any:
-            read = getattr(torch.Tensor, name)
-
-            def reader(*inner: Any, **named: Any) -> Any:
-                count[0] += 1
-                return read(*inner, **named)
-
-            return patch.object(torch.Tensor, name, reader)
-
-        patches = [count_in(name) for name in READS]
-        for one in patches:
-            one.start()
-        try:
-            return original(*args)
-        finally:
-            for one in patches:
-                one.stop()
-            reads.append(count[0])
+    def counted(clock: Any, row: Any, component: str, transformer: Any, arguments: Any) -> Any:
+        with count_reads() as count:
+            moment = original(clock, row, component, transformer, on_device(arguments))
+        reads.append(count.reads)
+        return moment
 
     for wrapper in (timed, counted):
         with patch.object(attach, "read_moment", wrapper), sparsify(pipe, "dense"):

@@ -12,11 +12,11 @@ from typing import Any
 
 from videosieve.bench.timing import describe_machine
 from videosieve.comparison.noise_floor import dense_kernels
+from videosieve.files import write_text
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.request import Request
 from videosieve.metrics import measure
 from videosieve.recipe import Recipe
-from videosieve.report.files import write_text
 
 SCHEMA = 1
 METRICS = ("psnr", "ssim", "lpips", "st_lpips")

@@ -21,10 +21,9 @@ from benchmarks.paper_kernels import time_bands
 from benchmarks.paper_runs import Runs, Spec, make_videos, scene_name, spec_name
 from videosieve.bench.timing import describe_machine
 from videosieve.errors import RecipeError
-from videosieve.files import parse_toml
+from videosieve.files import parse_toml, write_text
 from videosieve.generation.load import check_words, is_shapes, load_pipeline
 from videosieve.generation.request import Request
-from videosieve.report.files import write_text
 
 PUBLISHED = Path(__file__).parent / "published.toml"
 RESULTS = Path(__file__).parent / "results"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.bench.timing import describe_machine
-from videosieve.report.files import write_text
+from videosieve.files import write_text
 
 
 def read_rows(path: Path, settings: dict[str, Any]) -> dict[str, Any]:

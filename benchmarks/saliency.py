@@ -24,6 +24,7 @@ from benchmarks.saliency_clips import STEPS, name_concepts, render_clip
 from benchmarks.saliency_pictures import draw_pictures
 from benchmarks.saliency_tables import report
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
+from videosieve.files import write_text
 from videosieve.generation.load import load_pipeline
 from videosieve.integrations.diffusers import describe
 from videosieve.integrations.diffusers.concepts.question import Question
@@ -31,7 +32,6 @@ from videosieve.integrations.diffusers.concepts.saliency import make_question, s
 from videosieve.judging.evaluate import UNSEEN
 from videosieve.metrics import Counts, average_precision
 from videosieve.planning.machine import describe_machine, describe_versions
-from videosieve.report.files import write_text
 
 RESULTS = Path(__file__).parent / "results" / "saliency.json"
 WORK = Path("runs") / "saliency"

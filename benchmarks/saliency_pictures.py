@@ -13,9 +13,9 @@ import videosieve
 from benchmarks.saliency_clips import STEPS, name_concepts, render_clip
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.concepts.maps import COLOURS
+from videosieve.files import whole_file
 from videosieve.inspection import MEASURES, Inspection, Spot
 from videosieve.integrations.diffusers.concepts.saliency import make_question, saliency_of_video
-from videosieve.report.files import whole_file
 from videosieve.report.pictures.inspection import plot_heads, plot_reading
 
 PROMPT = "a large red circle moves left over a striped background"

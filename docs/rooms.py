@@ -30,7 +30,7 @@ TOUCH = {
     "comparison": "what is run, what a clip is measured by; `ledger.py` says what a resumed run may keep",
     "concepts": "formulas of saliency, with their papers; nothing of a model",
     "fields": "what an annotation can say and how a value is held against it; no field of any one class",
-    "files": "how a format is read, whatever wrote it; what the values mean is checked where they are used",
+    "files": "how a format is read, how files are written and locked; what values mean is checked where they are used",
     "generation": "how a pipeline is found and asked, what is written; no comparison, no cost, no search",
     "inspection": "what is kept of an attention map; nothing of a model, never S × S",
     "integrations": "a model is a row in `diffusers/models/families`; the seam copies and patches nothing of a model",

@@ -22,7 +22,7 @@ FLOORS = [
     ["methods"],
     ["schedule", "concepts", "inspection", "plugins"],
     ["generations"],
-    ["trace", "outputs", "lending", "states", "recall", "append_log", "observation"],
+    ["trace", "outputs", "lending", "states", "recall", "observation"],
     ["recipe", "metrics"],
     ["run", "tuning.search"],
     ["functional"],

@@ -89,7 +89,7 @@ def test_bad_files_are_refused(text, message):
 
 
 def test_an_unwritable_path_is_an_output_error(tmp_path: Path):
-    with pytest.raises(OutputError, match="cannot write recipe"):
+    with pytest.raises(OutputError, match=r"cannot write .*r\.toml"):
         Recipe(Dense()).save(tmp_path / "missing" / "r.toml")
 
 

@@ -27,9 +27,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from videosieve.errors import OutputError, RecipeError
+from videosieve.errors import RecipeError
 from videosieve.fields import OneOf, Whole, check_fields, shown
-from videosieve.files import parse_toml, read_text, reason_of, toml_key, toml_value
+from videosieve.files import parse_toml, read_text, toml_key, toml_value, write_text
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.registry import nearest
 from videosieve.methods.token_orders import Reordered, check_order
@@ -196,11 +196,8 @@ class Recipe:
         return "\n".join(lines) + "\n"
 
     def save(self, path: str | Path) -> None:
-        """Write the recipe as TOML; an OutputError says why it could not."""
-        try:
-            Path(path).write_text(self.to_toml(), encoding="utf-8", newline="\n")
-        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
-            raise OutputError(f"cannot write recipe {str(path)!r}: {reason_of(error)}") from None
+        """Write the recipe as TOML, whole or not at all; an OutputError says why it could not."""
+        write_text(Path(path), self.to_toml())
 
     @property
     def chooser(self) -> Method:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from videosieve.errors import OutputError, RecipeError
+from videosieve.errors import RecipeError
 from videosieve.fields import from_table
-from videosieve.files import read_json_lines, reason_of
+from videosieve.files import read_json_lines, write_text
 from videosieve.forward import Site
 from videosieve.generations import describe_generations, generations_of
 from videosieve.records import Outcome, Record
@@ -45,12 +45,9 @@ class Trace:
         return Summary.of(self.records)
 
     def save(self, path: str | Path) -> None:
-        """Write one JSON object per record and line; an OutputError says why it could not."""
+        """Write one JSON object per record and line, whole or not at all; an OutputError says why it could not."""
         lines = "".join(json.dumps(asdict(record)) + "\n" for record in self.records)
-        try:
-            Path(path).write_text(lines, encoding="utf-8", newline="\n")
-        except (OSError, ValueError) as error:  # a ValueError of a NUL in the path
-            raise OutputError(f"cannot write trace {str(path)!r}: {reason_of(error)}") from None
+        write_text(Path(path), lines)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trace":
@@ -81,6 +78,7 @@ class Summary:
         courses: Which steps ran and were dense, sparse or reused, in words, by generation.
         warnings: What is not as the recipe means it; a run knows, a trace alone does not.
         compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
+        notes: What a run adds in words, a line each.
     """
 
     calls: int
@@ -96,9 +94,10 @@ class Summary:
     courses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     compensated: float | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, records: list[Record], warnings: Sequence[str] = ()) -> "Summary":
+    def of(cls, records: list[Record], warnings: Sequence[str] = (), notes: Sequence[str] = ()) -> "Summary":
         """Add up records."""
         sparse = [record for record in records if record.action == "sparse"]
         recalls = [value for record in sparse for value in record.recall]
@@ -119,6 +118,7 @@ class Summary:
             compensated=sum(answered) / len(answered) if answered else None,
             courses=tuple(describe_generations(generations_of(records))),
             warnings=tuple(warnings),
+            notes=tuple(notes),
         )
 
     def __str__(self) -> str:
@@ -140,6 +140,7 @@ class Summary:
         parts.append(f"{self.attention_seconds:.2f} s in attention")
         parts += [f"{share:.0%} {name} heads" for name, share in self.pattern_shares.items()]
         parts += [f"{count} dense: {reason}" for reason, count in self.dense_reasons.items()]
+        parts += self.notes
         return "\n".join(parts)
 
 

@@ -20,6 +20,7 @@ from videosieve.batch.jobs import Jobs, Outcome
 from videosieve.batch.manifest import Manifest
 from videosieve.cli import app
 from videosieve.errors import BackendError, ModelError, OutputError
+from videosieve.files import whole_file
 from videosieve.recipe import Recipe
 from videosieve.shapes.model import build_networks
 from videosieve.shapes.pipeline import ShapesPipeline
@@ -137,8 +138,6 @@ def test_a_killed_driver_resumes_and_does_nothing_twice(order: Order, tmp_path: 
     driver.kill()
     driver.communicate()
     assert len(list(Path(order.folder).glob("0*.gif"))) < 8
-    for leftover in Path(order.folder).glob(".0*"):  # a torn file keeps its temporary name
-        leftover.unlink()
     finished = subprocess.run(words, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "0 failed" in finished.stdout
@@ -199,27 +198,27 @@ def test_crashes_are_tried_again_as_often_as_asked(order: Order, monkeypatch: py
 def test_what_a_killed_writer_left_goes_and_nothing_else(order: Order, monkeypatch: pytest.MonkeyPatch):
     wanted, folder = jobs(2), Path(order.folder)
     folder.mkdir()
-    torn = [folder / f".{job.stem}.{number}.gif" for job, number in zip(wanted, (71, 72), strict=True)]
-    kept = [
-        folder / name for name in (".000007-another-job-7.71.gif", f".{wanted[0].stem}.note.gif", ".hidden")
-    ]
-    for path in (torn[0], *kept):
-        path.write_bytes(b"half")
+    torn, alive = folder / ".videosieve-part-00000000", wanted[1].stem + order.suffix
+    kept = [folder / ".hidden", folder / ".videosieve-part-of-mine"]
+    for path in (torn, *kept):
+        path.mkdir()
+        (path / "half.gif").touch()
 
     def killed_once(_order: Order, waiting: Jobs, _devices: list[str]) -> Iterator[tuple[Job, Outcome]]:
-        assert not torn[0].exists()  # of an earlier run
+        assert not torn.exists()  # of an earlier run
         job = waiting.popleft()
-        torn[0].write_bytes(b"half")
-        torn[1].write_bytes(b"being written")
-        yield job, Outcome(job.number, "failed", reason="the worker process died")
-        assert (torn[0].exists(), torn[1].exists()) == (False, True)
-        torn[1].unlink()
+        torn.mkdir()
+        with whole_file(folder / alive) as being_written:
+            being_written.touch()
+            yield job, Outcome(job.number, "failed", reason="the worker process died")
+            assert (torn.exists(), being_written.exists()) == (False, True)
         for job in waiting:
             yield job, Outcome(job.number, "done")
 
     monkeypatch.setitem(EXECUTORS, "serial", killed_once)
     assert run_batch(order, wanted).done == 2
     assert sorted(folder.glob(".*")) == sorted(kept)
+    assert (folder / alive).exists()
 
 
 def test_a_full_disk_stops_the_batch_and_says_what_is_finished(order: Order, monkeypatch: pytest.MonkeyPatch):

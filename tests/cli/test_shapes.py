@@ -92,7 +92,7 @@ def test_a_terminated_run_saves_and_says_how_to_go_on(tmp_path: Path):
     wait_for_steps(process, tmp_path, 1)
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate()
-    assert process.returncode == 0, output
+    assert process.returncode == 128 + signal.SIGTERM, output
     assert "go on with --resume" in output
     assert "saving after this step" in output
     rows = (tmp_path / "log.jsonl").read_text().splitlines()

@@ -160,7 +160,9 @@ def test_running_again_replaces_results_and_leaves_other_files(finished: Finishe
     results.save(tmp_path)
     assert check_folder(tmp_path)
     clear_folder(tmp_path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+    # results.json stays until the new one replaces it: whoever is killed in between can begin again
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["notes.txt", "results.json"]
+    assert check_folder(tmp_path)
 
 
 def test_results_of_an_earlier_version_are_replaced_and_damaged_ones_refused(tmp_path: Path):
@@ -173,7 +175,9 @@ def test_results_of_an_earlier_version_are_replaced_and_damaged_ones_refused(tmp
     (tmp_path / "results.json").write_text(json.dumps(old))
     assert check_folder(tmp_path)
     clear_folder(tmp_path)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+    # results.json stays until the new one replaces it: whoever is killed in between can begin again
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["notes.txt", "results.json"]
+    assert check_folder(tmp_path)
     for text in ("{", "[]", '{"clips": 3}', '{"clips": [{"files": null}]}'):
         (tmp_path / "results.json").write_text(text)
         with pytest.raises(OutputError, match="is damaged, so it is unknown which files are results"):
@@ -280,7 +284,7 @@ def test_folders_are_refused_before_anything_is_made(tmp_path: Path, monkeypatch
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         check_folder(tmp_path / "a" / "b")
 

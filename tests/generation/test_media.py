@@ -107,6 +107,6 @@ def test_an_unwritable_folder_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         media.check_output(tmp_path / "video.mp4")

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from videosieve import OutputError, Recipe, Trace
 from videosieve.cli import app
 from videosieve.comparison.plan import check_folder
+from videosieve.files import LONGEST_NAME, whole_file
 from videosieve.generation.media import check_output, make_folder
-from videosieve.report.files import LONGEST_NAME, whole_file
 from videosieve.tuning.order import check_folder as check_tune_folder
 
 NAMES = ["x" * 300, "é" * 200, "a\0b", "x" * (LONGEST_NAME + 1), "猫" * 100]

@@ -13,11 +13,11 @@ from torch import Tensor
 from videosieve.atlas.probe import DENSITIES, AtlasProbe, Sighting
 from videosieve.errors import ModelError
 from videosieve.fields import In, checked
+from videosieve.files import write_text
 from videosieve.generation.generate import Progress, generate
 from videosieve.generation.request import Request
 from videosieve.planning.machine import describe_versions
 from videosieve.recipe import Recipe
-from videosieve.report.files import write_text
 from videosieve.schedule import DenseFirst
 
 REFERENCE = DENSITIES.index(0.3)

@@ -7,10 +7,10 @@ density and the reasons of failures.
 from pathlib import Path
 from typing import Any
 
-from videosieve.append_log import AppendLog
 from videosieve.batch.jobs import Job, Order, Outcome
 from videosieve.errors import OutputError
 from videosieve.fields import from_table
+from videosieve.files import AppendLog
 
 
 class Manifest(AppendLog):

@@ -1,8 +1,8 @@
 """Works through a batch: every job ends exactly once, whatever dies on the way."""
 
 from collections import deque
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +12,8 @@ from videosieve.batch.jobs import Job, Order, Outcome
 from videosieve.batch.manifest import Manifest
 from videosieve.errors import BackendError, OutputError
 from videosieve.fields import In, checked
+from videosieve.files import sweep
 from videosieve.methods.registry import nearest
-from videosieve.report.files import remove_torn
 
 MANIFEST = "manifest.jsonl"
 Retries = Annotated[int, In("[0, 1000]", "must be retries >= 0, at most 1,000")]
@@ -74,20 +74,20 @@ def run_batch(
         raise BackendError(f"a batch needs at least one device, got {devices=}")
     with Manifest(Path(order.folder) / manifest, order, jobs) as book:
         waiting = deque(job for job in jobs if not (Path(order.folder) / (job.stem + order.suffix)).is_file())
-        remove_torn(Path(order.folder), {job.stem + order.suffix for job in waiting})
         left, found = len(waiting), len(jobs) - len(waiting)
         attempts = dict.fromkeys((job.number for job in jobs), 0)
         failures: dict[int, tuple[Job, str]] = {}
         warnings: dict[str, None] = {}
         if not waiting:
             return BatchSummary(0, found, ())
-        with closing(EXECUTORS[executor](order, waiting, list(devices))) as results:  # type: ignore[type-var]
+        with (
+            closing(EXECUTORS[executor](order, waiting, list(devices))) as results,  # type: ignore[type-var]
+            _told_what_is_kept(lambda: len(jobs) - left, len(jobs), order.folder),
+        ):
             for job, outcome in results:
                 attempts[job.number] += 1
                 if outcome.status == "failed":
-                    remove_torn(
-                        Path(order.folder), {job.stem + order.suffix}
-                    )  # perhaps killed while it wrote
+                    sweep(Path(order.folder))  # the worker was perhaps killed while it wrote
                     if attempts[job.number] <= retries:
                         waiting.append(job)
                         continue
@@ -103,3 +103,12 @@ def run_batch(
         return BatchSummary(
             len(jobs) - found - len(failures), found, tuple(failures.values()), tuple(warnings)
         )
+
+
+@contextmanager
+def _told_what_is_kept(finished: Callable[[], int], videos: int, folder: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        done = f"{finished()} of {videos} videos are finished in {folder!r}"
+        raise KeyboardInterrupt(f"{done}; the same command goes on") from None

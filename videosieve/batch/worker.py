@@ -1,9 +1,14 @@
 """A worker: loads the model once, then makes one video a job. Also a program that speaks JSON lines, for executors."""
 
 import json
+import os
+import queue
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from videosieve.batch.jobs import Job, Order, Outcome
 from videosieve.errors import OutputError, VideosieveError
@@ -56,7 +61,19 @@ class Worker:
         return Outcome(job.number, "done", name, "", round(clip.seconds, 3), round(density, 4), warning)
 
 
-def serve(source: TextIO, sink: TextIO) -> None:
+class Source(Protocol):
+    """Where lines come from."""
+
+    def readline(self) -> str:
+        """The next line."""
+        ...
+
+    def __iter__(self) -> Iterator[str]:
+        """The lines that follow."""
+        ...
+
+
+def serve(source: Source, sink: TextIO) -> None:
     """Answer jobs until the source ends: the first line is {"order", "device"}, then a job a line, an outcome a line.
 
     Args:
@@ -79,6 +96,36 @@ def _answer(sink: TextIO, message: dict[str, Any]) -> None:
     sink.flush()
 
 
-if __name__ == "__main__":
+class _Lines:
+    """The lines of a pipe, read by a thread of its own: where the pipe ends, its writer is dead, and so are we.
+
+    At once and not after the video at work, because whoever starts the batch again would make the same one. A video
+    that is half written goes with the next start.
+    """
+
+    def __init__(self, source: TextIO) -> None:
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(source,), daemon=True).start()
+
+    def readline(self) -> str:
+        return self._lines.get()
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            yield self._lines.get()
+
+    def _listen(self, source: TextIO) -> None:
+        for line in source:
+            self._lines.put(line)
+        os._exit(0)
+
+
+def main() -> None:
+    """A worker process, until its parent ends or ends it."""
     answers, sys.stdout = sys.stdout, sys.stderr  # whatever a model prints must not mix with the answers
-    serve(sys.stdin, answers)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    serve(_Lines(sys.stdin), answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -28,10 +28,10 @@ from videosieve.bench.cases import Shape
 from videosieve.bench.native_rows import Job, Row, jobs, time_flex_of, time_linear, time_row
 from videosieve.bench.native_summary import summary
 from videosieve.bench.timing import describe_machine
+from videosieve.files import write_text
 from videosieve.kernels.native_library import load
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.layout import VideoLayout
-from videosieve.report.files import write_text
 
 ALL = {"tokens": [4096, 8192, 32768], "heads": [4, 24], "flex": True}
 

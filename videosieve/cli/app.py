@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from videosieve.cli.console import complain, say
+from videosieve.cli.signals import terminable
 from videosieve.cli.verbs.batch import batch
 from videosieve.cli.verbs.bench import bench
 from videosieve.cli.verbs.compare import compare
@@ -28,7 +29,7 @@ from videosieve.cli.verbs.tune import tune
 from videosieve.errors import VideosieveError
 from videosieve.version import __version__
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +76,18 @@ class _Verbs(TyperGroup):
         return super().parse_args(ctx, [argument for argument in rest if argument != "--debug"])
 
     def invoke(self, ctx: Any) -> Any:
-        try:
-            _load(ctx.obj.plugins)
-            return super().invoke(ctx)
-        except VideosieveError as error:
-            if ctx.obj.debug:
-                raise
-            complain(f"{type(error).__name__}: {error}")
-            raise typer.Exit(USER_ERROR) from None
-        except KeyboardInterrupt as error:
-            complain(f"interrupted: {error}" if str(error) else "interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+        with terminable() as stop:
+            try:
+                _load(ctx.obj.plugins)
+                return super().invoke(ctx)
+            except VideosieveError as error:
+                if ctx.obj.debug:
+                    raise
+                complain(f"{type(error).__name__}: {error}")
+                raise typer.Exit(USER_ERROR) from None
+            except KeyboardInterrupt as error:
+                complain(f"{stop.word}: {error}" if str(error) else stop.word)
+                raise typer.Exit(stop.code) from None
 
 
 app = typer.Typer(

@@ -8,6 +8,8 @@ from videosieve.cli.console import note, number, out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from videosieve.comparison.compare import Stage
     from videosieve.comparison.plan import Plan
     from videosieve.generation.request import Request
@@ -51,8 +53,14 @@ def gather_requests(
     return tuple(requests)
 
 
-def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Results":
-    """Load the model, make every video of the plan, print the tables and where the page is."""
+def run_plan(
+    plan: "Plan",
+    folder: Path,
+    device: str,
+    dtype: str | None,
+    finish: "Callable[[Results], None] | None" = None,
+) -> "Results":
+    """Load the model, make every video of the plan, print the tables and where the page is; `finish` as for compare."""
     from videosieve.comparison.compare import compare
     from videosieve.comparison.ledger import is_interrupted
     from videosieve.comparison.plan import check_folder
@@ -68,7 +76,7 @@ def run_plan(plan: "Plan", folder: Path, device: str, dtype: str | None) -> "Res
             say(f"{'going on with' if goes_on else 'replacing'} the earlier results in {folder}")
         bar.begin("loading", plan.model)
         pipe = load_pipeline(plan.model, device, dtype)
-        results = compare(pipe, plan, folder, lambda stage: _show(bar, stage))
+        results = compare(pipe, plan, folder, lambda stage: _show(bar, stage), finish)
     print_results(results)
     say(f"open {folder / PAGE}")
     return results

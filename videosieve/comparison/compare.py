@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from videosieve.comparison.blank_results import DIFFERENCE_GAIN, blank_results
 from videosieve.comparison.ledger import (
     LEDGER,
     Ledger,
@@ -27,12 +28,12 @@ from videosieve.comparison.ledger import (
 from videosieve.comparison.noise_floor import choose_floor, dense_kernels
 from videosieve.comparison.plan import DENSE, Plan, clear_folder
 from videosieve.comparison.quality import measure_quality
-from videosieve.comparison.record import DIFFERENCE_GAIN, blank_results
+from videosieve.comparison.scenes import Scene, Stage, Work, kind_of
 from videosieve.comparison.takes import Takes, first_take, next_take
-from videosieve.comparison.work import Scene, Stage, Work, kind_of
 from videosieve.errors import BackendError, OutputError
+from videosieve.files import Claim
 from videosieve.generation.generate import Clip, generate, rehearse
-from videosieve.generation.media import write_poster, write_trace, write_video
+from videosieve.generation.media import make_folder, write_poster, write_video
 from videosieve.generation.stems import file_stem
 from videosieve.metrics import absolute_difference
 from videosieve.report import ClipResult, Results, write_report
@@ -43,7 +44,11 @@ if TYPE_CHECKING:
 
 
 def compare(
-    pipe: "DiffusionPipeline", plan: Plan, folder: Path, observe: Callable[[Stage], None] | None = None
+    pipe: "DiffusionPipeline",
+    plan: Plan,
+    folder: Path,
+    observe: Callable[[Stage], None] | None = None,
+    finish: Callable[[Results], None] | None = None,
 ) -> Results:
     """Generate every video of a plan, measure it against dense, and write results and page.
 
@@ -55,26 +60,32 @@ def compare(
         plan: What to compare.
         folder: Results folder; made if missing. Results of a finished comparison in it are replaced.
         observe: Called when a run starts, after each of its steps, and when a video is finished.
+        finish: Called with the results when all videos are there, for further files; after a kill in it the same call
+            comes straight back to it.
 
     Returns:
         The results; `folder` holds results.json, report.html, the videos and the traces.
 
     Raises:
-        OutputError: A file cannot be written, or the folder holds an interrupted comparison with other settings, or of
-            another machine or version.
+        OutputError: A file cannot be written, another process works in the folder, or it holds an interrupted
+            comparison with other settings, or of another machine or version.
         ModelError: The pipeline refuses a request.
         ShapeError: Methods made videos of different length or size.
         KeyboardInterrupt: The user stopped it; the message counts what is finished.
     """
     results = blank_results(pipe, plan)
-    if not (folder / LEDGER).is_file():
-        clear_folder(folder)
-        results.save(folder)
-    with Ledger(folder, settings_of(pipe, plan)) as ledger:
-        ledger.note_start(results.created)
-        results.created, *results.resumed = ledger.starts
-        _carry_out(Work(pipe, plan, folder, observe or _ignore, results, ledger))
-        ledger.path.unlink()
+    settings = settings_of(pipe, plan)
+    make_folder(folder)
+    with Claim(folder):
+        if not (folder / LEDGER).is_file():
+            clear_folder(folder)
+            results.save(folder)
+        with Ledger(folder, settings) as ledger:
+            ledger.note_start(results.created)
+            results.created, *results.resumed = ledger.starts
+            _carry_out(Work(pipe, plan, folder, observe or _ignore, results, ledger))
+            (finish or _ignore)(results)
+            ledger.path.unlink()
     return results
 
 
@@ -181,7 +192,7 @@ def _take(work: Work, scene: Scene, name: str, repeat: int) -> None:
         first = scene.takes[name].rows[0]
         trace = first.files["trace"].replace(".trace.", f".trace-{repeat + 1}.")
         row = next_take(first, clip, trace)
-    write_trace(clip.trace, work.folder / row.files["trace"])
+    clip.trace.save(work.folder / row.files["trace"])
     work.ledger.note_take(scene.index, repeat, row, also)
     scene.takes.setdefault(name, Takes()).rows.append(row)
     work.results.unavailable |= also["unavailable"]
@@ -218,8 +229,8 @@ def _write_files(work: Work, stem: str, frames: Tensor, reference: Tensor | None
     return files
 
 
-def _ignore(stage: Stage) -> None:
-    del stage
+def _ignore(told: object) -> None:
+    del told
 
 
 def _size(frames: Tensor) -> dict[str, int]:

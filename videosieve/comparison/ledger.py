@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from videosieve.append_log import AppendLog, name_differences
 from videosieve.comparison.plan import Plan
 from videosieve.errors import OutputError
 from videosieve.fields import checked, from_table
-from videosieve.files import decode, is_file, parse_json, read_bytes, read_tensors
+from videosieve.files import (
+    AppendLog,
+    decode,
+    is_file,
+    name_differences,
+    parse_json,
+    read_bytes,
+    read_tensors,
+    write_tensors,
+)
 from videosieve.generation.generate import Clip
 from videosieve.generation.parts import execution_device
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report import ClipResult
-from videosieve.report.files import whole_file
 from videosieve.trace import Trace
 
 LEDGER = "unfinished.jsonl"
@@ -184,13 +189,7 @@ def baseline_path(folder: Path, scene: int) -> Path:
 def write_baseline(path: Path, clip: Clip) -> None:
     """Keep the frames and the latent of a clip exactly; a whole file or none."""
     tensors = {"frames": clip.frames, "latent": clip.latent}
-    with whole_file(path) as temporary:
-        try:
-            save_file(
-                {name: value.contiguous() for name, value in tensors.items() if value is not None}, temporary
-            )
-        except SafetensorError as error:
-            raise OutputError(f"cannot write {str(path)!r}: {error}; make room and go on") from error
+    write_tensors(path, {name: value for name, value in tensors.items() if value is not None})
 
 
 def read_baseline(path: Path) -> Clip:

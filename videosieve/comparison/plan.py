@@ -8,12 +8,11 @@ from typing import Annotated
 
 from videosieve.errors import MetricError, OutputError, RecipeError
 from videosieve.fields import In, check_fields
-from videosieve.files import entries, is_folder, read_json, reason_of
+from videosieve.files import is_empty, read_json, reason_of, require_folder
 from videosieve.frame_rate import FRAME_RATE, check_fps
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request
 from videosieve.recipe import Recipe
-from videosieve.report.files import require_folder
 from videosieve.report.results import RESULTS
 
 DENSE = "dense"  # the name of the baseline
@@ -149,7 +148,7 @@ def check_folder(folder: Path) -> bool:
         OutputError: It is a file, holds something else or a damaged results.json, or cannot be written.
     """
     require_folder(folder)
-    if not is_folder(folder) or not entries(folder, OutputError):
+    if is_empty(folder):
         return False
     if not (folder / RESULTS).is_file():
         raise OutputError(
@@ -160,7 +159,9 @@ def check_folder(folder: Path) -> bool:
 
 
 def clear_folder(folder: Path) -> None:
-    """Make a results folder, or take the earlier results out of it; files that they do not name stay.
+    """Make a results folder, or take the files of earlier results out of it; what they do not name stays.
+
+    The earlier results.json stays too, until the new one replaces it: whoever is killed in between can begin again.
 
     Args:
         folder: A folder that passed `check_folder`.
@@ -177,7 +178,6 @@ def clear_folder(folder: Path) -> None:
     for name in _files_of(folder):
         if Path(name).name:  # names of earlier versions have no folder, and "" is none
             (folder / Path(name).name).unlink(missing_ok=True)
-    (folder / RESULTS).unlink()
 
 
 def _files_of(folder: Path) -> list[str]:

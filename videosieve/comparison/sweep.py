@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.files import write_text
 from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results
-from videosieve.report.files import write_text
 from videosieve.report.pictures.sweep import plot_fidelity
 
 SCHEMA = 1

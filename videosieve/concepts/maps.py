@@ -1,7 +1,6 @@
 """Saliency maps: which part of a video each concept is about."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch.nn.functional import interpolate
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
 from videosieve.fields import In, checked, from_table
-from videosieve.files import open_tensors
+from videosieve.files import open_tensors, whole_file, write_tensors
 from videosieve.frame_rate import FRAME_RATE
 
 # A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
@@ -183,38 +182,28 @@ class SaliencyMaps:
             ShapeError: A picture without a video under it, or an unknown concept.
         """
         path = Path(path)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-        try:
-            self._write(temporary, path, concept, fps)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"cannot write {str(path)!r}: {error}") from None
-        finally:
-            temporary.unlink(missing_ok=True)
-        return path
-
-    def _write(self, temporary: Path, path: Path, concept: str | None, fps: float) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        if path.suffix == ".mp4":
-            return write_film(self.overlay(concept=concept), temporary, fps)
-        if path.suffix == ".png":
-            return write_picture(self.overlay(concept=concept), temporary)
-        if path.suffix != ".safetensors":
+        if path.suffix == ".safetensors":
+            self._write(path)
+        elif path.suffix in (".mp4", ".png"):
+            overlay = self.overlay(concept=concept)
+            with whole_file(path) as temporary:
+                if path.suffix == ".mp4":
+                    write_film(overlay, temporary, fps)
+                else:
+                    write_picture(overlay, temporary)
+        else:
             raise OutputError(
                 f"saliency is written as .safetensors (all maps), .mp4 or .png (overlay), got {str(path)!r}"
             )
+        return path
+
+    def _write(self, path: Path) -> None:
         tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
         tensors |= {} if self.video is None else {"video": self.video}
         facts = {
             name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of", "raw")
         }
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        try:
-            save_file(contiguous, temporary, {"saliency": json.dumps(facts)})
-        except SafetensorError as error:
-            raise OutputError(f"cannot write {str(path)!r}: {error}") from None
+        write_tensors(path, tensors, {"saliency": json.dumps(facts)})
 
     @classmethod
     def load(cls, path: str | Path) -> "SaliencyMaps":

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from videosieve.errors import OutputError
+from videosieve.files.films import write_h264
 from videosieve.frame_rate import check_fps
 
 SHEET_FRAMES = 8
@@ -38,26 +39,17 @@ def write_film(frames: Tensor, path: Path, fps: float) -> None:
 
     Raises:
         OutputError: fps is out of range, or imageio-ffmpeg is not installed.
+        OSError: FFmpeg could not write all of it.
     """
     check_fps(fps)
+    pictures = _enlarged(frames)
+    height, width = (side - side % 2 for side in pictures.shape[1:3])  # yuv420p has no odd sides
     try:
-        import imageio_ffmpeg
+        write_h264(np.ascontiguousarray(pictures[:, :height, :width]), path, fps, "-crf", CRF)
     except ImportError:
         raise OutputError(
             "writing .mp4 needs imageio-ffmpeg; pip install imageio-ffmpeg, or write a .png"
         ) from None
-    pictures = _enlarged(frames)
-    height, width = (side - side % 2 for side in pictures.shape[1:3])  # yuv420p has no odd sides
-    writer = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=fps, codec="libx264", pix_fmt_out="yuv420p", quality=None,  # type: ignore[arg-type]
-        macro_block_size=2, output_params=["-crf", CRF, "-movflags", "+faststart"], ffmpeg_log_level="error",
-    )  # fmt: skip
-    writer.send(None)
-    try:
-        for picture in pictures:
-            writer.send(np.ascontiguousarray(picture[:height, :width]))
-    finally:
-        writer.close()
 
 
 def _enlarged(frames: Tensor) -> np.ndarray:

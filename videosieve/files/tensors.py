@@ -1,15 +1,18 @@
 """Tensors in safetensors files, and the JSON in their headers. Nothing is ever unpickled."""
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from videosieve.errors import VideosieveError
+from videosieve.errors import OutputError, VideosieveError
 from videosieve.files.json_text import parse_json
 from videosieve.files.paths import is_file, is_folder, reason_of
+from videosieve.files.writing import whole_file
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -95,6 +98,40 @@ def read_tensors(path: str | Path, what: str, error: type[VideosieveError]) -> d
         return load_file(str(path))
     except (SafetensorError, OSError, ValueError) as cause:
         raise error(f"{where} is damaged or incomplete: {reason_of(cause)}") from None
+
+
+def write_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, str] | None = None,
+    error: type[VideosieveError] = OutputError,
+) -> None:
+    """Write a whole safetensors file or none.
+
+    Args:
+        path: The file.
+        tensors: By name, on any device, with any strides, none of which share memory.
+        facts: Texts for the header.
+        error: What to raise.
+
+    Raises:
+        VideosieveError: Of the class `error`: the system refused to write (disk full); a file that stood there is as
+            it was.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path, error) as temporary:
+        try:
+            save_file(plain, temporary, metadata=dict(facts) if facts else None)
+        except SafetensorError as cause:
+            raise _as_os_error(cause) from None
+
+
+def _as_os_error(cause: Exception) -> OSError:
+    number = re.search(r"os error (\d+)", str(cause))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(cause))
 
 
 def _check_file(path: str | Path, where: str, error: type[VideosieveError]) -> None:

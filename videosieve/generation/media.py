@@ -1,6 +1,6 @@
 """Writes frames as files that people can watch: .mp4, .gif, .webp, and a poster .png.
 
-Every file is written under a temporary name and renamed when it is whole, so an interrupted run leaves no broken file.
+Every file appears when it is whole, so an interrupted run leaves no broken one.
 """
 
 import math
@@ -13,10 +13,9 @@ from torch import Tensor
 
 from videosieve.errors import OutputError, ShapeError
 from videosieve.fields import In
-from videosieve.files import exists, is_folder, reason_of
+from videosieve.files import check_name, check_writable, exists, is_folder, reason_of, whole_file
+from videosieve.files.films import write_h264
 from videosieve.frame_rate import check_fps
-from videosieve.report.files import check_name, check_writable, whole_file
-from videosieve.trace import Trace
 
 Fps = Annotated[float, In("(0, 240]")]
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp")
@@ -64,12 +63,6 @@ def make_folder(folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot make {str(folder)!r}: {reason_of(error)}; choose another output") from None
     check_writable(folder)
-
-
-def write_trace(trace: Trace, path: Path) -> None:
-    """Write a whole trace or none, one JSON line per attention call."""
-    with whole_file(path) as temporary:
-        trace.save(temporary)
 
 
 def write_video(frames: Tensor, path: Path, fps: float) -> None:
@@ -139,27 +132,7 @@ def to_pictures(frames: Tensor) -> np.ndarray:
 
 
 def _write_mp4(pictures: np.ndarray, path: Path, fps: float) -> None:
-    import imageio_ffmpeg
-
-    height, width = pictures.shape[1:3]
-    write_frames: Any = imageio_ffmpeg.write_frames
-    writer = write_frames(
-        str(path),
-        (width, height),
-        fps=fps,
-        codec="libx264",
-        pix_fmt_out="yuv420p",
-        quality=None,
-        macro_block_size=2,
-        output_params=["-crf", CRF, "-preset", "medium", "-movflags", "+faststart"],
-        ffmpeg_log_level="error",
-    )
-    writer.send(None)
-    try:
-        for picture in pictures:
-            writer.send(picture)
-    finally:
-        writer.close()
+    write_h264(pictures, path, fps, "-crf", CRF, "-preset", "medium")
 
 
 def _write_pillow(pictures: np.ndarray, path: Path, fps: float) -> None:

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 
-from videosieve.append_log import name_differences
 from videosieve.errors import OutputError
 from videosieve.fields import checked
-from videosieve.files import open_tensors
+from videosieve.files import name_differences, open_tensors, sweep, write_tensors
 from videosieve.generation.media import make_folder
-from videosieve.report.files import remove_torn, whole_file
 
 
 class FinishedBatches:
@@ -50,17 +46,7 @@ class FinishedBatches:
             OutputError: The system refused to write; earlier batches are intact.
         """
         make_folder(self.folder)
-        path = self._path(first)
-        remove_torn(self.folder, [path.name])
-        with whole_file(path) as temporary:
-            try:
-                save_file(
-                    {"frames": frames.contiguous()},
-                    temporary,
-                    metadata={"settings": json.dumps(self._settings)},
-                )
-            except SafetensorError as error:
-                raise OutputError(f"cannot write {str(path)!r}: {error}; make room and go on") from error
+        write_tensors(self._path(first), {"frames": frames}, {"settings": json.dumps(self._settings)})
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob(f"{self.name}-*.safetensors"))
@@ -88,6 +74,7 @@ class FinishedBatches:
 
 def clear_batches(folder: Path) -> None:
     """Delete the batches of all sets, and the folder if nothing else is in it."""
+    sweep(folder)
     for path in folder.glob("*-*.safetensors"):
         path.unlink()
     if folder.is_dir() and not any(folder.iterdir()):

@@ -10,8 +10,8 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.fields import checked
+from videosieve.files import write_text
 from videosieve.planning.machine import describe_machine, describe_versions
-from videosieve.report.files import write_text
 from videosieve.report.pictures.training import plot_losses, write_sheet
 from videosieve.shapes.model import SIZES
 from videosieve.shapes.training.phases import PHASES_M, PHASES_M_ON, PHASES_ON

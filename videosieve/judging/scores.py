@@ -1,8 +1,8 @@
 """Scores of a shapes model: the table behind its model card."""
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +11,13 @@ import torch
 
 from videosieve.errors import ModelError
 from videosieve.fields import In, OneOf, Steps, check_fields
-from videosieve.files import is_file
+from videosieve.files import Claim, check_name, is_file, write_text
 from videosieve.generation.media import make_folder
 from videosieve.integrations.diffusers import sparsify
 from videosieve.judging.batches import FinishedBatches, clear_batches
 from videosieve.judging.evaluate import Evaluation, evaluate, unseen_captions
 from videosieve.methods import Dense
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
-from videosieve.report.files import check_name, write_text
 from videosieve.report.pictures.training import write_sheet
 from videosieve.shapes.training.train import CHECKPOINT
 from videosieve.shapes.weights import load_shapes, load_training_run
@@ -115,7 +114,7 @@ def score_model(
 
     Raises:
         ModelError: There is no such model.
-        OutputError: The folder holds unfinished work of other settings.
+        OutputError: The folder holds unfinished work of other settings, or another process works in it.
         BackendError: The kernel cannot run here.
     """
     if folder is not None:
@@ -148,11 +147,25 @@ def score_model(
             stack.enter_context(torch.autocast("cpu", torch.bfloat16))
         if protocol.kernel:
             stack.enter_context(sparsify(pipe, "dense", kernel=protocol.kernel))
+        if folder is not None:
+            make_folder(folder)
+            stack.enter_context(Claim(folder))
+            stack.enter_context(_told_what_is_kept(folder))
         main = judged("unseen", captions, 0)
         rows = {"all": _row(main), **_rows_by_objects(main)}
         if others:
             rows["held out"] = _row(judged("held-out", others, protocol.prompts))
     return Scores(str(model), protocol, rows, main)
+
+
+@contextmanager
+def _told_what_is_kept(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        batches = len(list((folder / UNFINISHED).glob("*.safetensors")))
+        kept = f"{batches} batches of videos are kept in {str(folder)!r}"
+        raise KeyboardInterrupt(f"{kept}; the same command goes on") from None
 
 
 def _rows_by_objects(main: Evaluation) -> dict[str, ScoreRow]:
@@ -194,7 +207,8 @@ def write_scores(scores: Scores, folder: Path) -> list[Path]:
         "machine": describe_machine(torch.device("cpu")),
         "versions": describe_versions(),
     }
-    write_text(table, json.dumps(content, indent=2) + "\n")
-    write_sheet(scores.evaluation.videos[:SHEET_VIDEOS], scores.evaluation.captions[:SHEET_VIDEOS], sheet)
-    clear_batches(folder / UNFINISHED)
+    with Claim(folder):
+        write_text(table, json.dumps(content, indent=2) + "\n")
+        write_sheet(scores.evaluation.videos[:SHEET_VIDEOS], scores.evaluation.captions[:SHEET_VIDEOS], sheet)
+        clear_batches(folder / UNFINISHED)
     return [table, sheet]

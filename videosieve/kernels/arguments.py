@@ -19,6 +19,7 @@ from videosieve.kernels.triton_support import debugging
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BOOL, INDEX = (torch.bool,), (torch.int64,)
+_SHARING = "; fewer heads of keys must divide those of q"
 AXES = ("batch", "heads", "tokens", "head_dim")
 
 
@@ -68,29 +69,43 @@ def check_floats(axes: tuple[str, ...] = AXES, **tensors: Any) -> None:
         raise ShapeError(f"tensors of a call must share dtype and device, got {met}")
 
 
-def check_attention(q: Any, k: Any, v: Any) -> None:
+def check_attention(q: Any, k: Any, v: Any, *, grouped: bool = False) -> None:
     """Raise a ShapeError unless q, k and v are one attention: they may differ in tokens of q against k and v only.
 
     Args:
         q: Queries [batch, heads, queries, head_dim].
         k: Keys [batch, heads, keys, head_dim].
         v: Values [batch, heads, keys, head_dim].
+        grouped: Whether the heads of k and v may be fewer, a divisor of those of q: neighbouring heads share one.
     """
     check_floats(q=q, k=k, v=v)
-    if k.shape != v.shape or (q.shape[:2] + q.shape[3:]) != (k.shape[:2] + k.shape[3:]):
+    heads = grouped_heads(q, k) if grouped else q.shape[1]
+    if k.shape != v.shape or (q.shape[0], heads, q.shape[3]) != (k.shape[0], k.shape[1], k.shape[3]):
         raise ShapeError(
             f"k and v must be [{q.shape[0]}, {q.shape[1]}, keys, {q.shape[3]}], "
-            f"got {list(k.shape)} and {list(v.shape)}"
+            f"got {list(k.shape)} and {list(v.shape)}{_SHARING * grouped}"
         )
 
 
-def check_pair(q: Any, k: Any) -> None:
-    """Raise a ShapeError unless q and k are [batch, heads, tokens, head_dim] and differ in tokens only."""
+def grouped_heads(q: Tensor, k: Tensor) -> int:
+    """The heads of k where they divide those of q, else those of q: what k must have beside q."""
+    return q.shape[1] if q.shape[1] % k.shape[1] else k.shape[1]
+
+
+def check_pair(q: Any, k: Any, *, grouped: bool = False) -> None:
+    """Raise a ShapeError unless q and k are [batch, heads, tokens, head_dim] and differ in tokens only.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim].
+        k: Keys [batch, heads, keys, head_dim].
+        grouped: Whether the heads of k may be fewer, a divisor of those of q.
+    """
     check_floats(q=q, k=k)
-    if q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+    heads = grouped_heads(q, k) if grouped else q.shape[1]
+    if (q.shape[0], heads, q.shape[3]) != (k.shape[0], k.shape[1], k.shape[3]):
         raise ShapeError(
             f"q and k must be [batch, heads, tokens, head_dim] and differ in tokens only, "
-            f"got {list(q.shape)} and {list(k.shape)}"
+            f"got {list(q.shape)} and {list(k.shape)}{_SHARING * grouped}"
         )
 
 

@@ -12,6 +12,7 @@ from videosieve.methods.dense import Dense
 from videosieve.methods.draft import DraftAttention
 from videosieve.methods.lvsa import Lvsa
 from videosieve.methods.minference import MInference
+from videosieve.methods.minference_causal import CausalMInference
 from videosieve.methods.nabla import Nabla
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.radial import RadialAttention
@@ -34,6 +35,7 @@ METHODS: dict[str, type[Method]] = {
         AdaSpa,
         XAttention,
         MInference,
+        CausalMInference,
         SemanticPermutation,
         SvgEar,
         RadialAttention,

@@ -14,9 +14,9 @@ from jinja2 import Environment, StrictUndefined
 from torch import Tensor
 
 from videosieve.errors import OutputError
+from videosieve.files import write_text
 from videosieve.inspection import MEASURES, Inspection, Patches, encode_ratios, uniform_measures
 from videosieve.inspection.plan import HIGHEST, LOWEST
-from videosieve.report.files import write_text
 
 PAGE_BYTES = 3_000_000
 SCRIPTS = (

@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from markupsafe import Markup
 
 from videosieve.errors import OutputError
+from videosieve.files import write_text
 from videosieve.report.comparison.scene import scene_view
 from videosieve.report.comparison.style import method_styles
 from videosieve.report.comparison.summary import summary_view
-from videosieve.report.files import write_text
 from videosieve.report.results import RESULTS, Results
 
 PAGE = "report.html"

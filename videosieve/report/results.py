@@ -10,8 +10,7 @@ from typing import Any
 
 from videosieve.errors import OutputError
 from videosieve.fields import checked, from_table
-from videosieve.files import is_file, read_json
-from videosieve.report.files import write_text
+from videosieve.files import is_file, read_json, write_text
 
 SCHEMA = 2
 RESULTS = "results.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from videosieve.errors import OutputError
-from videosieve.report.files import write_text
+from videosieve.files import write_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from videosieve.errors import ModelError
 from videosieve.fields import checked
-from videosieve.files import open_tensors
+from videosieve.files import open_tensors, reason_of, write_tensors
 from videosieve.shapes.model import SIZES
 
 
@@ -63,16 +61,14 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], state: dict[s
     Raises:
         ModelError: The system refused to write (disk full, no permission); an earlier file is intact.
     """
-    part = path.with_suffix(".part")
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, part, metadata={"state": json.dumps(state)})
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        kept = f"the earlier {path.name} is intact" if path.exists() else "nothing was saved yet"
-        raise ModelError(f"cannot write {path} ({error}); {kept}. Make room and resume") from error
+    except OSError as error:
+        raise ModelError(
+            f"cannot make {str(path.parent)!r}: {reason_of(error)}; choose another folder"
+        ) from error
+    write_tensors(path, plain, {"state": json.dumps(state)}, ModelError)
 
 
 def read_state(path: Path) -> dict[str, Any]:

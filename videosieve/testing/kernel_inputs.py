@@ -105,7 +105,8 @@ def _block_sparse(source: Random, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _dense(source: Random, dtype: torch.dtype) -> dict[str, Any]:
-    return {**_qkv(source, dtype)[1], "causal": source.random() < 0.3}
+    shape, arguments = _qkv(source, dtype)
+    return {**arguments, "causal": source.random() < 0.3 and shape.queries <= shape.keys}
 
 
 def _sampled(source: Random, dtype: torch.dtype) -> dict[str, Any]:

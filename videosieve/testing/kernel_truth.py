@@ -67,7 +67,7 @@ def judge_dense_attention(
     _require(result.dtype == q.dtype, f"output is {result.dtype} for inputs of {q.dtype}")
     q, k, v, result = (x.cpu() for x in (q, k, v, result))
     keep = torch.ones(1, 1, q.shape[2], k.shape[2], dtype=torch.bool)
-    keep = keep.tril() if causal else keep
+    keep = keep.tril(k.shape[2] - q.shape[2]) if causal else keep
     # The LSE is not returned; what stands in for it is right by definition.
     lse = plain_attention(q, k, v, keep, scale)[1]
     assert_attention((result, lse), q, k, v, keep, scale)

@@ -45,9 +45,10 @@ def pairs_oracle(mask: BlockMask | RaggedBlockMask) -> Tensor:
         return _ragged_pairs(mask)
     sides = min(mask.block.query, mask.queries), min(mask.block.key, mask.keys)
     tile = torch.ones(sides, dtype=torch.bool)
-    return torch.kron(mask.keep.clone(memory_format=torch.contiguous_format), tile[None, None])[
+    pairs = torch.kron(mask.keep.clone(memory_format=torch.contiguous_format), tile[None, None])[
         ..., : mask.queries, : mask.keys
     ]
+    return pairs.tril(mask.keys - mask.queries) if mask.causal else pairs
 
 
 def _ragged_pairs(mask: RaggedBlockMask) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from videosieve.errors import OutputError, PromptError, RecipeError
 from videosieve.fields import In, Seed, check_fields
-from videosieve.files import entries, is_file, is_folder
+from videosieve.files import is_empty, is_file, require_folder
 from videosieve.forward import Site
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request, default_steps
@@ -17,7 +17,6 @@ from videosieve.integrations.diffusers.models import MODELS
 from videosieve.integrations.diffusers.targets import Target
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.recipe import Recipe, bundled_recipes
-from videosieve.report.files import require_folder
 from videosieve.tuning.capture import only_target
 from videosieve.tuning.search import Goal, families
 
@@ -172,7 +171,7 @@ def check_folder(folder: Path) -> None:
         OutputError: It is a file, holds something else, or cannot be written.
     """
     require_folder(folder)
-    if is_folder(folder) and entries(folder, OutputError) and not is_file(folder / JOURNAL):
+    if not is_empty(folder) and not is_file(folder / JOURNAL):
         raise OutputError(
             f"{str(folder)!r} holds other files; give an empty folder or one with an earlier tune"
         )

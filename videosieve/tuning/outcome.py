@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from videosieve.files import write_text
 from videosieve.recipe import Recipe
-from videosieve.report.files import write_text
 from videosieve.report.pictures.tuning import Mark, plot_tuning
 from videosieve.tuning.order import PLOTS, RECIPE, TABLE, Order
 from videosieve.tuning.search import Point, Screen, pareto_front

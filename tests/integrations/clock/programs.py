@@ -126,6 +126,7 @@ def _lane(pipe, jobs, expected):
             else:
                 yield from _STYLES[job.style](loop, pipe.transformer, pipe.scheduler)
         except Broken:
+            expected.running.discard(loop.number)
             yield
         expected.running.discard(loop.number)
 

@@ -93,6 +93,31 @@ def test_a_walk_that_failed_in_its_first_forward_begins_anew_in_another_call():
     assert begins.count == 2
 
 
+@pytest.mark.parametrize("family", KINDS)
+def test_the_last_forward_that_failed_keeps_its_generation_while_another_one_begins(family):
+    """A loop that waits before it tries again is not over: what its method remembers is still asked for."""
+    model, begins = watched()
+    other = Pipe(FAMILIES[family](), model)
+
+    class Patient(Pipe):
+        def __call__(self, steps):
+            for number, time in enumerate(self.times(steps)):
+                for name in ORDER:
+                    with self.transformer.cache_context(name):
+                        self.transformer.breaks = (number, name) == (steps - 1, ORDER[-1])
+                        try:
+                            output = self.transformer(stamp(time))
+                        except Broken:
+                            other(1)
+                            output = self.transformer(stamp(time))
+                advance(self.scheduler, output, time, sample())
+
+    Patient(FAMILIES[family](), model)(2)
+    mine = [name for name in names_of(model.said) if name[0] == 0]
+    assert mine == [(0, step, branch, 0) for step in range(2) for branch in ORDER]
+    assert begins.kept == [set(), {0}]
+
+
 def test_memory_of_generations_that_are_over_goes():
     model, begins = watched()
     for _ in range(4):

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from videosieve.errors import OutputError
+from videosieve.files import whole_file, write_text
 from videosieve.records import Record
 from videosieve.report.comparison.curves import density_by_step, head_atlas
-from videosieve.report.files import whole_file, write_text
 from videosieve.report.pictures.sweep import plot_fidelity
 
 

@@ -28,8 +28,8 @@ def bench(
 ) -> None:
     """Time the CPU kernels against PyTorch's dense attention, each checked against fp64 first."""
     from videosieve.bench import cpu, native
+    from videosieve.files import write_text
     from videosieve.kernels.native_library import refuse_library
-    from videosieve.report.files import write_text
 
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ def _check(device: str | None, output: Path | None) -> None:
     import torch
 
     from videosieve.bench.check import check_kernels
-    from videosieve.report.files import write_text
+    from videosieve.files import write_text
 
     if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise typer.BadParameter(f"--device is cpu, or cuda where there is one; got {device}")

@@ -72,7 +72,7 @@ def generate(
         bar.begin(recipe.name, f"writing {output}")
         media.write_video(clip.frames, output, rate)
         if trace is not None:
-            media.write_trace(clip.trace, trace)
+            clip.trace.save(trace)
     count, _, rows, columns = clip.frames.shape
     say(f"{output}: {count} frames of {columns} × {rows} pixels, {clip.steps} steps in {clip.seconds:.1f} s")
     say(str(clip.summary()))

@@ -48,6 +48,7 @@ def sweep(
         floor=False,
         command=command_line(),
     )
-    results = run_plan(plan, output, device, dtype)
-    for path in write_sweep(results, swept, output):
+    written: list[Path] = []
+    run_plan(plan, output, device, dtype, lambda results: written.extend(write_sweep(results, swept, output)))
+    for path in written:
         say(f"wrote {path}")

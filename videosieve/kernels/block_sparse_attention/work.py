@@ -28,6 +28,8 @@ class Work:
         counts: int32 [batch|1, heads|1, rows]; kept key blocks, or the key tiles they fill where the mask is ragged.
         jobs: int32 [batch · heads · tiles]; query tiles, those with the most keys first.
         tiles: Query tiles per head.
+        whole_counts: int32, shaped like counts; kept key blocks of which every query of the row sees every key, the
+            first in the list. Causal masks only, whose `counts` leave out blocks that lie ahead.
         tile_rows: int32 [batch|1, heads|1, tiles]; query block of every tile. Ragged masks only, as all below.
         tile_starts: int32 [batch|1, heads|1, tiles]; its first query; past the end for tiles that do not exist.
         query_offsets: int32 [batch|1, heads|1, rows + 1].
@@ -38,6 +40,7 @@ class Work:
     counts: Tensor
     jobs: Tensor
     tiles: int
+    whole_counts: Tensor | None = None
     tile_rows: Tensor | None = None
     tile_starts: Tensor | None = None
     query_offsets: Tensor | None = None
@@ -69,10 +72,15 @@ def find_work(mask: BlockMask | RaggedBlockMask, batch: int, heads: int, tile: t
 
 def _uniform_work(mask: BlockMask, batch: int, heads: int, tile: tuple[int, ...]) -> Work:
     bm, bn = tile
-    indices, counts = list_blocks(mask.keep, None, bn)
+    keep, whole_counts = mask.keep, None
+    if mask.causal:
+        whole = mask.pairs == mask.query_sizes.unsqueeze(-1) * mask.block.key  # a partial last block is not
+        whole_counts = (keep & whole).sum(-1, dtype=torch.int32)
+        keep = keep & (mask.pairs > 0)
+    indices, counts = list_blocks(keep, None, bn)
     tiles = counts.shape[-1] * (mask.block.query // bm)
     cost = counts.repeat_interleave(mask.block.query // bm, dim=-1)
-    return Work(indices, counts, _heaviest_first(cost.expand(batch, heads, -1)), tiles)
+    return Work(indices, counts, _heaviest_first(cost.expand(batch, heads, -1)), tiles, whole_counts)
 
 
 def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int, ...]) -> Work:
@@ -100,10 +108,10 @@ def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int,
         counts,
         _heaviest_first(cost),
         tiles,
-        row.to(torch.int32),
-        start,
-        query_offsets,
-        key_offsets,
+        tile_rows=row.to(torch.int32),
+        tile_starts=start,
+        query_offsets=query_offsets,
+        key_offsets=key_offsets,
     )
 
 

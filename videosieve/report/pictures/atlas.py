@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from videosieve.report.files import whole_file
+from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
 COLOURS = {"spatial": "#c2703d", "temporal": "#0a7d74", "other": "#d8d8d4"}

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videosieve.files import whole_file
 from videosieve.inspection import MEASURES, Inspection, Reading, Spot, decode_ratios
-from videosieve.report.files import whole_file
 from videosieve.report.inspection import picture_frames
 from videosieve.visible import plot_text
 

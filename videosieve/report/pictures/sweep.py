@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from videosieve.report.files import whole_file
+from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
 

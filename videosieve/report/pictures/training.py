@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from videosieve.report.files import whole_file
+from videosieve.files import whole_file
 from videosieve.visible import plot_text, visible
 
 _COLOURS = {1: "#7a7a7a", 2: "#c2703d", 4: "#0a7d74", 8: "#5b6cc4", 16: "#8c3b7a"}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from videosieve.report.files import whole_file
+from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
 _PLAIN, _FRONT, _BEST, _CHECK = "#b0b0b0", "#0a7d74", "#c2703d", "#5b6cc4"

@@ -1,16 +1,18 @@
 """Trains a shapes model into a folder: log, checkpoints, exact resume after any interruption."""
 
+import errno
 import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from videosieve.errors import ModelError
 from videosieve.fields import In, checked, shown
-from videosieve.files import exists, is_file, parse_json, read_lines, reason_of
+from videosieve.files import Claim, exists, is_file, parse_json, read_lines, reason_of, sweep, write_text
 from videosieve.shapes.checkpoint import config_of, read_state
 from videosieve.shapes.training.trainer import TrainConfig, Trainer
 
@@ -47,7 +49,7 @@ def train(
 
     Raises:
         ModelError: The checkpoint cannot be resumed, would be overwritten, or cannot be written (disk full); the last
-            good one stays as it is.
+            good one stays as it is. Another process trains in the folder.
     """
     checked("checkpoint_minutes", checkpoint_minutes, Minutes, ModelError)
     if any("\0" in part or len(os.fsencode(part)) > 255 for part in out.parts):
@@ -66,15 +68,28 @@ def train(
         raise ModelError(
             f"cannot train into {shown(str(out))}: {reason_of(error)}; choose another folder"
         ) from error
-    if resume:
-        trainer.load(checkpoint)
+    sweep(out)
+    with Claim(out, elsewhere="train into another folder", error=ModelError):
+        if exists(checkpoint) and not resume:  # written since we looked
+            raise ModelError(f"{checkpoint} would be overwritten; resume it or train into another folder")
+        if resume:
+            trainer.load(checkpoint)
         _forget_after(out / LOG, trainer.count)
-    saved_at = time.monotonic()
-    with (out / LOG).open("a", encoding="utf-8") as log:
+        _step_on(trainer, out, checkpoint_minutes, (watch, saved, stop))
+    return trainer
+
+
+_Told = tuple[Callable[[Row, float], None], Callable[[Trainer], None], Callable[[], bool]]
+
+
+def _step_on(trainer: Trainer, out: Path, checkpoint_minutes: float, told: _Told) -> None:
+    """Steps, and notes every one, until the budget is spent or somebody says stop."""
+    watch, saved, stop = told
+    checkpoint, saved_at = out / CHECKPOINT, time.monotonic()
+    with _Log(out / LOG) as log:
         while trainer.progress < 1:
             row = trainer.step()
-            log.write(json.dumps({key: round(value, 6) for key, value in row.items()}) + "\n")
-            log.flush()
+            log.add(row)
             watch(row, trainer.progress)
             last = trainer.progress >= 1 or stop()
             if last or time.monotonic() - saved_at >= 60 * checkpoint_minutes:
@@ -83,7 +98,40 @@ def train(
                 saved_at = time.monotonic()
             if last:
                 break
-    return trainer
+
+
+class _Log:
+    """The open log; what is added is whole lines or an error."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab", buffering=0)  # nothing is left to be written when it is closed
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def __enter__(self) -> "_Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._file.close()
+
+    def add(self, row: Row) -> None:
+        line = json.dumps({key: round(value, 6) for key, value in row.items()}).encode() + b"\n"
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:  # a torn last line is left out by whoever reads or resumes
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> ModelError:
+        kept = (
+            "the last checkpoint is intact; make room and resume"
+            if exists(self._path.parent / CHECKPOINT)
+            else ("nothing was saved yet")
+        )
+        return ModelError(f"cannot write {str(self._path)!r}: {reason_of(error)}; {kept}")
 
 
 def _as_begun(config: TrainConfig, checkpoint: Path) -> TrainConfig:
@@ -145,6 +193,4 @@ def read_log(out: Path, needed: tuple[str, ...] = ("step",)) -> list[Row]:
 def _forget_after(path: Path, count: int) -> None:
     # steps after the last checkpoint are taken again
     kept = [json.dumps(row) + "\n" for row in read_log(path.parent) if row["step"] <= count]
-    part = path.with_suffix(".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    part.replace(path)
+    write_text(path, "".join(kept), ModelError)

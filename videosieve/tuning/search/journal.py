@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from videosieve.append_log import AppendLog, name_differences
 from videosieve.errors import OutputError
 from videosieve.fields import checked
+from videosieve.files import AppendLog, name_differences
 from videosieve.tuning.search.candidates import Candidate, Family
 from videosieve.tuning.search.points import Point
 from videosieve.tuning.search.screen import Screen

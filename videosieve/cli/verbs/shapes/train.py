@@ -90,10 +90,13 @@ def train(
             saved=folder.update,
             stop=stop,
         )
-    ended = "finished" if trainer.progress >= 1 else "stopped; go on with --resume"
+    finished = trainer.progress >= 1
+    ended = "finished" if finished else "stopped; go on with --resume"
     say(
         f"{out}: {trainer.samples:,} samples in {trainer.count:,} steps, {trainer.spent / 60:.1f} minutes; {ended}"
     )
+    if not finished:
+        raise typer.Exit(stop.code)
 
 
 class _Stop:
@@ -101,6 +104,7 @@ class _Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.code = 0
 
     def __call__(self) -> bool:
         return self.asked
@@ -118,7 +122,7 @@ class _Stop:
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt("the last checkpoint is intact; go on with --resume")
-        self.asked = True
+        self.asked, self.code = True, 128 + number
         err.print("saving after this step …")
 
 

@@ -117,7 +117,7 @@ def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, 
     wanted = sequence.reads()
     parts += wanted
     flat = [part.detach().reshape(-1).to(latents.device, torch.float64) for part in parts]
-    values = torch.cat(flat).cpu() if flat else torch.empty(0, dtype=torch.float64)
+    values = torch.cat(flat).cpu()
     pieces = iter(values.split([len(part) for part in flat]))
     times = Times.of(other) if stamp is None else _times(next(pieces).tolist(), other)
     halves = bool(next(pieces)) if look else False

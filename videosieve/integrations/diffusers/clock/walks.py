@@ -68,15 +68,17 @@ class Walk:
     @property
     def is_over(self) -> bool:
         """Whether nothing more of this generation is to be expected."""
-        if self._caller.thread not in of_threads() and not self._trusted:
-            return True
-        if self._trusted and self.scheduler() is None:
+        if (self.scheduler() is None) if self._trusted else (self._caller.thread not in of_threads()):
             return True
         if not self._is_last or not any(self._calls.values()):
             return False
         index = getattr(self.scheduler(), "_step_index", None) if self._trusted else None
         if index is not None:
             return index > self._place or not self._caller.is_alive()
+        if (
+            self._open is not None
+        ):  # the last one noted is not through, or ended in an error and may be tried again
+            return not self._caller.is_alive()
         missing = [
             Counter(names) - Counter(self._calls.get(part, ())) for part, names in self._before.items()
         ]
@@ -124,7 +126,7 @@ class Walk:
         """
         listed = len(self._ladder) if self._ladder is not None and is_set_up(self.scheduler()) else 0
         if listed and self._trusted:
-            self._steps = listed - self._first
+            self._steps = max(listed - self._first, caller.announced)
         else:
             told = getattr(caller.holder, "_num_timesteps", None) or getattr(known, "_num_timesteps", None)
             self._steps = self._given_steps or told or listed

@@ -1,6 +1,7 @@
 """What every kind of attention sequence answers about one forward."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -78,8 +79,17 @@ def lay_out(
         before: Kind ("text" or "extra") and tokens of what stands before the video, in order.
         after: The same for what stands behind it.
     """
+    return _laid_out(grid, tuple(before), tuple(after))
 
-    def segments(parts: list[tuple[SegmentKind, int]]) -> list[Segment]:
+
+Parts = tuple[tuple[SegmentKind, int], ...]
+
+
+@lru_cache(maxsize=256)
+def _laid_out(grid: Grid, before: Parts, after: Parts) -> VideoLayout:
+    """Every forward of a generation asks for the same few."""
+
+    def segments(parts: Parts) -> list[Segment]:
         joined: list[Segment] = []
         for kind, tokens in parts:
             if tokens and joined and joined[-1].kind == kind:

@@ -1,18 +1,22 @@
 """A log that work is resumed from: JSON lines behind a header, appended under a lock, on disk before the work goes on.
 
 The first line says what the work is, so that other work is refused instead of mixed in. A kill can tear the last line
-only, and what was not written whole is left out.
+only, and what was not written whole is left out; a full disk tears nothing, the half line is taken back.
 """
 
-import fcntl
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from videosieve.errors import OutputError
-from videosieve.files import decode, lines_of, parse_json
+from videosieve.files.json_text import parse_json
+from videosieve.files.locks import Claim
+from videosieve.files.paths import reason_of
+from videosieve.files.text import decode, lines_of
+from videosieve.files.writing import is_full, sweep
 
 Log = TypeVar("Log", bound="AppendLog")
 
@@ -46,14 +50,14 @@ class AppendLog:
         self._header = json.loads(json.dumps({self.kind: self.version, **header}))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
         except OSError as error:
             raise self._unusable("cannot be written", error) from None
+        sweep(path.parent)
+        self._claim = Claim(path.parent, path.name, self.elsewhere)
         try:
-            self._lock()
-            self._read()
+            self._open()
         except BaseException:
-            self._file.close()
+            self._claim.release()
             raise
 
     def __enter__(self: Log) -> Log:
@@ -62,7 +66,13 @@ class AppendLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as cause:  # some network disks say only now that they are full
+            if error is None:
+                raise self._unusable("cannot be written", cause) from cause
+        finally:
+            self._claim.release()
 
     def append(self, line: dict[str, Any]) -> None:
         """Note something; on disk when this returns."""
@@ -77,22 +87,28 @@ class AppendLog:
         """What to tell the user about a header, read from the file, that differs from the one of this work."""
         raise NotImplementedError
 
-    def _lock(self) -> None:
+    def _open(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(
-                f"another process works on {str(self.path)!r}; wait for it, or {self.elsewhere}"
-            ) from None
+            self._file = self.path.open("a+b", buffering=0)  # nothing is left to be written when it is closed
+        except OSError as error:
+            raise self._unusable("cannot be written", error) from None
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()
+            raise
 
     def _read(self) -> None:
         self._file.seek(0)
-        content = self._file.read()
+        content = self._file.readall()
         whole = content.rfind(b"\n") + 1
         if not whole and not self._header_was_torn(content):
             raise self._unusable(f"is no {self.kind}")
         if whole < len(content):
-            self._file.truncate(whole)
+            try:
+                self._file.truncate(whole)
+            except OSError as error:
+                raise self._unusable("cannot be written", error) from None
         if not whole:
             self._write(self._header)
             return
@@ -122,7 +138,10 @@ class AppendLog:
             ) from None
 
     def _header_was_torn(self, content: bytes) -> bool:
-        return json.dumps(self._header).encode().startswith(content)
+        begin = json.dumps({self.kind: self.version}).encode()[
+            :-1
+        ]  # what every header of this log begins with
+        return content.startswith(begin) or begin.startswith(content)
 
     def _require_same(self, header: Any) -> None:
         if not isinstance(header, dict) or header.get(self.kind) != self.version:
@@ -136,15 +155,22 @@ class AppendLog:
         raise OutputError(f"{str(self.path)!r} {differs}; or {self.elsewhere}")
 
     def _write(self, line: dict[str, Any]) -> None:
+        content, before = json.dumps(line).encode() + b"\n", os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
+            left = memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(before)
             raise self._unusable("cannot be written", error) from error
 
     def _unusable(self, what: str, error: Exception | None = None) -> OutputError:
-        reason = "" if error is None else f" ({getattr(error, 'strerror', None) or error})"
+        reason = "" if error is None else f" ({reason_of(error)})"
+        if is_full(error):
+            safe = f"its {len(self.lines)} entries are safe; make room, and the same command goes on"
+            return OutputError(f"{str(self.path)!r} {what}{reason}; {safe}, or {self.elsewhere}")
         return OutputError(f"{str(self.path)!r} {what}{reason}; {self.elsewhere}")
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from videosieve import append_log
-from videosieve.append_log import AppendLog, name_differences
 from videosieve.errors import OutputError
+from videosieve.files import AppendLog, append_log, name_differences
 
 
 class Diary(AppendLog):

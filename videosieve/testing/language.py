@@ -103,3 +103,16 @@ def video_prompt(family: str, frames: int = 3, rows: int = 8, columns: int = 12)
 def prompt_tokens(batch: int, tokens: int) -> Tensor:
     """Random token ids [batch, tokens] without special ones, the same every time."""
     return torch.randint(3, 180, (batch, tokens), generator=torch.Generator().manual_seed(2))
+
+
+def tiny_tokenizer(words: int = 170) -> Any:
+    """A tokenizer of the words w0, w1, … for the models here; everything else is one unknown token."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "[UNK]": 3} | {f"w{i}": i + 4 for i in range(words)}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="[UNK]"
+    )

@@ -45,7 +45,9 @@ def last_row_mask(
         None where everything is plainly causal; [batch, 1, 1, keys] where one row says it all, see `ENDS_HERE` and
         `OWN_IS_LAST`; else bool [batch, 1, queries, keys] as transformers makes it.
     """
-    from transformers.masking_utils import causal_mask_function, sdpa_mask
+    from transformers import masking_utils
+
+    sdpa_mask: Any = masking_utils.sdpa_mask  # typed as if every keyword had to be spelled out
 
     common: dict[str, Any] = {"batch_size": batch_size, "kv_length": kv_length, "kv_offset": kv_offset}
     common |= {
@@ -56,14 +58,21 @@ def last_row_mask(
     tracing = torch.compiler.is_compiling()
     if isinstance(q_offset, Tensor) and not tracing and q_length > 1:
         q_offset = int(q_offset)  # a static cache counts in a tensor; one look a forward
-    plain = mask_function is causal_mask_function and not use_vmap and options.get("local_size") is None
+    plain = (
+        mask_function is masking_utils.causal_mask_function
+        and not use_vmap
+        and options.get("local_size") is None
+    )
     if not plain or q_length == 1 or kv_offset or not isinstance(q_offset, int):
         return sdpa_mask(q_length=q_length, q_offset=q_offset, **common)
     if q_offset == 0 and (attention_mask is None or (not tracing and _all_there(attention_mask, q_length))):
         return None
     ends = q_offset + q_length
-    hidden = kv_length != ends and attention_mask is not None
-    if hidden and (tracing or not bool(attention_mask[:, ends - 1].all())):
+    if (
+        attention_mask is not None
+        and kv_length != ends
+        and (tracing or not bool(attention_mask[:, ends - 1].all()))
+    ):
         return sdpa_mask(q_length=q_length, q_offset=q_offset, **common)
     row: Any = sdpa_mask(q_length=1, q_offset=ends - 1, **common | {"allow_is_causal_skip": False})
     return row.to(OWN_IS_LAST) if kv_length == ends else row

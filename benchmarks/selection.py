@@ -2,8 +2,8 @@
 
 A method's selection on random inputs of 8,192 tokens, as a share of PyTorch's dense attention in the same run, and its
 peak memory. AdaSpa has three rows: its first search beside the dense attention it observes, a later one, and reuse.
-SVG2 has two: the first sparse step, with 50 iterations of k-means, and any later one, with 2. sieve has two: the first
-sparse step, which tries every shape of cube on 64 rows, and any later one, pooling of keys and values included.
+SVG2 has two: the first sparse step, with 12 iterations of k-means, and any later one, with 2. sieve has two: the first
+sparse step, which tries every shape of cube on 32 rows, and any later one, pooling of keys and values included.
 """
 
 from collections.abc import Callable

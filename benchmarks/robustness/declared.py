@@ -87,7 +87,7 @@ _METHODS: dict[str, dict[str, Fits]] = {
     },
     "adaspa": {
         "density": share, "search_steps": listed(is_part), "head_adaptive": truth, "recall_split": share,
-        "block": BLOCK,
+        "block": BLOCK, "search_stride": or_none(lambda value: whole(1, 64)(value) and 64 % value == 0),
     },
     "xattention": {
         "threshold": share, "stride": lambda value: whole(1, 64)(value) and 64 % value == 0,

@@ -5,7 +5,7 @@ import torch
 
 from videosieve import IntegrationError, Recipe, RecipeError, VideoLayout
 from videosieve.integrations.diffusers import sparsify
-from videosieve.integrations.diffusers.plan_search import plan_loss, search_plan
+from videosieve.integrations.diffusers.ditfastattn_search import plan_loss, search_plan
 from videosieve.methods.window_residual import WindowResidual
 from videosieve.planning.reuse_memory import reuse_memory
 from videosieve.schedule import Table

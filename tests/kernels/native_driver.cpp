@@ -215,13 +215,44 @@ void antidiagonal(const Sizes& s, int set) {
     require(videosieve_antidiagonal(&call, set), scores);
 }
 
+void antidiagonal_mass(const Sizes& s, int set) {
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    auto call = call_of<videosieve_antidiagonal_mass_call>(s);
+    call.stride = draw(0, 3) ? draw(1, 20) : draw(1, 500);
+    call.side = call.stride * draw(1, 70);
+    const int64_t rows = (s.queries + call.side - 1) / call.side, columns = (s.keys + call.side - 1) / call.side;
+    std::vector<float> result(s.batch * s.heads * rows * columns, 12345.0f);
+    call.q = q.view;
+    call.k = k.view;
+    call.mass = result.data();
+    require(videosieve_antidiagonal_mass(&call, set), result);
+}
+
+void cluster(const Sizes& s, int set) {
+    Tensor x(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    const int64_t clusters = draw(1, 150), lanes = s.batch * s.heads;
+    std::vector<float> centroids(lanes * clusters * s.head_dim), means(centroids.size(), 12345.0f);
+    for (float& value : centroids) value = static_cast<float>(draw(-9, 9));
+    std::vector<int32_t> labels(lanes * s.keys, -1), sizes(lanes * clusters, -1);
+    auto call = call_of<videosieve_cluster_call>(s);
+    call.x = x.view;
+    call.centroids = centroids.data();
+    call.clusters = clusters;
+    call.labels = labels.data();
+    call.means = means.data();
+    call.sizes = sizes.data();
+    call.queries = 1;
+    require(videosieve_cluster(&call, set), means);
+}
+
 }  // namespace
 
 int main() {
     int calls = 0;
     for (int set = 0; videosieve_instruction_set(set); ++set)
         for (int i = 0; i < 40; ++i)
-            for (void (*function)(const Sizes&, int) : {attention, sampled, mass, antidiagonal, pool, centroid_mass}) {
+            for (void (*function)(const Sizes&, int) : {attention, sampled, mass, antidiagonal, antidiagonal_mass,
+                                                             cluster, pool, centroid_mass}) {
                 function(Sizes(), set);
                 ++calls;
             }

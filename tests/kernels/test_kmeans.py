@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videosieve.errors import BackendError, ShapeError
-from videosieve.kernels.kmeans import IMPLEMENTATIONS, cpu, kmeans, reference
+from videosieve.kernels.kmeans import IMPLEMENTATIONS, cpu, kmeans, native, reference
 from videosieve.kernels.kmeans.api import draw_tokens
 from videosieve.kernels.kmeans.launch import LAUNCHES
 from videosieve.kernels.launch import SHARED_MEMORY
+from videosieve.kernels.native_library import ELEMENTS, load, refuse_library
 from videosieve.testing.factories import make_qkv
 from videosieve.testing.triton_compile import compile_for
 from videosieve.testing.triton_interpreter import interpreted
@@ -145,6 +146,41 @@ def test_half_precision_tokens_have_fp32_means(backend, dtype):
         chosen = (result.labels == label).unsqueeze(-1)
         expected = (x.double() * chosen).sum(2) / chosen.sum(2)
         torch.testing.assert_close(result.centroids[:, :, label].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(refuse_library() is not None, reason=f"{refuse_library()}")
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+@pytest.mark.parametrize(("tokens", "clusters", "head_dim"), [(300, 75, 7), (131, 64, 96), (17, 3, 32)])
+def test_every_instruction_set_finds_the_nearest(dtype, tokens, clusters, head_dim):
+    """Tokens that fill a last panel in part, clusters past one stretch, values that fill no whole vector."""
+    x = make_tokens(tokens, heads=2, head_dim=head_dim, dtype=dtype, contiguous=False)
+    start = torch.randn(1, 2, clusters, head_dim, generator=torch.Generator().manual_seed(1))
+    labels, means = one_iteration(x, start)
+    for name in load().instruction_sets:
+        result = native.assign_and_update(x, start, name)
+        assert torch.equal(result[0].flatten(0, 1).long(), labels)
+        torch.testing.assert_close(result[1].flatten(0, 1).double(), means, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(refuse_library() is not None, reason=f"{refuse_library()}")
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    x = make_tokens(3000, heads=3, head_dim=64)
+    results = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        results.append(kmeans(x, 90, iterations=3, backend="native"))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(other, results[0], strict=True))
+
+
+@pytest.mark.skipif(refuse_library() is not None, reason=f"{refuse_library()}")
+def test_tokens_without_a_number_go_to_the_first_cluster():
+    x = make_tokens(40)
+    x[:, :, 3] = torch.nan
+    for name in load().instruction_sets:
+        labels, means, _ = native.assign_and_update(x, draw_tokens(make_tokens(40), 5, 0), name)
+        assert (labels[:, :, 3] == 0).all()
+        assert means[:, :, 1:].isfinite().all()
 
 
 def test_double_precision_stays_double():

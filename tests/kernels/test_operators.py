@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from videosieve.kernels import (
+    antidiagonal_mass,
     antidiagonal_scores,
     block_mass,
     centroid_mass,
@@ -38,6 +39,7 @@ OPS = {
         q, k[:, :, :9].contiguous(), torch.zeros(1, 1, 9), torch.tensor([[[0, 20, 75]]])
     ),
     "reorder_tokens": lambda q, k, v: reorder_tokens(q, torch.arange(74, -1, -1), heads=MASKS[0][0, :, 0, :3]),
+    "antidiagonal_mass": lambda q, k, v: antidiagonal_mass(q, k, 8, 16),
     "antidiagonal_scores": lambda q, k, v: antidiagonal_scores(q, k, 8),
     "block_mass": lambda q, k, v: block_mass(q, k, q.new_zeros(2, 3, 75), BlockSize(16, 32)),
     "sampled_attention": lambda q, k, v: tuple(sampled_attention(q, k, v, MASKS)),
@@ -80,6 +82,7 @@ def test_its_schema_and_fake_pass_torchs_own_checks():
     ops = torch.ops.videosieve
     torch.library.opcheck(ops.reorder_tokens, (q, torch.arange(20), None, None), test_utils=checks)
     torch.library.opcheck(ops.kmeans, (q, 3, 1, None, 0, None), test_utils=checks)
+    torch.library.opcheck(ops.antidiagonal_mass, (q, q, 4, 8, 0.5, False, None), test_utils=checks)
     torch.library.opcheck(ops.antidiagonal_scores, (q, q, 4, 0.5, None), test_utils=checks)
     torch.library.opcheck(ops.block_mass, (q, q, q[..., 0], 8, 8, 0.5, None), test_utils=checks)
     edges = torch.tensor([[[0, 12, 20]]])

@@ -33,11 +33,12 @@ def calls(layout, steps, batch=2, heads=4, drift=0.2):
         k = k + drift * torch.randn(k.shape, generator=generator)
 
 
-def make_run(dense_steps=0, **parameters):
-    return Run(Recipe(AdaSpa(block=16, **parameters), DenseFirst(dense_steps, 0), min_tokens=0))
+def make_run(dense_steps=0, search_stride=1, **parameters):
+    method = AdaSpa(block=16, search_stride=search_stride, **parameters)
+    return Run(Recipe(method, DenseFirst(dense_steps, 0), min_tokens=0))
 
 
-def search_by_loops(call, lse, density, adaptive):
+def search_by_loops(call, lse, density, adaptive, stride=1):
     """Equations 13 and 14, row-wise, with text forced and the three tiers; one block at a time."""
     tokens, video = call.tokens, range(call.tokens)[call.layout.video]
     blocks = [range(start, min(start + 16, tokens)) for start in range(0, tokens, 16)]
@@ -47,7 +48,7 @@ def search_by_loops(call, lse, density, adaptive):
     for b in range(call.batch):
         mass = [
             [
-                [float(weights[b, h][list(rows)][:, list(columns)].sum()) for columns in blocks]
+                [float(weights[b, h][list(rows)[::stride]][:, list(columns)].sum()) for columns in blocks]
                 for rows in blocks
             ]
             for h in range(call.heads)
@@ -81,8 +82,12 @@ def search_by_loops(call, lse, density, adaptive):
 
 @layouts
 @pytest.mark.parametrize("adaptive", [False, True], ids=["uniform", "head-adaptive"])
-def test_both_searches_are_the_papers_and_masks_are_reused_between_them(layout, adaptive):
-    run = make_run(density=0.4, head_adaptive=adaptive, search_steps=(0.2, 5))
+@pytest.mark.parametrize(("search_stride", "looked_at"), [(1, 1), (None, 2), (4, 4)])
+def test_both_searches_are_the_papers_and_masks_are_reused_between_them(
+    layout, adaptive, search_stride, looked_at
+):
+    """Of every block, or of every second or fourth query of it."""
+    run = make_run(density=0.4, head_adaptive=adaptive, search_steps=(0.2, 5), search_stride=search_stride)
     lse = expected = None
     for call in calls(layout, range(2, 8)):
         call.q[:, 0] *= 3  # a sharp head, so that the tiers come into play
@@ -92,7 +97,7 @@ def test_both_searches_are_the_papers_and_masks_are_reused_between_them(layout, 
             lse = (call.q @ call.k.mT * call.scale).logsumexp(-1)
             torch.testing.assert_close(output, scaled_dot_product_attention(call.q, call.k, call.v))
         if call.site.step in (2, 5):
-            expected = search_by_loops(call, lse, 0.4, adaptive)
+            expected = search_by_loops(call, lse, 0.4, adaptive, looked_at)
         assert torch.equal(state.mask.unpack().keep, expected)
         if call.site.step > 2:
             scores = (call.q @ call.k.mT * call.scale).masked_fill(
@@ -290,6 +295,9 @@ def test_the_selection_is_what_is_attended():
         ({"search_steps": (True,)}, "search_steps are fractions"),
         ({"search_steps": 5}, "search_steps are fractions"),
         ({"block": -1}, "at least 1, got block=-1"),
+        ({"search_stride": 0}, "search_stride must be a whole number >= 1"),
+        ({"search_stride": 3}, "must divide the block side .* got search_stride=3 and block=None"),
+        ({"block": 9, "search_stride": 2}, "got search_stride=2 and block=9"),
     ],
 )
 def test_values_outside_their_range_are_refused(parameters, message):

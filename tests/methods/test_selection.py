@@ -9,7 +9,6 @@ from videosieve import RecipeError, VideoLayout
 from videosieve.methods.selection import (
     check_table,
     outside_video,
-    sum_blocks,
     text_blocks,
     top_k,
     top_p,
@@ -97,18 +96,6 @@ def test_rows_without_a_usable_estimate_keep_one_block(value):
     mass = torch.full((1, 1, 2, 5), value)
     assert top_p(mass, 0.5).any(-1).all()
     assert (top_k(mass, 1).sum(-1) == 1).all()
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4))
-def test_sums_over_rectangles_match_loops(height, width, rows, columns):
-    values = torch.rand(2, height, width, generator=torch.Generator().manual_seed(0))
-    sums = sum_blocks(values, rows, columns)
-    assert sums.shape == (2, -(-height // rows), -(-width // columns))
-    for i in range(sums.shape[1]):
-        for j in range(sums.shape[2]):
-            part = values[:, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns]
-            torch.testing.assert_close(sums[:, i, j], part.sum((1, 2)))
 
 
 @pytest.mark.parametrize(

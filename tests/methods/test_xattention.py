@@ -9,8 +9,10 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 import videosieve
-from videosieve import AttentionCall, DenseFirst, Recipe, RecipeError, Run, Site, VideoLayout
-from videosieve.methods import XAttention, attend_selected, xattention
+from videosieve import DenseFirst, Recipe, RecipeError, Run, Site, VideoLayout
+from videosieve.kernels import antidiagonal_mass as mass_of
+from videosieve.kernels.antidiagonal_mass import IMPLEMENTATIONS
+from videosieve.methods import XAttention, attend_selected
 from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.searches.xattention import (
     LEAST_THRESHOLD,
@@ -19,7 +21,6 @@ from videosieve.methods.searches.xattention import (
     thresholds,
 )
 from videosieve.methods.selection import top_p
-from videosieve.methods.xattention import antidiagonal_mass
 from videosieve.testing.factories import ODD_LAYOUT, make_call
 
 LAYOUTS = {
@@ -29,6 +30,10 @@ LAYOUTS = {
 }
 layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 CAUSAL = pytest.mark.parametrize("causal", [False, True], ids=["all keys", "causal"])
+
+
+def antidiagonal_mass(call, stride, side, causal=False, backend=None):
+    return mass_of(call.q, call.k, stride, side, scale=call.scale, causal=causal, backend=backend)
 
 
 def mass_by_loops(call, batch, head, stride, side, causal):
@@ -62,7 +67,10 @@ def mass_by_loops(call, batch, head, stride, side, causal):
 def test_the_mass_is_algorithm_1(layout, causal, stride, side):
     call = make_call(layout, heads=1)
     expected = mass_by_loops(call, 0, 0, stride, side, causal)
-    torch.testing.assert_close(antidiagonal_mass(call, stride, side, causal=causal)[0, 0], expected)
+    for implementation in IMPLEMENTATIONS:
+        if implementation.refuse(call.q, call.k, stride, side, call.scale, causal) is None:
+            mass = antidiagonal_mass(call, stride, side, causal, implementation.name)
+            torch.testing.assert_close(mass[0, 0], expected)
 
 
 @layouts
@@ -120,78 +128,6 @@ def test_keys_past_the_end_have_no_mass():
     share = mass / mass.sum(-1, keepdim=True)
     expected = torch.tensor([16.0, 16, 16, 16, 1]) / 65
     torch.testing.assert_close(share, expected.expand(5, 5))
-
-
-@layouts
-@CAUSAL
-def test_chunks_change_nothing(layout, causal, monkeypatch):
-    call = make_call(layout, batch=2)
-    whole = antidiagonal_mass(call, 4, 16, causal=causal)
-    passes = []
-    real = xattention.antidiagonal_scores
-    monkeypatch.setattr(xattention, "antidiagonal_scores", lambda *a, **k: passes.append(1) or real(*a, **k))
-    monkeypatch.setitem(xattention.SCORES_AT_ONCE, "cpu", 1)
-    torch.testing.assert_close(antidiagonal_mass(call, 4, 16, causal=causal), whole)
-    assert len(passes) == -(-layout.tokens // 16)
-
-
-def test_a_causal_selection_keeps_the_first_and_the_diagonal_and_nothing_ahead():
-    call = make_call(batch=2)
-    selection, _ = XAttention(0.2, stride=4, block=16, causal=True).select(call, None)
-    keep = selection.mask.keep
-    assert selection.causal
-    assert keep[..., 0].all()
-    assert keep.diagonal(dim1=-2, dim2=-1).all()
-    assert not keep.triu(1).any()
-
-
-def test_a_causal_output_does_not_depend_on_later_tokens():
-    call = make_call()
-    method = XAttention(0.6, stride=4, block=16, causal=True)
-    before = attend_selected(call, method.select(call, None)[0]).output
-    for x in (call.q, call.k, call.v):
-        x[:, :, 64:] = torch.randn_like(x[:, :, 64:])
-    after = attend_selected(call, method.select(call, None)[0]).output
-    assert torch.equal(before[:, :, :64], after[:, :, :64])
-
-
-def test_the_first_key_block_is_kept_on_request():
-    call = make_call()
-    call.k[:, :, :16] = -4.0 * call.q.mean(2, keepdim=True).sign()
-    plain, sink = (
-        XAttention(0.3, stride=4, block=16, keep_first=first).select(call, None)[0].mask.keep
-        for first in (False, True)
-    )
-    assert not plain[..., 0].all()
-    assert sink[..., 0].all()
-    assert torch.equal(sink[..., 1:], plain[..., 1:])
-
-
-def test_every_batch_element_gets_what_it_gets_alone():
-    call = make_call(batch=3)
-    together = XAttention(0.5, stride=4, block=16).select(call, None)[0].mask.keep
-    for b in range(3):
-        alone = AttentionCall(call.q[b : b + 1], call.k[b : b + 1], call.v[b : b + 1], call.layout)
-        assert torch.equal(
-            XAttention(0.5, stride=4, block=16).select(alone, None)[0].mask.keep[0], together[b]
-        )
-    assert not torch.equal(together[0], together[1])
-
-
-def test_permuted_key_blocks_are_kept_where_they_went():
-    call = make_call(VideoLayout.of(2, 6, 8))  # six whole blocks
-    order = torch.tensor([3, 0, 5, 1, 4, 2])
-    moved = call.k.unflatten(2, (6, 16))[:, :, order].flatten(2, 3)
-    there = AttentionCall(call.q, moved, call.v, call.layout)
-    method = XAttention(0.5, stride=4, block=16)
-    keep = method.select(call, None)[0].mask.keep
-    assert torch.equal(method.select(there, None)[0].mask.keep, keep[..., order])
-
-
-def test_the_scale_of_the_call_is_the_scale_of_the_estimate():
-    call = make_call()
-    scaled = AttentionCall(call.q * 4, call.k, call.v, call.layout, scale=call.scale / 4)
-    torch.testing.assert_close(antidiagonal_mass(scaled, 4, 16), antidiagonal_mass(call, 4, 16))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e4, torch.nan])

@@ -72,7 +72,7 @@ def test_the_bundled_models_are_their_own_blueprints(model: str, tokens: int):
 def test_bad_input_is_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="did you mean 'wan2.1-14b'"):
         read_blueprint("wan2.1-14")
-    with pytest.raises(ModelError, match="multiple of 4 frames"):
+    with pytest.raises(ModelError, match="1, then 4 each: 125 frames do, 128 do not"):
         BLUEPRINTS["hunyuanvideo"].latents(128, 720, 1280)
     with pytest.raises(ModelError, match="divide"):
         BLUEPRINTS["hunyuanvideo"].latents(129, 721, 1280)

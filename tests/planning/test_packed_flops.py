@@ -10,7 +10,7 @@ from videosieve.planning.blueprints import BLUEPRINTS
 from videosieve.planning.budget import read_blueprint
 from videosieve.planning.flops import count_work
 
-H3, COSMOS3 = "MiniMaxH3Transformer3DModel", "Cosmos3OmniTransformer"
+H3, LATTE = "MiniMaxH3Transformer3DModel", "LatteTransformer3DModel"
 LTX2 = BLUEPRINTS["ltx-2"]
 
 
@@ -32,7 +32,7 @@ def test_ltx2_attends_over_its_video_and_pays_for_audio_and_text_beside_it():
 def test_minimax_h3_attends_over_text_audio_and_video():
     """At the size that it is made for; two blocks instead of fifty, which cost the same each."""
     work = count_work(H3, {"num_layers": 2}, (37, 48, 84), 100, 1)
-    audio = 2 * round(37 * 17 / 5 / 24 * 40)
+    audio = 2 * round(124 / 24 * 40)
     assert work.grid.tokens == 37_296
     assert work.tokens == 37_296 + audio + 100
     assert (work.heads, work.head_dim) == (56, 128)
@@ -43,9 +43,9 @@ def test_minimax_h3_attends_over_text_audio_and_video():
 
 
 def test_a_model_that_cannot_be_counted_is_refused_by_name(tmp_path):
-    with pytest.raises(IntegrationError, match=f"counted for .*LTXVideo.*got '{COSMOS3}'"):
-        count_work(COSMOS3, {}, (48, 45, 80), 100, 1)
+    with pytest.raises(IntegrationError, match=f"counted for .*LTXVideo.*got '{LATTE}'"):
+        count_work(LATTE, {}, (16, 64, 64), 100, 1)
     (tmp_path / "transformer").mkdir()
-    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": COSMOS3}))
-    with pytest.raises(ModelError, match=f"is a {COSMOS3}; costs are known for"):
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": LATTE}))
+    with pytest.raises(ModelError, match=f"is a {LATTE}: .*never over both"):
         read_blueprint(str(tmp_path))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from videosieve.comparison.blank_results import DIFFERENCE_GAIN, blank_results
 from videosieve.comparison.ledger import (
     LEDGER,
     Ledger,
@@ -27,9 +28,8 @@ from videosieve.comparison.ledger import (
 from videosieve.comparison.noise_floor import choose_floor, dense_kernels
 from videosieve.comparison.plan import DENSE, Plan, clear_folder
 from videosieve.comparison.quality import measure_quality
-from videosieve.comparison.record import DIFFERENCE_GAIN, blank_results
+from videosieve.comparison.scenes import Scene, Stage, Work, kind_of
 from videosieve.comparison.takes import Takes, first_take, next_take
-from videosieve.comparison.work import Scene, Stage, Work, kind_of
 from videosieve.errors import BackendError, OutputError
 from videosieve.files import Claim
 from videosieve.generation.generate import Clip, generate, rehearse

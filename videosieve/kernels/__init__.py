@@ -1,5 +1,6 @@
 """The kernel ops: one meaning each, several speeds. Import an op from here; its implementations load when they run."""
 
+from videosieve.kernels.antidiagonal_mass import antidiagonal_mass
 from videosieve.kernels.antidiagonal_scores import antidiagonal_scores
 from videosieve.kernels.block_mass import block_mass
 from videosieve.kernels.block_sparse_attention import block_sparse_attention
@@ -19,6 +20,7 @@ __all__ = [
     "Compensated",
     "Pooled",
     "SampledAttention",
+    "antidiagonal_mass",
     "antidiagonal_scores",
     "block_mass",
     "block_sparse_attention",

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.triton_support import debugging
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask, require_whole, whole_offsets
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BOOL, INDEX = (torch.bool,), (torch.int64,)
@@ -180,6 +182,49 @@ def check_order(name: str, order: Any, x: Tensor, *, permutation: bool = True) -
         _check_places(name, order, tokens, permutation)
         return order
     return order.clamp(0, tokens - 1)
+
+
+def check_offsets(name: str, offsets: Any, x: Tensor) -> Tensor:
+    """Offsets of blocks of the tokens of x that implementations may follow without looking at them.
+
+    Args:
+        name: For the message.
+        offsets: int64 [batch|1, heads|1, blocks + 1], for at least one block.
+        x: [batch, heads, tokens, head_dim].
+
+    Returns:
+        The offsets; beside a GPU made whole, because their values are not looked at there.
+
+    Raises:
+        ShapeError: They do not fit x or, on the CPU, do not ascend from 0 to the number of tokens.
+    """
+    check_tensor(name, offsets, ("batch", "heads", "blocks + 1"), INDEX)
+    check_shared(name, offsets, x.shape[:2], device=x.device)
+    if offsets.shape[-1] < 2:
+        raise ShapeError(f"{name} must have two entries at least, got {list(offsets.shape)}")
+    if torch.compiler.is_compiling():
+        return offsets
+    if offsets.device.type == "cpu" or debugging():
+        require_whole(name, offsets, x.shape[2])
+        return offsets
+    return whole_offsets(offsets, x.shape[2])
+
+
+def check_masked(q: Any, k: Any, v: Any, mask: Any, *, grouped: bool = False) -> None:
+    """Raise a ShapeError unless q, k and v are one attention and mask is of its size, with batch and heads that fit."""
+    check_attention(q, k, v, grouped=grouped)
+    if not isinstance(mask, BlockMask | RaggedBlockMask):
+        raise ShapeError(f"mask must be a BlockMask or a RaggedBlockMask, got {type(mask).__name__}")
+    queries, keys = q.shape[2], k.shape[2]
+    if (mask.queries, mask.keys) != (queries, keys):
+        raise ShapeError(
+            f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
+        )
+    lists = ["keep", "query_offsets", "key_offsets"] if isinstance(mask, RaggedBlockMask) else ["keep"]
+    for name in lists:
+        x = getattr(mask, name)
+        check_tensor(f"mask.{name}", x, ("batch", "heads", *("rows", "columns")[: x.ndim - 2]), BOOL + INDEX)
+        check_shared(f"mask.{name}", x, q.shape[:2], device=q.device)
 
 
 def check_heads(heads: Any, x: Tensor) -> None:

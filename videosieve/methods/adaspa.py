@@ -4,6 +4,8 @@ Xia et al., "Training-free and Adaptive Sparse Attention for Efficient Long Vide
 The first search is the paper's Fused Online Search (Algorithm 1): full attention gives the output and the LSE, a second
 pass the mass. Later ones are its LSE-Cached Search (Algorithm 2). Algorithm 1 prints p ← Log(qk − LSE) where
 exp(qk − LSE) is meant. No code of the authors is public; docs/methods/adaspa.md settles what the paper leaves open.
+
+Deviation: a search looks at every second query of a block, for half of its cost; `search_stride=1` looks at all.
 """
 
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.fields import Fraction, Says, Whole
+from videosieve.errors import RecipeError
+from videosieve.fields import Count, Fraction, Says, Whole, check_fields
 from videosieve.forward import Site
 from videosieve.kernels import block_mass
 from videosieve.masks.block_mask import BlockMask, BlockSize
@@ -59,6 +62,8 @@ class AdaSpa(Method):
         head_adaptive: Whether heads of high recall give half their blocks to heads of low recall.
         recall_split: Recall above which a head counts as high, in (0, 1].
         block: Block side, tokens; None takes 128, or 64 below 16,384 tokens. The paper's B.
+        search_stride: Every how manieth query of a block a search looks at; must divide the block. 1 is the paper's.
+            None takes 2, and 1 for blocks of an odd side.
     """
 
     name: ClassVar[str] = "adaspa"
@@ -68,6 +73,15 @@ class AdaSpa(Method):
     head_adaptive: bool = True
     recall_split: Annotated[float, share("the recall above which a head counts as high")] = 0.8
     block: Block = None
+    search_stride: Count | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, RecipeError)
+        if self.search_stride is not None and (self.block or 64) % self.search_stride:
+            raise RecipeError(
+                f"search_stride must divide the block side (64 and 128 where block is None), got "
+                f"search_stride={self.search_stride} and block={self.block}; 1 looks at every query"
+            )
 
     @property
     def takes_any_order(self) -> bool:
@@ -92,7 +106,9 @@ class AdaSpa(Method):
 
     def _search(self, call: AttentionCall, lse: Tensor) -> BlockMask:
         side = block_side(self.block, call.tokens)
-        mass = block_mass(call.q, call.k, lse, BlockSize(side, side), scale=call.scale)
+        stride = self.search_stride or (1 if side % 2 else 2)
+        block = BlockSize(side // stride, side)
+        mass = block_mass(call.q[:, :, ::stride], call.k, lse[:, :, ::stride], block, scale=call.scale)
         text = outside_video(call.layout, side, call.q.device)
         density = torch.tensor(self.density, device=mass.device)
         keep = heaviest_blocks(mass, density, text)

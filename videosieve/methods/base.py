@@ -106,11 +106,13 @@ class Method(ABC):
             that of a call with one.
         causal_name: Name of the method that is its causal form, for language models: its own where it has a parameter
             `causal` or always is. Empty where there is none.
+        keeps_columns: Whether its selections may have `columns`, single keys beside the blocks.
     """
 
     name: ClassVar[str]
     shares_state: ClassVar[bool] = False
     causal_name: ClassVar[str] = ""
+    keeps_columns: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Hold the parameters against their annotations; a subclass with more to check begins with the same line."""
@@ -247,6 +249,11 @@ def _attend_causal(call: AttentionCall, selection: Selection, backend: str | Non
         kernel = runner(call.q, call.k, call.v, mask, backend=backend)
         output, lse, more = attend_causal(call, mask, backend, selection.columns)
         return AttentionResult(output, lse, mask, kernel, more_density=more)
+    if selection.columns is not None:
+        raise ShapeError(
+            "centroids answer for whole blocks, and this selection keeps single keys of blocks that it leaves out, "
+            "which would be counted twice; leave columns or compensate out"
+        )
     kernel = runner(call.q, call.k, call.v, selection.mask, backend=backend)
     centroids = selection.centroids or centroids_of(call.k, call.v, mask)
     past = centroids.below_the_diagonal(mask.keep.shape[2])

@@ -52,6 +52,7 @@ class CausalMInference(Method):
 
     name: ClassVar[str] = "minference_causal"
     causal_name: ClassVar[str] = "minference_causal"
+    keeps_columns: ClassVar[bool] = True
 
     shape: Shape = "vertical_slash"
     columns: Count = 1000

@@ -25,23 +25,6 @@ def check_table(name: str, table: "tuple[tuple[object, ...], ...]", layers: int,
         )
 
 
-def sum_blocks(values: Tensor, rows: int, columns: int) -> Tensor:
-    """Sums over rectangles.
-
-    Args:
-        values: [..., queries, keys].
-        rows: Height of a rectangle, at least 1.
-        columns: Width of a rectangle, at least 1.
-
-    Returns:
-        [..., ceil(queries / rows), ceil(keys / columns)]; last rectangles may be partial.
-    """
-    height, width = values.shape[-2:]
-    values = pad(values, (0, -width % columns, 0, -height % rows))
-    # Columns first: they are contiguous, and the second sum is then small.
-    return values.unflatten(-1, (-1, columns)).sum(-1).unflatten(-2, (-1, rows)).sum(-2)
-
-
 def top_k(mass: Tensor, count: int | Tensor) -> Tensor:
     """The blocks of largest mass in every row.
 
@@ -52,10 +35,17 @@ def top_k(mass: Tensor, count: int | Tensor) -> Tensor:
     Returns:
         bool [batch, heads, rows, columns].
     """
-    order = _ranking(mass)
-    count = torch.as_tensor(count, device=mass.device).clamp(min=1).unsqueeze(-1)
-    kept = (torch.arange(mass.shape[-1], device=mass.device) < count).expand(mass.shape)
-    return torch.zeros_like(kept, dtype=torch.bool).scatter(-1, order, kept)
+    mass = _no_nan(mass)
+    if isinstance(count, Tensor):
+        count = count.clamp(min=1, max=mass.shape[-1]).expand(mass.shape[:-1]).unsqueeze(-1)
+        least = mass.sort(dim=-1, descending=True).values.gather(-1, count.long() - 1)
+    else:
+        count = min(max(count, 1), mass.shape[-1])
+        least = mass.topk(count, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+    # What is above the least kept mass is kept; of those that equal it, the first that there is room for.
+    above, equal = mass > least, mass == least
+    room = count - above.sum(-1, keepdim=True, dtype=torch.int32)
+    return above | equal & (equal.cumsum(-1, dtype=torch.int32) <= room)
 
 
 def top_p(mass: Tensor, threshold: float | Tensor, first: Tensor | None = None) -> Tensor:
@@ -70,9 +60,13 @@ def top_p(mass: Tensor, threshold: float | Tensor, first: Tensor | None = None) 
     Returns:
         bool [batch, heads, rows, columns].
     """
-    mass = mass.nan_to_num(0.0).double()  # fp32 sums of a thousand shares lose the last blocks
-    order = _ranking(mass if first is None else mass.masked_fill(first, torch.inf))
-    ranked = mass.gather(-1, order)
+    mass = _no_nan(mass)
+    if first is None:
+        ranked, order = torch.sort(mass, dim=-1, descending=True, stable=True)
+    else:
+        order = torch.sort(mass.masked_fill(first, torch.inf), dim=-1, descending=True, stable=True).indices
+        ranked = mass.gather(-1, order)
+    ranked = ranked.double()  # fp32 sums of a thousand shares lose the last blocks
     before = ranked.cumsum(-1) - ranked
     threshold = torch.as_tensor(threshold, device=mass.device, dtype=torch.float64).unsqueeze(-1)
     kept = (before < threshold * ranked.sum(-1, keepdim=True)) | (threshold >= 1)
@@ -81,9 +75,8 @@ def top_p(mass: Tensor, threshold: float | Tensor, first: Tensor | None = None) 
     return keep if first is None else keep | first
 
 
-def _ranking(mass: Tensor) -> Tensor:
-    mass = mass.nan_to_num(0.0, posinf=torch.inf, neginf=-torch.inf)
-    return torch.sort(mass, dim=-1, descending=True, stable=True).indices
+def _no_nan(mass: Tensor) -> Tensor:
+    return mass.nan_to_num(0.0, posinf=torch.inf, neginf=-torch.inf)
 
 
 @lru_cache(maxsize=32)

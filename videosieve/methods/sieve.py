@@ -29,6 +29,9 @@ from videosieve.methods.sieve_shapes import choose_orders
 SHORT_SEQUENCE = 2_048
 """Tokens below which blocks have 32 tokens: with 64 there would be too few to choose among."""
 
+TRIED_QUERIES = 8
+"""Queries of a block that speak for it while shapes are tried, where they divide it; what is computed asks all."""
+
 RANKS = ("error", "mass")
 
 
@@ -75,7 +78,7 @@ class Sieve(Method):
         cubes = self.cubes or cubes_for(side)
         orders = cube_orders(call.layout, cubes, call.q.device)
         if state is None:
-            keep = partial(self._keep, call, side)
+            keep = partial(self._keep, call, side, queries=TRIED_QUERIES)
             state = SieveState(choose_orders(call, orders, side, keep, self.centroids))
         order = orders[0] if len(cubes) == 1 else orders[state.shape]
         keep, centroids = self._keep(call, side, order)
@@ -91,13 +94,23 @@ class Sieve(Method):
         )
         return selection, state
 
-    def _keep(self, call: AttentionCall, side: int, order: Tensor) -> tuple[Tensor, Centroids]:
-        """Kept blocks [batch, heads, rows, columns] in an order of the tokens, and the centroids of all."""
+    def _keep(
+        self, call: AttentionCall, side: int, order: Tensor, queries: int | None = None
+    ) -> tuple[Tensor, Centroids]:
+        """Kept blocks [batch, heads, rows, columns] in an order of the tokens, and the centroids of all.
+
+        `queries`: how many of every block speak for it, where the order is one for all heads; None asks all.
+        """
         blocks = -(-call.tokens // side)
         offsets = (torch.arange(blocks + 1, device=call.q.device) * side).clamp(max=call.tokens)[None, None]
         keys, values = (pool_blocks(x, offsets, order=order) for x in (call.k, call.v))
         log_sizes = offsets.diff().float().log()
-        mass = centroid_mass(call.q, keys.means, log_sizes, offsets, scale=call.scale, order=order)
+        if queries is None or side % queries:
+            mass = centroid_mass(call.q, keys.means, log_sizes, offsets, scale=call.scale, order=order)
+        else:
+            step = side // queries
+            some, edges = call.q[:, :, order[::step]], (offsets + step - 1) // step
+            mass = centroid_mass(some, keys.means, log_sizes, edges, scale=call.scale)
         rank = mass
         if self.rank == "error":
             rank = mass * (keys.spreads * values.spreads).sqrt().unsqueeze(-2)

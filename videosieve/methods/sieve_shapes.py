@@ -9,7 +9,7 @@ from videosieve.call import AttentionCall
 from videosieve.kernels import Centroids, sampled_attention
 from videosieve.layout import inverse_order
 
-SAMPLED_ROWS = 64
+SAMPLED_ROWS = 32
 MASKS_AT_ONCE = 8
 """Candidates per pass: what one call of the kernel takes."""
 PAIRS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
@@ -21,7 +21,7 @@ Keep = Callable[[Tensor], tuple[Tensor, Centroids]]
 def choose_orders(call: AttentionCall, orders: Tensor, side: int, keep: Keep, answered: bool) -> Tensor:
     """The best of several token orders for every head of every batch element.
 
-    The result of full attention is computed for 64 rows, evenly spaced over the sequence, 64 ÷ tokens of dense
+    The result of full attention is computed for 32 rows, evenly spaced over the sequence, 32 ÷ tokens of dense
     attention; then what each candidate would have given for them.
 
     Args:
@@ -58,7 +58,10 @@ def _errors(
         part = tried[first : first + MASKS_AT_ONCE]
         block_of = [inverse_order(order) // side for order, _, _ in part]
         kept = [keep[:, :, block[rows]] for (_, keep, _), block in zip(part, block_of, strict=True)]
-        masks = [blocks[..., block] for blocks, block in zip(kept, block_of, strict=True)]
+        masks = [
+            blocks.gather(-1, block.expand(*blocks.shape[:3], -1))
+            for blocks, block in zip(kept, block_of, strict=True)
+        ]
         sampled = sampled_attention(q, call.k, call.v, masks, scale=call.scale)
         for i, (_, _, centroids) in enumerate(part):
             output = sampled.masked_output[i].float()

@@ -3,7 +3,7 @@
 Yuan et al., "DiTFastAttn: Attention Compression for Diffusion Transformer Models", arXiv:2406.08552, §3.2 (WA-RS). At a
 full step r the residual R_r = O_r − W_r is kept, with O full and W window attention per head, before the output
 projection; at a later step k the output is W_k + R_r. Sharing across steps (AST) and guidance branches (ASC) is the
-schedule's work: `schedule/table.py`; `integrations/diffusers/plan_search.py` searches it.
+schedule's work: `schedule/table.py`; `integrations/diffusers/ditfastattn_search.py` searches it.
 
 Deviations: text sees and is seen by everything, the band is on the video alone, and it is rounded up to whole blocks.
 More, and the defects of the reference that are not repeated: docs/methods/ditfastattn.md.

@@ -13,23 +13,16 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.fields import In, check_fields
-from videosieve.kernels import antidiagonal_scores
+from videosieve.kernels import antidiagonal_mass
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.parameters import Block, ByHead, share
-from videosieve.methods.selection import check_table, sum_blocks, top_p
-
-SCORES_AT_ONCE = {"cpu": 2**25, "cuda": 2**28}
-"""Scores (batch × heads × cells × cells) per pass, 4 bytes each; about three copies live at a time."""
-
-CAUSAL_STRETCHES = 8
-"""Of the queries, where keys ahead of a stretch are left out of the estimate."""
+from videosieve.methods.selection import check_table, top_p
 
 Threshold = Annotated[float, share("the share of estimated mass to keep per query block")]
 _STRIDE = "is a number of tokens that divides the block side (64 and 128 where block is None)"
@@ -75,7 +68,7 @@ class XAttention(Method):
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Algorithm 1: score antidiagonals, softmax, sum to blocks, keep the fewest that hold the threshold."""
         side = block_side(self.block, call.keys)
-        mass = antidiagonal_mass(call, self.stride, side, causal=self.causal)
+        mass = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale, causal=self.causal)
         whole = BlockMask.dense(call.tokens, BlockSize(side, side), call.keys, call.q.device, self.causal)
         first = first_and_diagonal(call, side) if self.causal else None
         keep = top_p(mass, self._threshold(call), first)
@@ -99,57 +92,6 @@ def check_stride(stride: int, block: int | None) -> None:
     """Raise a RecipeError unless the stride divides the block side, 64 and 128 where that is None."""
     if (block or 64) % stride:
         raise RecipeError(f"stride {_STRIDE}, got {stride=} and {block=}; the paper uses 4, 8 and 16")
-
-
-def antidiagonal_mass(call: AttentionCall, stride: int, side: int, *, causal: bool = False) -> Tensor:
-    """Softmax mass of every block, estimated from one antidiagonal per stride × stride cell.
-
-    Args:
-        call: The attention call.
-        stride: Cell side, tokens; divides `side`.
-        side: Block side, tokens.
-        causal: Whether cells above the diagonal have no mass.
-
-    Returns:
-        fp32 [batch, heads, rows, columns], in cells: a row adds up to its query tokens ÷ stride.
-    """
-    at_once = SCORES_AT_ONCE.get(call.q.device.type, 2**25) * stride**2
-    queries = max(at_once // (call.batch * call.heads * call.keys) // side, 1) * side
-    if causal:  # keys ahead of a stretch are never scored: with eight stretches that is nearly half of all
-        queries = min(queries, -(-call.tokens // (CAUSAL_STRETCHES * side)) * side)
-    parts = []
-    for start in range(0, call.tokens, queries):
-        q = call.q[:, :, start : start + queries]
-        seen = min(-(-(start + q.shape[2] + call.ahead) // side) * side, call.keys) if causal else call.keys
-        k = call.k[:, :, :seen]
-        scores = antidiagonal_scores(q, k, stride, scale=call.scale)
-        _correct_edges(scores, q, k, stride, call.scale)
-        if causal:
-            later = 1 + (start + call.ahead + stride - 1) // stride
-            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(later)
-            scores.masked_fill_(ahead, -torch.inf)
-        weights = scores.softmax(-1)
-        if q.shape[2] % stride:
-            weights[..., -1, :] *= q.shape[2] % stride / stride
-        blocks = sum_blocks(weights, side // stride, side // stride)
-        parts.append(pad(blocks, (0, -(-call.keys // side) - blocks.shape[-1])))
-    return torch.cat(parts, -2)
-
-
-def _correct_edges(scores: Tensor, q: Tensor, k: Tensor, stride: int, scale: float) -> None:
-    """Partial last cells: means over the pairs that exist, and weight by the keys that exist."""
-    query_rest, key_rest = q.shape[2] % stride, k.shape[2] % stride
-    if query_rest:
-        scores[..., -1, :] *= stride / query_rest
-    if key_rest:
-        scores[..., -1] *= stride / key_rest
-        if query_rest:  # their antidiagonal may be empty: the mean over all pairs of the cell
-            query, key = (
-                x[:, :, -rest:].to(scores.dtype).mean(2) for x, rest in ((q, query_rest), (k, key_rest))
-            )
-            key = key.repeat_interleave(q.shape[1] // k.shape[1], 1)
-            scores[..., -1, -1] = scale * (query * key).sum(-1)
-        scores[..., -1] += torch.tensor(key_rest / stride).log().item()
 
 
 def first_and_diagonal(call: AttentionCall, side: int) -> Tensor:

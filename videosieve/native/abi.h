@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 6
+#define VIDEOSIEVE_ABI 7
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -137,6 +137,45 @@ typedef struct {
     videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_antidiagonal_call;
 
+/* Softmax over key cells of the mean of scale q.k along the antidiagonals of stride x stride cells, summed over the cells
+ * of every block; means in partial last cells are over the pairs that there are, and they weigh by their tokens. */
+typedef struct {
+    videosieve_tensor q;
+    videosieve_tensor k;
+    float* mass; /* [batch, heads, query blocks, key blocks], contiguous */
+    int64_t stride;
+    int64_t side; /* of a block, a multiple of stride */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries;
+    int64_t keys;
+    int32_t head_dim;
+    int32_t element;
+    int32_t threads;
+    float scale;
+    videosieve_parallel team; /* null: the call starts threads of its own */
+} videosieve_antidiagonal_mass_call;
+
+/* One iteration of k-means: the nearest centroid of every token, the first of equally near ones, and the mean of the
+ * tokens of every centroid. */
+typedef struct {
+    videosieve_tensor x;
+    const float* centroids; /* [batch, heads, clusters, head_dim], contiguous */
+    int64_t clusters; /* at most 2^24 */
+    int32_t* labels; /* [batch, heads, keys], contiguous */
+    float* means; /* as centroids; a cluster without tokens keeps its centroid */
+    int32_t* sizes; /* [batch, heads, clusters], contiguous */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries; /* 1 */
+    int64_t keys; /* tokens of x */
+    int32_t head_dim;
+    int32_t element; /* of x */
+    int32_t threads;
+    float scale; /* not used */
+    videosieve_parallel team; /* null: the call starts threads of its own */
+} videosieve_cluster_call;
+
 /* Mean token of every block of x, and the trace of its covariance. */
 typedef struct {
     videosieve_tensor x;
@@ -191,6 +230,8 @@ VIDEOSIEVE_API const char* videosieve_attention(const videosieve_attention_call*
 VIDEOSIEVE_API const char* videosieve_sampled(const videosieve_sampled_call* call, int32_t set);
 VIDEOSIEVE_API const char* videosieve_mass(const videosieve_mass_call* call, int32_t set);
 VIDEOSIEVE_API const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_antidiagonal_mass(const videosieve_antidiagonal_mass_call* call, int32_t set);
+VIDEOSIEVE_API const char* videosieve_cluster(const videosieve_cluster_call* call, int32_t set);
 VIDEOSIEVE_API const char* videosieve_pool(const videosieve_pool_call* call, int32_t set);
 VIDEOSIEVE_API const char* videosieve_centroid_mass(const videosieve_centroid_mass_call* call, int32_t set);
 

@@ -12,6 +12,7 @@ enum class Element : int32_t { float32 = 0, bfloat16 = 1, float16 = 2 };
 constexpr int most_head_dim = 256;
 constexpr int most_masks = 8;    // of a sampled call
 constexpr int most_stride = 1024;  // of cells
+constexpr int64_t most_clusters = 1 << 24;  // fp32 counts them exactly
 
 // Most queries of one task: enough to reuse a key block from the second-level cache, few enough to share out.
 constexpr int task_queries = 128;
@@ -100,6 +101,35 @@ struct AntidiagonalTask {
     int64_t columns;
 };
 
+// Softmax over all key cells of what AntidiagonalTask scores, summed over the cells of blocks.
+struct AntidiagonalMassTask {
+    AntidiagonalTask cells;  // scores is not used; the first cell begins a block
+    int32_t block_cells;     // cells of a side of a block
+    int32_t panels;          // of query cells that are worked on together
+    int64_t blocks;          // of the keys
+    float* mass;             // [query blocks, key blocks], contiguous
+};
+
+// Nearest centroid of at most task_queries tokens, the first of equally near ones.
+struct NearestTask {
+    Numbers numbers;         // scale is not used
+    QueryRows tokens;
+    const float* centroids;  // [clusters, head_dim], contiguous
+    const float* halves;     // [clusters], half of the square of each
+    int64_t clusters;
+    int32_t* labels;         // [tokens]
+};
+
+// Mean token of neighbouring clusters; one without tokens gets its centroid.
+struct ClusterMeanTask {
+    Numbers numbers;
+    QueryRows tokens;        // all of the head, by cluster
+    const int64_t* offsets;  // [clusters + 1], places
+    int64_t clusters;
+    const float* centroids;  // [clusters, head_dim]
+    float* means;            // likewise
+};
+
 // Mean token and spread of neighbouring blocks.
 struct PoolTask {
     Numbers numbers;
@@ -127,13 +157,18 @@ struct Kernels {
     size_t (*sampled_scratch)(int head_dim, int masks);
     size_t (*mass_scratch)(int head_dim);
     size_t (*antidiagonal_scratch)(int head_dim, int stride, int cells);
+    size_t (*antidiagonal_mass_scratch)(int head_dim, int stride, int64_t columns, int panels);
+    size_t (*nearest_scratch)(int head_dim);
     size_t (*pool_scratch)(int head_dim);
     size_t (*centroid_mass_scratch)(int head_dim, int64_t keys);
     void (*attention)(const AttentionTask& task, float* scratch);
     void (*sampled)(const SampledTask& task, float* scratch);
     void (*mass)(const MassTask& task, float* scratch);
     void (*antidiagonal)(const AntidiagonalTask& task, float* scratch);
+    void (*antidiagonal_mass)(const AntidiagonalMassTask& task, float* scratch);
+    void (*nearest)(const NearestTask& task, float* scratch);
     void (*pool)(const PoolTask& task, float* scratch);
+    void (*cluster_means)(const ClusterMeanTask& task, float* scratch);
     void (*centroid_mass)(const CentroidMassTask& task, float* scratch);
     void (*exp2)(const float* x, float* y, int64_t count);  // count is a multiple of lanes
     float (*multiply_adds)(int64_t rounds);                 // round_operations · lanes · rounds of them, in registers

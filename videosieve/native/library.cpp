@@ -140,6 +140,21 @@ const char* refuse(const videosieve_antidiagonal_call& call) {
     return call.scores ? nullptr : "scores must have memory";
 }
 
+const char* refuse(const videosieve_antidiagonal_mass_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.q, &call.k}, call.element)) return reason;
+    if (call.stride < 1 || call.stride > videosieve::most_stride) return "the stride must be 1 to 1024";
+    if (call.side < 1 || call.side % call.stride) return "the stride must divide the block side";
+    return call.mass ? nullptr : "mass must have memory";
+}
+
+const char* refuse(const videosieve_cluster_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (const char* reason = refuse_tensors({&call.x}, call.element)) return reason;
+    if (call.clusters < 1 || call.clusters > videosieve::most_clusters) return "there must be 1 to 2^24 clusters";
+    return call.centroids && call.labels && call.means && call.sizes ? nullptr : "centroids and results must have memory";
+}
+
 const char* refuse(const videosieve_pool_call& call) {
     if (const char* reason = refuse_sizes(call)) return reason;
     if (const char* reason = refuse_tensors({&call.x}, call.element)) return reason;
@@ -197,6 +212,14 @@ const char* videosieve_mass(const videosieve_mass_call* call, int32_t set) {
 
 const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set) {
     return run(*call, set, videosieve::score_antidiagonals);
+}
+
+const char* videosieve_antidiagonal_mass(const videosieve_antidiagonal_mass_call* call, int32_t set) {
+    return run(*call, set, videosieve::weigh_antidiagonals);
+}
+
+const char* videosieve_cluster(const videosieve_cluster_call* call, int32_t set) {
+    return run(*call, set, videosieve::cluster);
 }
 
 const char* videosieve_pool(const videosieve_pool_call* call, int32_t set) {

@@ -12,6 +12,8 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels);
 void sample(const videosieve_sampled_call& call, const Kernels& kernels);
 void weigh_blocks(const videosieve_mass_call& call, const Kernels& kernels);
 void score_antidiagonals(const videosieve_antidiagonal_call& call, const Kernels& kernels);
+void weigh_antidiagonals(const videosieve_antidiagonal_mass_call& call, const Kernels& kernels);
+void cluster(const videosieve_cluster_call& call, const Kernels& kernels);
 void pool_blocks(const videosieve_pool_call& call, const Kernels& kernels);
 void weigh_centroids(const videosieve_centroid_mass_call& call, const Kernels& kernels);
 

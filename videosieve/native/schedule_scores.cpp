@@ -84,4 +84,32 @@ void score_antidiagonals(const videosieve_antidiagonal_call& call, const Kernels
                      score_part);
 }
 
+void weigh_antidiagonals(const videosieve_antidiagonal_mass_call& call, const Kernels& kernels) {
+    const int64_t cells = divide_up(call.queries, call.stride), columns = divide_up(call.keys, call.stride);
+    const int64_t rows = divide_up(call.queries, call.side), blocks = divide_up(call.keys, call.side);
+    const int64_t block_cells = call.side / call.stride;
+    const int64_t panel_bytes = cells_of_panel * call.stride * call.head_dim * static_cast<int64_t>(sizeof(float));
+    const int64_t score_bytes = cells_of_panel * columns * static_cast<int64_t>(sizeof(float));
+    const int64_t panels = std::clamp<int64_t>(std::min(joined_bytes / panel_bytes, joined_bytes / score_bytes), 1, 4);
+    const int64_t rows_at_once = std::max<int64_t>(panels * cells_of_panel / block_cells, 1);
+    const int64_t parts = divide_up(rows, rows_at_once);
+    const auto weigh_part = [&](int64_t task, int, float* scratch) {
+        const int64_t part = task % parts, head = task / parts, b = head / call.heads, h = head % call.heads;
+        const int64_t row = part * rows_at_once, first = row * block_cells, token = row * call.side;
+        const AntidiagonalTask mine{numbers_of(call), queries_of(call, b, h, token, call.queries - token),
+                                    {head_of(call.k, call.element, b, h), call.k.token_stride, call.keys},
+                                    static_cast<int32_t>(call.stride),
+                                    static_cast<int32_t>(std::min(rows_at_once * block_cells, cells - first)), nullptr,
+                                    columns};
+        kernels.antidiagonal_mass({mine, static_cast<int32_t>(block_cells), static_cast<int32_t>(panels), blocks,
+                                   call.mass + (head * rows + row) * blocks},
+                                  scratch);
+    };
+    run_with_scratch(call.batch * call.heads * parts, crew_of(call),
+                     call.batch * call.heads * cells * columns * call.stride * call.head_dim,
+                     kernels.antidiagonal_mass_scratch(call.head_dim, static_cast<int>(call.stride), columns,
+                                                       static_cast<int>(panels)),
+                     weigh_part);
+}
+
 }  // namespace videosieve

@@ -23,6 +23,11 @@ struct Simd {
     static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
     static Vector largest(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 
+    // x where a > b, else y; y where one of a and b is NaN.
+    static Vector where_greater(Vector a, Vector b, Vector x, Vector y) {
+        return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+    }
+
     // 0 where x is −inf, else x: what scores are measured from.
     static Vector finite_or_zero(Vector x) {
         const Vector empty = _mm256_cmp_ps(x, set(-INFINITY), _CMP_EQ_OQ);

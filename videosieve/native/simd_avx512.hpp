@@ -23,6 +23,11 @@ struct Simd {
     static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
     static Vector largest(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 
+    // x where a > b, else y; y where one of a and b is NaN.
+    static Vector where_greater(Vector a, Vector b, Vector x, Vector y) {
+        return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
+    }
+
     // 0 where x is −inf, else x: what scores are measured from.
     static Vector finite_or_zero(Vector x) {
         const __mmask16 empty = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-INFINITY), _CMP_EQ_OQ);

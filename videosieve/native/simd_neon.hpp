@@ -23,6 +23,11 @@ struct Simd {
     static Vector multiply_add(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
     static Vector largest(Vector a, Vector b) { return vmaxq_f32(a, b); }
 
+    // x where a > b, else y; y where one of a and b is NaN.
+    static Vector where_greater(Vector a, Vector b, Vector x, Vector y) {
+        return vbslq_f32(vcgtq_f32(a, b), x, y);
+    }
+
     // 0 where x is −inf, else x: what scores are measured from.
     static Vector finite_or_zero(Vector x) {
         return vbslq_f32(vceqq_f32(x, set(-INFINITY)), zero(), x);

@@ -45,6 +45,11 @@ struct Simd {
         return each([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; });
     }
 
+    // x where a > b, else y; y where one of a and b is NaN.
+    static Vector where_greater(Vector a, Vector b, Vector x, Vector y) {
+        return each([&](int i) { return a.at[i] > b.at[i] ? x.at[i] : y.at[i]; });
+    }
+
     // 0 where x is −inf, else x: what scores are measured from.
     static Vector finite_or_zero(Vector x) {
         return each([&](int i) { return x.at[i] == -INFINITY ? 0.0f : x.at[i]; });

@@ -1,7 +1,9 @@
 // The kernels of the instruction set whose simd_….hpp was included before.
 #pragma once
 
+#include "antidiagonals.hpp"
 #include "centroids.hpp"
+#include "clusters.hpp"
 #include "estimates.hpp"
 #include "sampled.hpp"
 
@@ -23,8 +25,26 @@ float multiply_adds(int64_t rounds) {
 }
 
 constexpr videosieve::Kernels table_named(const char* name) {
-    return {name, Simd::lanes, attention_scratch, sampled_scratch, mass_scratch, antidiagonal_scratch, pool_scratch,
-            centroid_mass_scratch, attention, sampled, mass, antidiagonal, pool, centroid_mass, exp2_all,
+    return {name,
+            Simd::lanes,
+            attention_scratch,
+            sampled_scratch,
+            mass_scratch,
+            antidiagonal_scratch,
+            antidiagonal_mass_scratch,
+            nearest_scratch,
+            pool_scratch,
+            centroid_mass_scratch,
+            attention,
+            sampled,
+            mass,
+            antidiagonal,
+            antidiagonal_mass,
+            nearest,
+            pool,
+            cluster_means,
+            centroid_mass,
+            exp2_all,
             multiply_adds};
 }
 

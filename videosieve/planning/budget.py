@@ -9,6 +9,7 @@ from videosieve.fields import Extent, In, Steps, checked
 from videosieve.files import is_file, read_table
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.models import MODELS
+from videosieve.layout import VideoLayout
 from videosieve.methods.registry import nearest
 from videosieve.metrics.amdahl import amdahl_bound
 from videosieve.planning.blueprints import BLUEPRINTS, SHAPES, Blueprint
@@ -116,6 +117,16 @@ def make_budget(
     return Budget(blueprint, size, count, work, count * blueprint.branches, density, run_density)
 
 
+def tokens_in_words(layout: VideoLayout) -> str:
+    """Tokens of a sequence: "119,056 (33 × 45 × 80 video, 256 text)"."""
+    grid = layout.grid
+    parts = [f"{grid.frames} × {grid.height} × {grid.width} video"]
+    for kind, word in (("text", "text"), ("extra", "other")):
+        tokens = sum(part.tokens for part in layout.segments if part.kind == kind)
+        parts += [f"{tokens:,} {word}"] if tokens else []
+    return f"{layout.tokens:,} ({', '.join(parts)})"
+
+
 def _side(name: str, asked: int | None, usual: int) -> int:
     return usual if asked is None else checked(name, asked, Extent, ModelError)
 
@@ -153,20 +164,16 @@ def read_blueprint(model: str) -> Blueprint:
         )
     config = read_table(path, "a config", ModelError)
     name = str(config.get("_class_name", ""))
+    row = MODELS.get(name)
     counted = dict.fromkeys(blueprint.transformer for blueprint in BLUEPRINTS.values())
     if name not in counted:
-        row = MODELS.get(name)
         why = f": {row.dense}" if row is not None and row.dense else ""
         raise ModelError(
             f"{path} is a {name or 'file without _class_name'}{why}; costs are known for {', '.join(counted)}"
         )
     shapes = config.get("in_channels") == SHAPES["in_channels"]
-    known = [
-        b for b in BLUEPRINTS.values() if b.transformer == name and b.name.startswith("shapes") == shapes
-    ]
-    if not known:
-        counted = dict.fromkeys(blueprint.transformer for blueprint in BLUEPRINTS.values())
-        raise ModelError(f"{path} is a {name}; usual sizes and costs are known for {', '.join(counted)}")
+    alike = [one for one in BLUEPRINTS.values() if one.transformer == name]
+    known = [one for one in alike if one.name.startswith("shapes") == shapes] or alike
     heads = config.get("attention_head_dim")
     family = next((b for b in known if b.config.get("attention_head_dim") == heads), known[0])
     return replace(family, name=Path(model).name, config=config)

@@ -141,6 +141,11 @@ def _sample_antidiagonal(device: str) -> tuple[Any, ...]:
     return q, q, 8, SAMPLE_HEAD_DIM**-0.5
 
 
+def _sample_antidiagonal_mass(device: str) -> tuple[Any, ...]:
+    q = _tensor(device)
+    return q, q, 8, 64, SAMPLE_HEAD_DIM**-0.5, False
+
+
 def _sample_mass(device: str) -> tuple[Any, ...]:
     q = _tensor(device)
     return q, q, q[..., 0].float(), BlockSize(64, 64), SAMPLE_HEAD_DIM**-0.5
@@ -183,6 +188,7 @@ def _offsets(device: str) -> torch.Tensor:
 
 
 _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
+    "antidiagonal_mass": _sample_antidiagonal_mass,
     "antidiagonal_scores": _sample_antidiagonal,
     "block_mass": _sample_mass,
     "block_sparse_attention": _sample_block_sparse,

@@ -13,13 +13,13 @@ from videosieve.errors import ModelError
 from videosieve.recipe import Recipe
 from videosieve.tuning.capture import Capture, capture
 from videosieve.tuning.finalists import turn_seconds
+from videosieve.tuning.head_tables import fit_tables
 from videosieve.tuning.order import Order
 from videosieve.tuning.parts import PART, OutOfTime, Parts
 from videosieve.tuning.screening import screen
 from videosieve.tuning.search import Family, Journal, Screen, families
 from videosieve.tuning.search.candidates import KNOBS, SHORT
 from videosieve.tuning.search.written import written_family
-from videosieve.tuning.tables import fit_tables
 from videosieve.tuning.trials import shoot
 
 SHARE = 0.5

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from diffusers import FasterCacheConfig
 from sequence_claims import SPARSE, Claims, build, calls_of  # type: ignore[import-not-found]
 
 from videosieve.errors import IntegrationError
@@ -142,3 +143,33 @@ def test_observers_are_told_whose_call_they_see():
     expected = [((0,), lay(text_last=2), 62), ((1,), lay(text_last=5), 65)]
     assert seen == expected * (len(seen) // 2)
     assert len(seen) == 2 * 3 * 2 * 2  # runs, steps, layers, items
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # FasterCache's own
+@pytest.mark.parametrize("method", ["svg", "adaspa"])
+def test_a_cache_that_leaves_the_unconditional_half_out_leaves_the_conditional_items(method):
+    """FasterCache: at density 1 the video is the cache's own; every item keeps the layout of its own text."""
+    config = FasterCacheConfig(
+        spatial_attention_block_skip_range=2, spatial_attention_timestep_skip_range=(-1, 0),
+        unconditional_batch_skip_range=2, unconditional_batch_timestep_skip_range=(-1, 1001), tensor_format="BCFHW",
+        current_timestep_callback=lambda: 500,
+    )  # fmt: skip
+    call = pipeline_call() | {"num_inference_steps": 6}
+
+    def generate(pipe):
+        pipe.transformer.enable_cache(config)
+        return pipe(**(call | {"generator": pipeline_call()["generator"]})).frames
+
+    alone = generate(tiny_pipeline())
+    pipe = tiny_pipeline()
+    with sparsify(pipe, method, density=1.0, min_tokens=0, dense_steps=0, block=16) as run:
+        drawn = generate(pipe)
+    torch.testing.assert_close(drawn, alone, rtol=1e-3, atol=1e-3)
+    seen = {}
+    for record in run.trace.records:
+        if record.layer == 0:
+            seen.setdefault(record.step, []).append((record.items, record.action))
+    both, half = [((0,), "sparse"), ((1,), "sparse")], [((1,), "sparse")]
+    assert half in seen.values()
+    assert both in seen.values()
+    assert all(calls in (both, half) for calls in seen.values())

@@ -16,11 +16,13 @@ def models() -> None:
     load_models()
     sparse = [row for row in MODELS.values() if not row.dense]
     recognised = [row for row in MODELS.values() if row.dense]
-    table = plain_table("sparse", "text", "usual tokens", "recipe", right=("usual tokens",))
+    numbers = ("usual tokens", "break-even")
+    table = plain_table("sparse", "text", *numbers, "recipe", right=numbers)
     for row in sparse:
-        table.add_row(row.family, row.text, _tokens(row), _recipe(row))
+        usual = None if row.usual is None else row.usual[0].tokens
+        table.add_row(row.family, row.text, _count(usual), _count(row.break_even), _recipe(row))
     out.print(table)
-    out.print()
+    say("break-even: tokens from which attention is more than half of the work; – where nobody has counted\n")
     for row in sparse:
         say(f"{row.family}: {row.name}{_at(row)}")
         say(f"  {row.pipelines or 'no pipeline of diffusers'}")
@@ -34,8 +36,8 @@ def models() -> None:
     )
 
 
-def _tokens(row: "ModelRow") -> str:
-    return "–" if row.usual is None else f"{row.usual[0].tokens:,}"
+def _count(tokens: int | None) -> str:
+    return "–" if tokens is None else f"{tokens:,}"
 
 
 def _at(row: "ModelRow") -> str:

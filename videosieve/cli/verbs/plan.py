@@ -12,8 +12,8 @@ def plan(
     model: Annotated[
         str,
         typer.Option(
-            help="hunyuanvideo, cogvideox-1.5-5b, wan2.1-14b, wan2.1-1.3b, shapes-s, shapes-m, or a folder in "
-            "diffusers' format."
+            help="hunyuanvideo, wan2.1-14b, mochi-1, shapes-s, … (a name that is none of them lists all), or a folder "
+            "in diffusers' format."
         ),
     ] = "hunyuanvideo",
     method: options.Method = "svg",
@@ -29,7 +29,7 @@ def plan(
     videosieve plan --model hunyuanvideo --frames 129 --height 720 --width 1280 --method svg --density 0.3
     """
     from videosieve.generation.recipe_settings import make_recipe
-    from videosieve.planning.budget import make_budget
+    from videosieve.planning.budget import make_budget, tokens_in_words
 
     recipe = make_recipe(method, None, settings or ())
     budget = make_budget(model, recipe, frames, height, width, steps, density)
@@ -38,12 +38,11 @@ def plan(
     count, rows, columns = budget.size
     lines = {
         "video": f"{count} frames of {columns} × {rows} pixels",
-        "tokens": f"{work.tokens:,} ({work.grid.frames} × {work.grid.height} × {work.grid.width} video, "
-        f"{work.tokens - work.grid.tokens} text)",
+        "tokens": tokens_in_words(work.layout),
         "self-attentions": f"{work.layers} layers of {work.heads} heads × {work.head_dim}",
         "attention, one step": scaled(budget.attention_per_step, "FLOPs"),
         "everything else, one step": scaled(budget.rest_per_step, "FLOPs"),
-        "attention's share": f"{work.share:.1%}",
+        "attention's share": f"{work.share:.1%} (50% at about {work.break_even:,} tokens)",
         f"whole video, {budget.steps} steps": scaled(budget.total, "FLOPs"),
         "weights, bfloat16": scaled(budget.weight_bytes, "B", 1024),
         "q, k, v, output of one attention": scaled(budget.attention_bytes, "B", 1024),

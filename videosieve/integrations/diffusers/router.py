@@ -16,7 +16,7 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Moment, Turn
-from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group
+from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group, items_left_out
 from videosieve.integrations.diffusers.reuse import Slot
 from videosieve.observation import Observation
 from videosieve.outputs import Kept
@@ -62,6 +62,7 @@ class Layer:
         handle: int64 CPU scalar that identifies the layer inside the custom op.
         entered: Eager calls of its processor in the running forward; compiled code cannot count.
         routed: Attention calls that reached the router in the running forward.
+        items: Batch items that its processor was called with last; 0 where that is not known, as in compiled code.
         slot: Its stored output; None where the recipe never reuses one.
     """
 
@@ -72,6 +73,7 @@ class Layer:
         self.handle = torch.tensor(self._number, device="cpu")  # whatever the default device
         self.entered = 0
         self.routed = 0
+        self.items = 0
         self.slot: Slot | None = None
         self._stage = stage
         _LAYERS[self._number] = self
@@ -82,9 +84,10 @@ class Layer:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
         """Sparse where the layout fits, else dense with the reason traced; tensors [batch, heads, tokens, head_dim]."""
-        ordinal = self.routed
+        moment = self._stage.moment
+        ordinal = self.routed + items_left_out(self.items, moment.batch, moment.guided)
         self.routed += 1
-        found = self._stage.moment.arrangement(self.name, q.shape[2], ordinal)
+        found = moment.arrangement(self.name, q.shape[2], ordinal)
         without = q.shape[2]
         if found is not None:
             q, k, v = found.make_square(q, k, v)

@@ -84,6 +84,7 @@ class Rebinder:
             stage.handle = self.videosieve_handle
             if not torch.compiler.is_compiling():
                 self.videosieve_layer.entered += 1
+                self.videosieve_layer.items = _items(args, kwargs)
             slot = self.videosieve_layer.slot
             if slot is None:
                 return inner(self, *args, **kwargs)
@@ -159,6 +160,12 @@ class Rebinder:
             return route(stage, q, k, v, attn_mask, scale).transpose(1, 2)
 
         return dispatch_attention_fn
+
+
+def _items(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """Batch items that a processor is called with: the attention module comes first, the hidden states next."""
+    given = args[1] if len(args) > 1 else kwargs.get("hidden_states")
+    return given.shape[0] if isinstance(given, Tensor) and given.ndim == 3 else 0
 
 
 def _dispatch_of_diffusers(*args: Any, **options: Any) -> Tensor:

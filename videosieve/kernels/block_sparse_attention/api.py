@@ -5,7 +5,7 @@ from torch import Tensor
 
 from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
-from videosieve.kernels.arguments import BOOL, INDEX, check_attention, check_order, check_shared, check_tensor
+from videosieve.kernels.arguments import check_masked, check_order
 from videosieve.kernels.block_sparse_attention import checks, cpu, native, reference
 from videosieve.kernels.block_sparse_attention.checks import is_causal
 from videosieve.kernels.block_sparse_attention.foreign import adapters
@@ -75,7 +75,7 @@ def block_sparse_attention(
         NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    _check_shapes(q, k, v, mask)
+    check_masked(q, k, v, mask, grouped=True)
     scale = resolve_scale(scale, q.shape[-1])
     if is_causal(mask) and (query_order is not None or key_order is not None):
         raise ShapeError(
@@ -121,22 +121,6 @@ def _choose(
 
 def _needs_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-
-
-def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask) -> None:
-    check_attention(q, k, v, grouped=True)
-    if not isinstance(mask, BlockMask | RaggedBlockMask):
-        raise ShapeError(f"mask must be a BlockMask or a RaggedBlockMask, got {type(mask).__name__}")
-    queries, keys = q.shape[2], k.shape[2]
-    if (mask.queries, mask.keys) != (queries, keys):
-        raise ShapeError(
-            f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
-        )
-    lists = ["keep", "query_offsets", "key_offsets"] if isinstance(mask, RaggedBlockMask) else ["keep"]
-    for name in lists:
-        x = getattr(mask, name)
-        check_tensor(f"mask.{name}", x, ("batch", "heads", *("rows", "columns")[: x.ndim - 2]), BOOL + INDEX)
-        check_shared(f"mask.{name}", x, q.shape[:2], device=q.device)
 
 
 def _as_one_op(

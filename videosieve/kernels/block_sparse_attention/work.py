@@ -12,7 +12,7 @@ from torch import Tensor
 from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.launch import COMPILER_OPTIONS
 from videosieve.masks.block_mask import BlockMask
-from videosieve.masks.ragged_mask import RaggedBlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask, whole_offsets
 
 # Tiles whose work differs by less than 1/32 of the most run in sequence order: neighbours share keys in the cache.
 LEVELS = 32
@@ -89,7 +89,7 @@ def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int,
         mask.keep.shape[:2], mask.query_offsets.shape[:2], mask.key_offsets.shape[:2]
     )
     query_offsets, key_offsets = (
-        _whole(offsets, tokens).expand(*lead, -1).to(torch.int32).contiguous()
+        whole_offsets(offsets, tokens).expand(*lead, -1).to(torch.int32).contiguous()
         for offsets, tokens in ((mask.query_offsets, mask.queries), (mask.key_offsets, mask.keys))
     )
     indices, counts = list_blocks(mask.keep.expand(*lead, -1, -1), key_offsets.diff(), bn)
@@ -112,19 +112,6 @@ def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int,
         tile_starts=start,
         query_offsets=query_offsets,
         key_offsets=key_offsets,
-    )
-
-
-def _whole(offsets: Tensor, tokens: int) -> Tensor:
-    """Offsets that ascend from 0 to the end, whatever was given: on a GPU nobody has looked at their values.
-
-    Programs then stay inside the tensors and every query is written, where a mask was made of wrong numbers.
-    """
-    inner = offsets[..., 1:-1].clamp(0, tokens)
-    inner = inner.cummax(-1).values if inner.shape[-1] else inner
-    return torch.cat(
-        [offsets.new_zeros(*offsets.shape[:-1], 1), inner, inner.new_full((*offsets.shape[:-1], 1), tokens)],
-        -1,
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from videosieve.errors import ShapeError
 from videosieve.kernels.arguments import AXES, FLOATS, check_floats, check_tensor, check_whole
 from videosieve.kernels.dispatch import Implementation, anything, choose
-from videosieve.kernels.kmeans import cpu, launch, reference
+from videosieve.kernels.kmeans import cpu, launch, native, reference
 from videosieve.kernels.triton_support import lazily
 
 _HERE = "videosieve.kernels.kmeans"
@@ -18,6 +18,7 @@ MOST_SEED = 2**63 - 1
 
 IMPLEMENTATIONS = (
     Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "assign_and_update")),
+    Implementation("native", native.refuse, native.assign_and_update),
     Implementation("cpu", cpu.refuse, cpu.assign_and_update),
     Implementation("reference", anything, reference.assign_and_update),
 )

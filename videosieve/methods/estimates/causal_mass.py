@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
-from videosieve.methods.selection import sum_blocks
+from videosieve.kernels.antidiagonal_mass.reference import sum_blocks
 
 SCORES_AT_ONCE = 2**26
 """Scores (batch × heads × queries × keys) of one stretch, 4 bytes each; two copies live at a time."""

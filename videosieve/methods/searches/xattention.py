@@ -16,13 +16,14 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.fields import check_fields
+from videosieve.kernels import antidiagonal_mass
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
 from videosieve.methods.estimates.causal_mass import causal_mass
 from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.parameters import Block, share
 from videosieve.methods.searches.head_tables import by_layer
-from videosieve.methods.xattention import Stride, antidiagonal_mass, check_stride, first_and_diagonal
+from videosieve.methods.xattention import Stride, check_stride, first_and_diagonal
 
 LEAST_THRESHOLD = 1e-3
 """Thresholds are rounded up to multiples of this."""
@@ -58,7 +59,7 @@ class XAttentionProfile(Method):
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         side = block_side(self.block, call.keys)
-        estimate = antidiagonal_mass(call, self.stride, side, causal=self.causal)
+        estimate = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale, causal=self.causal)
         if self.causal:
             first = first_and_diagonal(call, side)
             needed = fit_thresholds(estimate, causal_mass(call, side), self.recall, first).amax(0)

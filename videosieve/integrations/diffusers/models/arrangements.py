@@ -124,3 +124,19 @@ class Arrangement:
             return None
         group = self.groups[ordinal]
         return replace(self, groups=(group,), tokens=group.layout.tokens)
+
+
+def items_left_out(arrived: int, batch: int, guided: bool) -> int:
+    """Items of the batch that a cache has left out before those that arrive, where items are attended one by one.
+
+    FasterCache keeps the conditional half, which comes last. Of any other part nobody knows which it is: no layout
+    describes calls from `batch` on.
+
+    Args:
+        arrived: Items that the attention is called with; 0 where that is not known.
+        batch: Items of the forward.
+        guided: Whether the batch holds both branches of guidance.
+    """
+    if arrived in (0, batch):
+        return 0
+    return arrived if guided and 2 * arrived == batch else batch

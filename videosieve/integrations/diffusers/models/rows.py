@@ -60,6 +60,8 @@ class ModelRow:
         frame_rate: Frames per second that the family was made for.
         frame_rates: Other rates, for configurations: (key, value, frames per second).
         usual: Video tokens at a usual size, and that size in words.
+        break_even: Tokens from which self-attention is more than half of a forward's work, as `videosieve plan` counts
+            it; None where nobody has counted.
         text_feed_forward: Child of a block that is a feed-forward for text alone; in a block without it one module
             serves video and text in two calls, and no output of it can be stored. Empty where that never happens.
     """
@@ -93,6 +95,7 @@ class ModelRow:
     frame_rate: float = FRAME_RATE
     frame_rates: tuple[tuple[str, Any, float], ...] = ()
     usual: tuple[Grid, str] | None = None
+    break_even: int | None = None
     text_feed_forward: str = ""
 
     def __post_init__(self) -> None:

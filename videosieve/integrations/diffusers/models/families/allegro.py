@@ -18,5 +18,6 @@ ROWS = (
         pipelines="AllegroPipeline",
         frame_rate=15,
         usual=(Grid(22, 45, 80), "720 × 1280, 88 frames"),
+        break_even=16_700,
     ),
 )

@@ -22,6 +22,7 @@ ROWS = (
         frame_rate=8,
         frame_rates=(("patch_size_t", 2, 16),),  # 1.5
         usual=(Grid(13, 30, 45), "480 × 720, 49 frames"),
+        break_even=18_400,
     ),
     ModelRow(
         name="ConsisIDTransformer3DModel",
@@ -39,5 +40,6 @@ ROWS = (
         recipe="svg-cogvideox",
         frame_rate=8,
         usual=(Grid(13, 30, 45), "480 × 720, 49 frames"),
+        break_even=18_400,
     ),
 )

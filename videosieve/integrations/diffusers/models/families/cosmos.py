@@ -25,6 +25,7 @@ ROWS = (
         frame_rate=16,
         frame_rates=(("extra_pos_embed_type", "learnable", 30),),  # Cosmos 1
         usual=(Grid(24, 44, 80), "704 × 1280, 93 frames"),
+        break_even=14_900,
     ),
     ModelRow(
         name="Cosmos3OmniTransformer",
@@ -44,5 +45,6 @@ ROWS = (
         pipelines="Cosmos 3 omni, and modular",
         frame_rate=24,
         usual=(Grid(48, 23, 40), "720p, 189 frames"),
+        break_even=23_900,
     ),
 )

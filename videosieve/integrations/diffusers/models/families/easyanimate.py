@@ -20,5 +20,6 @@ ROWS = (
         pipelines="EasyAnimatePipeline, EasyAnimateInpaintPipeline, EasyAnimateControlPipeline",
         frame_rate=8,
         usual=(Grid(13, 64, 64), "1024 × 1024, 49 frames"),
+        break_even=18_400,
     ),
 )

@@ -24,5 +24,6 @@ ROWS = (
         pipelines="HeliosPipeline, HeliosPyramidPipeline",
         frame_rate=24,
         usual=(Grid(9, 24, 40), "384 × 640, a chunk"),
+        break_even=28_700,
     ),
 )

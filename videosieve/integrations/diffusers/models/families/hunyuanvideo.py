@@ -27,6 +27,7 @@ ROWS = (
         recipe="svg-hunyuanvideo",
         frame_rate=24,
         usual=(Grid(33, 45, 80), "720 × 1280, 129 frames"),
+        break_even=18_400,
     ),
     ModelRow(
         name="HunyuanVideo15Transformer3DModel",
@@ -46,6 +47,7 @@ ROWS = (
         pipelines="HunyuanVideo15Pipeline, HunyuanVideo15ImageToVideoPipeline",
         frame_rate=24,
         usual=(Grid(31, 45, 80), "720 × 1280, 121 frames"),
+        break_even=12_400,
     ),
     ModelRow(
         name="HunyuanVideoFramepackTransformer3DModel",
@@ -69,5 +71,6 @@ ROWS = (
         pipelines="HunyuanVideoFramepackPipeline",
         frame_rate=30,
         usual=(Grid(9, 45, 80), "720 × 1280, a window of 9 latent frames"),
+        break_even=18_400,
     ),
 )

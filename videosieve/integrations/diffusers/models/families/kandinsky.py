@@ -25,6 +25,7 @@ ROWS = (
         pipelines="Kandinsky5T2VPipeline, Kandinsky5I2VPipeline",
         frame_rate=24,
         usual=(Grid(31, 32, 48), "512 × 768, 121 frames"),
+        break_even=13_100,
     ),
     ModelRow(
         name="Kandinsky6Transformer3DModel",
@@ -42,6 +43,7 @@ ROWS = (
         pipelines="Kandinsky6TI2VAPipeline",
         frame_rate=24,
         usual=(Grid(31, 32, 48), "512 × 768, 121 frames"),
+        break_even=38_800,
     ),
     ModelRow(
         name="Kandinsky6SRTransformer3DModel",

@@ -19,6 +19,7 @@ ROWS = (
         pipelines="LTX text and image to video, condition, long multi-prompt",
         frame_rate=25,
         usual=(Grid(21, 16, 22), "512 × 704, 161 frames"),
+        break_even=14_400,
     ),
     ModelRow(
         name="LTX2VideoTransformer3DModel",
@@ -36,5 +37,6 @@ ROWS = (
         pipelines="LTX-2 text and image to video, condition, IC-LoRA, HDR; DFR stays dense",
         frame_rate=24,
         usual=(Grid(16, 32, 48), "1024 × 1536, 121 frames"),
+        break_even=34_200,
     ),
 )

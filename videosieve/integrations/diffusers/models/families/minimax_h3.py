@@ -20,5 +20,6 @@ ROWS = (
         pipelines="MiniMax-H3 (modular)",
         frame_rate=24,
         usual=(Grid(37, 24, 42), "768 × 1344, 124 frames"),
+        break_even=26_900,
     ),
 )

@@ -20,5 +20,6 @@ ROWS = (
         pipelines="MochiPipeline",
         frame_rate=30,
         usual=(Grid(28, 30, 53), "480 × 848, 163 frames"),
+        break_even=18_400,
     ),
 )

@@ -23,5 +23,6 @@ ROWS = (
         pipelines="MotifVideoPipeline, MotifVideoImage2VideoPipeline",
         frame_rate=24,
         usual=(Grid(31, 46, 80), "736 × 1280, 121 frames"),
+        break_even=7_700,
     ),
 )

@@ -21,6 +21,7 @@ ROWS = (
         frame_rate=16,
         frame_rates=(("in_channels", 48, 24),),  # TI2V-5B, the one with 48 latent channels
         usual=(Grid(21, 45, 80), "720 × 1280, 81 frames"),
+        break_even=29_700,
     ),
     ModelRow(
         name="WanVACETransformer3DModel",
@@ -39,6 +40,7 @@ ROWS = (
         recipe="svg-wan",
         frame_rate=16,
         usual=(Grid(21, 45, 80), "720 × 1280, 81 frames"),
+        break_even=30_200,
     ),
     ModelRow(
         name="WanAnimateTransformer3DModel",
@@ -56,6 +58,7 @@ ROWS = (
         recipe="svg-wan",
         frame_rate=30,
         usual=(Grid(21, 45, 80), "720 × 1280, segments of 77 frames"),
+        break_even=31_100,
     ),
     ModelRow(
         name="ChronoEditTransformer3DModel",
@@ -73,6 +76,7 @@ ROWS = (
         pipelines="ChronoEditPipeline",
         frame_rate=16,
         usual=(Grid(8, 30, 52), "480 × 832, 29 frames"),
+        break_even=30_200,
     ),
     ModelRow(
         name="WanAnimate2Transformer3DModel",

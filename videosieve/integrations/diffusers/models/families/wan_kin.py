@@ -29,6 +29,7 @@ ROWS = (
         "SkyReelsV2DiffusionForcingImageToVideoPipeline, SkyReelsV2DiffusionForcingVideoToVideoPipeline",
         frame_rate=24,
         usual=(Grid(25, 34, 60), "544 × 960, 97 frames"),
+        break_even=29_700,
     ),
     ModelRow(
         name="AnyFlowTransformer3DModel",
@@ -45,6 +46,7 @@ ROWS = (
         pipelines="AnyFlowPipeline",
         frame_rate=16,
         usual=(Grid(21, 30, 52), "480 × 832, 81 frames"),
+        break_even=29_800,
     ),
     ModelRow(
         name="AnyFlowFARTransformer3DModel",

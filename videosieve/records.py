@@ -1,6 +1,7 @@
 """One attention call in the trace: as it is noted while the model runs, and as it is read afterwards."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -71,3 +72,9 @@ class Outcome:
     source: tuple[int, str] | tuple[()] = ()
     note: str = ""
     compensated: Tensor | None = None
+
+
+@lru_cache(maxsize=64)
+def count_pairs(batch: int, heads: int, tokens: int) -> int:
+    """Query–key pairs of a call; the same number object for thousands of records."""
+    return batch * heads * tokens**2

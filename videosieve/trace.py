@@ -5,9 +5,12 @@ included; *sparse density* counts the sparse calls only. Both are weighted by qu
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -15,34 +18,118 @@ from videosieve.errors import RecipeError
 from videosieve.fields import from_table
 from videosieve.files import read_json_lines, write_text
 from videosieve.forward import Site
-from videosieve.generations import describe_generations, generations_of
 from videosieve.records import Outcome, Record
+from videosieve.totals import Totals, mean_of
+
+LOG = logging.getLogger("videosieve")
+KEPT = 3
+"""Generations that keep their records where nobody says how many."""
 
 
 class Trace:
-    """The records of a run. Device tensors and timers are read only when somebody looks."""
+    """The records of a run. Device tensors and timers are read when somebody looks, or when a generation is over.
+
+    Attributes:
+        keep: How many generations keep their records, the newest among them: "last", a number of at least 1, or "all".
+            When one begins, the oldest that are over go; what they add up to stays in `earlier`.
+        earlier: Totals of the generations whose records are gone.
+    """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self._records = list(records)
+        self._keep: Literal["last", "all"] | int = KEPT
+        self.clear()
+        self._take(records)
+
+    def clear(self) -> None:
+        """Forget everything, totals too; `keep` stays."""
+        self.earlier = Totals()
+        self._records: list[Record] = []
+        self._owners: list[_Owner] = []
+        self._open: dict[int, _Owner] = {}
+        self._closed: list[_Owner] = []
         self._pending: list[tuple[Site, Outcome, Callable[[], float]]] = []
+
+    @property
+    def keep(self) -> Literal["last", "all"] | int:
+        """How many generations keep their records."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, value: Literal["last", "all"] | int) -> None:
+        counts = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not counts and value not in ("last", "all"):
+            raise RecipeError(
+                f"trace.keep must be 'last', 'all' or a number of generations >= 1, got {value!r}"
+            )
+        self._keep = value
 
     def add(self, site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> None:
         """Note one call; `milliseconds` is asked once, later."""
+        if LOG.isEnabledFor(logging.DEBUG):
+            LOG.debug(
+                "layer %d, step %d, %s: %s by %s%s", site.layer, site.step, site.branch, outcome.action,
+                outcome.kernel or "nobody", f" ({outcome.reason})" if outcome.reason else "",
+            )  # fmt: skip
         self._pending.append((site, outcome, milliseconds))
 
     @property
     def records(self) -> list[Record]:
-        """All records so far, in call order."""
-        self._records += [_resolve(*entry) for entry in self._pending]
-        self._pending.clear()
+        """All records that are kept, in call order."""
+        pending, self._pending = self._pending, []
+        self._take(_resolve(*entry) for entry in pending)
         return self._records
 
     def __len__(self) -> int:
         return len(self._records) + len(self._pending)
 
+    def close(self, running: Collection[int] = ()) -> list[list[Record]]:
+        """End all generations but those that are still running, and let the oldest records go.
+
+        Args:
+            running: Their numbers.
+
+        Returns:
+            The records of every generation that has ended with this, in order.
+        """
+        records = self.records
+        ended = [owner for number, owner in self._open.items() if number not in running]
+        told = [[r for r, owner in zip(records, self._owners, strict=True) if owner is one] for one in ended]
+        self._open = {number: owner for number, owner in self._open.items() if number in running}
+        self._closed += ended
+        for owner in ended:
+            owner.ended = True
+        self._drop()
+        return told
+
     def summary(self) -> "Summary":
-        """Totals over all records."""
-        return Summary.of(self.records)
+        """Totals over everything traced so far."""
+        return Summary.of(self.records, earlier=self.earlier)
+
+    @property
+    def unfinished(self) -> list[Record]:
+        """The records of generations that have not ended."""
+        records = self.records
+        return [r for r, owner in zip(records, self._owners, strict=True) if not owner.ended]
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._records.append(record)
+            self._owners.append(self._open.setdefault(record.generation, _Owner()))
+
+    def _drop(self) -> None:
+        """Let the oldest records go; the generation that is about to begin counts too."""
+        if self._keep == "all":
+            return
+        over = (1 if self._keep == "last" else self._keep) - 1
+        gone = self._closed[: max(0, len(self._closed) - over)]
+        if not gone:
+            return
+        self._closed = self._closed[len(gone) :]
+        pairs = list(zip(self._records, self._owners, strict=True))
+        for owner in gone:
+            self.earlier.add(record for record, one in pairs if one is owner)
+        left = [(record, one) for record, one in pairs if one not in gone]
+        self._records, self._owners = [one[0] for one in left], [one[1] for one in left]
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per record and line, whole or not at all; an OutputError says why it could not."""
@@ -58,6 +145,12 @@ class Trace:
         """
         rows = read_json_lines(path, "trace", RecipeError)
         return cls(from_table(Record, row, f"{path}:{number}", RecipeError) for number, row in rows)
+
+
+class _Owner:
+    """One generation as far as the trace is concerned: a number may come again after its generation has ended."""
+
+    ended = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +171,7 @@ class Summary:
         courses: Which steps ran and were dense, sparse or reused, in words, by generation.
         warnings: What is not as the recipe means it; a run knows, a trace alone does not.
         compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
+        dropped_generations: How many of the generations that are added up here have no records in the trace any more.
     """
 
     calls: int
@@ -93,29 +187,30 @@ class Summary:
     courses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     compensated: float | None = None
+    dropped_generations: int = 0
 
     @classmethod
-    def of(cls, records: list[Record], warnings: Sequence[str] = ()) -> "Summary":
-        """Add up records."""
-        sparse = [record for record in records if record.action == "sparse"]
-        recalls = [value for record in sparse for value in record.recall]
-        answered = [value for record in sparse for value in record.compensated]
-        names = [name for record in sparse for name in record.pattern]
-        reasons = [record.reason for record in records if record.action == "dense"]
+    def of(
+        cls, records: Iterable[Record], warnings: Sequence[str] = (), earlier: Totals | None = None
+    ) -> "Summary":
+        """Add up records, to the totals of earlier ones where there are any."""
+        totals = Totals.of(records) if earlier is None else earlier.copy().add(records)
+        names, dropped = totals.patterns, 0 if earlier is None else earlier.courses.generations
         return cls(
-            calls=len(records),
-            sparse_calls=len(sparse),
-            run_density=_density(records) if records else 1.0,
-            sparse_density=_density(sparse) if sparse else None,
-            recall=sum(recalls) / len(recalls) if recalls else None,
-            attention_seconds=sum(record.milliseconds for record in records) / 1e3,
-            pattern_shares={name: names.count(name) / len(names) for name in sorted(set(names))},
-            dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-            reused_calls=sum(record.action == "reuse" for record in records),
-            borrowed_calls=sum(bool(record.source) for record in sparse),
-            compensated=sum(answered) / len(answered) if answered else None,
-            courses=tuple(describe_generations(generations_of(records))),
+            calls=totals.calls.total(),
+            sparse_calls=totals.calls["sparse"],
+            run_density=1.0 if (density := totals.density()) is None else density,
+            sparse_density=totals.density("sparse"),
+            recall=mean_of(totals.recall),
+            attention_seconds=totals.milliseconds / 1e3,
+            pattern_shares={name: names[name] / names.total() for name in sorted(names)},
+            dense_reasons={reason: totals.reasons[reason] for reason in sorted(totals.reasons)},
+            reused_calls=totals.calls["reuse"],
+            borrowed_calls=totals.borrowed,
+            compensated=mean_of(totals.compensated),
+            courses=tuple(totals.courses.lines()),
             warnings=tuple(warnings),
+            dropped_generations=dropped,
         )
 
     def __str__(self) -> str:
@@ -137,16 +232,18 @@ class Summary:
         parts.append(f"{self.attention_seconds:.2f} s in attention")
         parts += [f"{share:.0%} {name} heads" for name, share in self.pattern_shares.items()]
         parts += [f"{count} dense: {reason}" for reason, count in self.dense_reasons.items()]
+        if self.dropped_generations:
+            parts.append(
+                f"{self.dropped_generations} generations are in these totals and no longer in the trace"
+            )
         return "\n".join(parts)
 
 
-def _density(records: list[Record]) -> float:
-    return sum(r.density * r.pairs for r in records) / sum(r.pairs for r in records)
-
-
 def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> Record:
-    recall = [] if outcome.recall is None else outcome.recall.float().mean(0).tolist()
-    pattern = [] if outcome.pattern is None else [outcome.patterns[i] for i in outcome.pattern[0].tolist()]
+    recall = _NONE if outcome.recall is None else outcome.recall.float().mean(0).tolist()
+    pattern = (
+        () if outcome.pattern is None else tuple(outcome.patterns[i] for i in outcome.pattern[0].tolist())
+    )
     return Record(
         site.layer,
         site.step,
@@ -157,7 +254,7 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         outcome.pairs,
         float(torch.as_tensor(outcome.density, dtype=torch.float64).mean()),
         recall,
-        pattern,
+        _names(pattern),
         milliseconds(),
         outcome.source,
         site.generation,
@@ -165,5 +262,14 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         site.pass_number,
         site.items,
         outcome.note,
-        [] if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
+        _NONE if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
     )
+
+
+_NONE: list[float] = []
+
+
+@lru_cache(maxsize=1024)
+def _names(pattern: tuple[str, ...]) -> list[str]:
+    """Records with the same pattern share it: a trace has thousands, and a model some dozens of patterns."""
+    return list(pattern)

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
@@ -22,6 +22,11 @@ from videosieve.run import Run
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.trace import LOG
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from videosieve.integrations.diffusers.options import Overrides
+
 
 def sparsify(
     target: Any,
@@ -32,7 +37,7 @@ def sparsify(
     recall_rows: int = 16,
     backend: str | None = None,
     fused: bool | None = None,
-    **overrides: Any,
+    **overrides: "Unpack[Overrides]",
 ) -> Run:
     """Make a diffusers video pipeline sparse, in place and reversibly.
 

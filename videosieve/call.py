@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import NumericsError, ShapeError
+from videosieve.fields import checked, shown
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST_SCALE = torch.finfo(torch.float32).max
 """Scores are fp32 wherever the inputs are not fp64, and so is the factor on them."""
 
@@ -37,7 +39,7 @@ def resolve_scale(scale: float | None, head_dim: int) -> float:
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) <= LARGEST_SCALE:
         raise NumericsError(
             f"scale must be a finite number of at most {LARGEST_SCALE:.2g}, or None for head_dim ** -0.5; "
-            f"got {scale!r}"
+            f"got {shown(scale)}"
         )
     return float(scale)
 
@@ -56,7 +58,7 @@ class AttentionCall:
         guided: Whether the batch holds both branches of guidance, the unconditional half first.
 
     Raises:
-        ShapeError: The tensors disagree with one another or with the layout.
+        ShapeError: The tensors are no floating-point numbers, or disagree with one another or with the layout.
         NumericsError: The scale is no finite number.
     """
 
@@ -70,6 +72,14 @@ class AttentionCall:
     guided: bool = False
 
     def __post_init__(self) -> None:
+        check_tensors(q=self.q, k=self.k, v=self.v)
+        for name, value, kind in (
+            ("layout", self.layout, VideoLayout),
+            ("site", self.site, Site),
+            ("guided", self.guided, bool),
+        ):
+            if not isinstance(value, kind):
+                checked(name, value, kind, ShapeError)
         if self.q.ndim != 4 or not (self.q.shape == self.k.shape == self.v.shape):
             raise ShapeError(
                 "q, k and v must share one shape [batch, heads, tokens, head_dim], got "
@@ -111,6 +121,23 @@ class AttentionCall:
                     f"{name} must be finite: first NaN or infinity at {batch=}, {head=}, {token=}, "
                     f"layer={self.site.layer}, step={self.site.step}; {int((~finite).sum())} such values in all"
                 )
+
+
+def check_tensors(**tensors: Tensor) -> None:
+    """Refuse what no attention is defined for: other things than tensors, integers, truth, complex and 8-bit numbers.
+
+    Args:
+        **tensors: By name.
+
+    Raises:
+        ShapeError: One is no tensor of a floating-point type with 16, 32 or 64 bits.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype not in DTYPES or tensor.layout is not torch.strided:
+            raise ShapeError(
+                f"{name} must be a dense tensor of {', '.join(str(dtype) for dtype in DTYPES)}, got "
+                f"{name}={shown(tensor)}; convert it with .to(torch.float32)"
+            )
 
 
 @dataclass(frozen=True, slots=True)

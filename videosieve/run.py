@@ -9,15 +9,18 @@ from warnings import warn
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.errors import VideosieveWarning
+from videosieve.errors import BackendError, RecipeError, VideosieveWarning
+from videosieve.fields import Whole, checked, shown
 from videosieve.forward import Site
 from videosieve.generations import generations_of
 from videosieve.kernels import dense_attention
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
 from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
 from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
+from videosieve.methods.registry import nearest
 from videosieve.observation import Observation
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import shares_of
@@ -50,21 +53,26 @@ class Run:
         recall_rows: Query rows per sparse call from which recall is measured where the method does not know it;
             0 turns the measurement off.
         backend: Implementation of block-sparse attention; None takes the fastest that can run a call.
+
+    Raises:
+        RecipeError: The recipe is none (`Recipe.of` makes one), check_finite is not True or False, or recall_rows is
+            no whole number >= 0.
+        BackendError: There is no such backend.
     """
 
     def __init__(
         self, recipe: Recipe, *, check_finite: bool = False, recall_rows: int = 16, backend: str | None = None
     ) -> None:
-        self.recipe = recipe
+        self.recipe = checked("recipe", recipe, Recipe, RecipeError)
         self.trace = Trace()
         self.outputs = Outputs(recipe.schedule)
         self.observers: list[Callable[[Observation], None]] = []
         self.witnesses: list[Callable[[AttentionCall, Selection | None, str], None]] = []
         self.warns = False
         self.checks: list[Callable[[], str]] = []
-        self._check_finite = check_finite
-        self._recall_rows = recall_rows
-        self._backend = backend
+        self._check_finite = checked("check_finite", check_finite, bool, RecipeError)
+        self._recall_rows = checked("recall_rows", recall_rows, Whole, RecipeError)
+        self._backend = _known_backend(backend)
         self._states = States()
         self._loans = Loans()
         self._cleanup = ExitStack()
@@ -271,3 +279,13 @@ class Run:
 
 def _pairs(call: AttentionCall) -> int:
     return call.batch * call.heads * call.tokens**2
+
+
+def _known_backend(name: str | None) -> str | None:
+    backends = [implementation.name for implementation in IMPLEMENTATIONS]
+    if name is not None and name not in backends:
+        raise BackendError(
+            f"block_sparse_attention has no backend {shown(name)}{nearest(str(name), backends)}; "
+            f"there are {', '.join(backends)}"
+        )
+    return name

@@ -77,6 +77,9 @@ def load_everything() -> None:
     work._has_time = lambda self, _screen: (
         len(self.points) < 2
     )  # a search that ends soon, whatever the machine
+    card: Any = sys.modules["videosieve.judging.run_card"]
+    whole = card.make_config
+    card.make_config = lambda *given, **changes: whole(*given, **changes, reading_steps=2)
 
 
 def run(words: list[str], folder: Path, log: Path, seconds: float = STUCK, event: int = 0) -> int | None:

@@ -248,6 +248,7 @@ def kill_all(kills: int, seed: int, only: tuple[str, ...] = ()) -> dict[str, Tal
             (base / name).mkdir()
             count = -(-kills * program.share // shares)
             found[name] = disturb(program, base / name, int(count), random.Random(f"{seed} {name}"))
+            print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
     return found
 
 

@@ -26,29 +26,32 @@ KINDS = ("inputs", "calls", "answered rightly", "refused", "answered wrongly", "
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Give the kernels odd inputs and count what comes back.")
-    parser.add_argument("--seeds", type=int, default=250, help="each makes 16 inputs")
+    parser.add_argument("--seeds", type=int, default=250, help="each makes two inputs for every op")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--op", action="append", choices=OPS, help="only this op; repeatable")
     parser.add_argument("--chunk", type=int, nargs=2, help="used inside: first and last seed of one process")
     options = parser.parse_args()
+    ops = tuple(options.op or OPS)
     if options.chunk:
         with torch.no_grad():
-            print(json.dumps({" | ".join(key): n for key, n in try_seeds(*options.chunk).items()}))
+            print(json.dumps({" | ".join(key): n for key, n in try_seeds(*options.chunk, ops).items()}))
         return
     total: Counter[tuple[str, str]] = Counter()
     last = options.first + options.seeds
     for first in range(options.first, last, CHUNK):
-        total += run_chunk(first, min(first + CHUNK, last))
+        total += run_chunk(first, min(first + CHUNK, last), ops)
     print("| op | " + " | ".join(KINDS) + " |\n|" + " --- |" * (1 + len(KINDS)))
-    for op in (*OPS, "all"):
+    for op in (*ops, "all"):
         counts = [
             sum(n for (name, k), n in total.items() if k == kind and op in (name, "all")) for kind in KINDS
         ]
         print(f"| {op} | " + " | ".join(f"{count:,}" for count in counts) + " |")
 
 
-def run_chunk(first: int, last: int) -> Counter[tuple[str, str]]:
+def run_chunk(first: int, last: int, ops: tuple[str, ...]) -> Counter[tuple[str, str]]:
     """Seeds from first to last in a process of their own."""
     command = [sys.executable, "-m", "benchmarks.kernel_inputs", "--chunk", str(first), str(last)]
+    command += [word for op in ops for word in ("--op", op)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_PER_CHUNK, check=False)
     except subprocess.TimeoutExpired:
@@ -60,13 +63,13 @@ def run_chunk(first: int, last: int) -> Counter[tuple[str, str]]:
     return Counter({(key.split(" | ")[0], key.split(" | ")[1]): n for key, n in counts.items()})
 
 
-def try_seeds(first: int, last: int) -> Counter[tuple[str, str]]:
+def try_seeds(first: int, last: int, ops: tuple[str, ...]) -> Counter[tuple[str, str]]:
     """What came back, counted by op and kind."""
     warnings.simplefilter("ignore")
     counts: Counter[tuple[str, str]] = Counter()
     for seed in range(first, last):
-        for number, op in enumerate(OPS):
-            source = Random(seed * len(OPS) + number)
+        for op in ops:
+            source = Random(f"{seed} {op}")
             call = draw_call(source, op)
             counts[op, "inputs"] += 2
             counts += try_call(op, call)

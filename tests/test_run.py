@@ -5,6 +5,7 @@ from torch.nn.functional import scaled_dot_product_attention
 import videosieve.run as run_module
 from videosieve import (
     AttentionCall,
+    BackendError,
     BlockMask,
     BlockSize,
     Dense,
@@ -12,6 +13,7 @@ from videosieve import (
     Method,
     NumericsError,
     Recipe,
+    RecipeError,
     Run,
     Selection,
     Site,
@@ -185,3 +187,20 @@ def test_a_method_observes_what_its_selection_computed():
     assert run.trace.records[-1].density < 0.25
     run.begin()
     assert not run.states()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"recall_rows": 1.5}, RecipeError, "recall_rows must be a whole number >= 0, got recall_rows=1.5"),
+        ({"recall_rows": -1}, RecipeError, "recall_rows must be a whole number >= 0"),
+        ({"check_finite": "no"}, RecipeError, "check_finite must be true or false"),
+        ({"backend": "nativ"}, BackendError, "no backend 'nativ' .did you mean 'native'"),
+        ({"backend": 3}, BackendError, "no backend 3"),
+    ],
+)
+def test_options_without_a_meaning_are_refused(options: dict, error: type, said: str):
+    with pytest.raises(error, match=said):
+        make_run(Dense(), **options)
+    with pytest.raises(RecipeError, match="recipe must be a Recipe, got recipe='svg'"):
+        Run("svg")  # pyright: ignore[reportArgumentType]

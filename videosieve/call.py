@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import NumericsError, ShapeError
+from videosieve.fields import checked, shown
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST_SCALE = torch.finfo(torch.float32).max
 """Scores are fp32 wherever the inputs are not fp64, and so is the factor on them."""
 
@@ -38,7 +40,7 @@ def resolve_scale(scale: float | None, head_dim: int) -> float:
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) <= LARGEST_SCALE:
         raise NumericsError(
             f"scale must be a finite number of at most {LARGEST_SCALE:.2g}, or None for head_dim ** -0.5; "
-            f"got {scale!r}"
+            f"got {shown(scale)}"
         )
     return float(scale)
 
@@ -61,7 +63,8 @@ class AttentionCall:
             other ranks; all of them must ask. None where the call holds all heads.
 
     Raises:
-        ShapeError: The tensors disagree with one another, with the layout or with the heads of the site.
+        ShapeError: The tensors are no floating-point numbers, or disagree with one another, with the layout or with the
+            heads of the site.
         NumericsError: The scale is no finite number.
     """
 
@@ -76,6 +79,14 @@ class AttentionCall:
     gather: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_tensors(q=self.q, k=self.k, v=self.v)
+        for name, value, kind in (
+            ("layout", self.layout, VideoLayout),
+            ("site", self.site, Site),
+            ("guided", self.guided, bool),
+        ):
+            if not isinstance(value, kind):
+                checked(name, value, kind, ShapeError)
         if not _belong_together(self.q, self.k, self.v):
             raise ShapeError(
                 "q, k and v must share one shape [batch, heads, tokens, head_dim], but for heads of k and v that "
@@ -190,6 +201,23 @@ def _belong_together(q: Tensor, k: Tensor, v: Tensor) -> bool:
         return False
     same = q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
     return same and q.shape[1] % k.shape[1] == 0 and k.shape[2] >= q.shape[2]
+
+
+def check_tensors(**tensors: Tensor) -> None:
+    """Refuse what no attention is defined for: other things than tensors, integers, truth, complex and 8-bit numbers.
+
+    Args:
+        **tensors: By name.
+
+    Raises:
+        ShapeError: One is no tensor of a floating-point type with 16, 32 or 64 bits.
+    """
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype not in DTYPES or tensor.layout is not torch.strided:
+            raise ShapeError(
+                f"{name} must be a dense tensor of {', '.join(str(dtype) for dtype in DTYPES)}, got "
+                f"{name}={shown(tensor)}; convert it with .to(torch.float32)"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ what has another identity never shares memory. Integrations say it (diffusers: `
 from dataclasses import dataclass
 
 from videosieve.errors import ShapeError
+from videosieve.fields import Count, Whole, check_fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,24 @@ class Site:
         heads: Attention heads of the model where the call holds only some of them, as under Ulysses context
             parallelism; 0 where it holds all.
         first_head: Index of the call's first head among them.
+
+    Raises:
+        ShapeError: A number is none, or layer, step or first_head is not below its count.
     """
 
-    layer: int = 0
-    layers: int = 1
-    step: int = 0
-    steps: int = 1
+    layer: Whole = 0
+    layers: Count = 1
+    step: Whole = 0
+    steps: Count = 1
     branch: str = "cond"
-    generation: int = 0
-    pass_number: int = 0
-    items: tuple[int, ...] = ()
-    heads: int = 0
-    first_head: int = 0
+    generation: Whole = 0
+    pass_number: Whole = 0
+    items: tuple[Whole, ...] = ()
+    heads: Whole = 0
+    first_head: Whole = 0
 
     def __post_init__(self) -> None:
+        check_fields(self, ShapeError)
         if not (0 <= self.layer < self.layers and 0 <= self.step < self.steps):
             raise ShapeError(f"a site needs 0 <= layer < layers and 0 <= step < steps, got {self}")
         if not 0 <= self.first_head < max(self.heads, 1):
@@ -68,13 +73,16 @@ class Forward:
             before: a window that has moved, so that what is remembered under this pass is about another one.
     """
 
-    generation: int = 0
-    step: int = 0
-    steps: int = 1
+    generation: Whole = 0
+    step: Whole = 0
+    steps: Count = 1
     branch: str = "cond"
-    pass_number: int = 0
+    pass_number: Whole = 0
     told_by: str = "caller"
     moved: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self, ShapeError)
 
     def site(self, layer: int, layers: int, branch: str = "", items: tuple[int, ...] = ()) -> Site:
         """An attention call of this forward.

@@ -2,19 +2,16 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.errors import RecipeError, ShapeError
-from videosieve.fields import checked, shown
+from videosieve.errors import RecipeError
+from videosieve.fields import checked
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import LONG_SIDE
 from videosieve.methods import Method, Selection, ask, attend_selected, make_method
-
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def attention(  # noqa: PLR0913 - the one plain function; everything after `method` is optional
@@ -60,32 +57,12 @@ def attention(  # noqa: PLR0913 - the one plain function; everything after `meth
             f"give parameters to the method itself, not beside it: got {method} and {sorted(parameters)}"
         )
     chosen = make_method(method, **parameters) if isinstance(method, str) else method
-    for name, value, wanted in (("method", chosen, Method), ("layout", layout, VideoLayout)):
-        checked(name, value, wanted, RecipeError if wanted is Method else ShapeError)
-    checked("site", site, Site | None, ShapeError)
-    check_tensors(q=q, k=k, v=v)
-    call = AttentionCall(q, k, v, layout, site or Site(), scale)
+    checked("method", chosen, Method, RecipeError)
+    call = AttentionCall(q, k, v, layout, Site() if site is None else site, scale)
     if check_finite:
         call.check_finite()
     selection, _ = ask(chosen, call, None)
     return attend_selected(call, selection or _everything(call), backend)
-
-
-def check_tensors(**tensors: Tensor) -> None:
-    """Refuse what no attention is defined for: other things than tensors, integers, truth, complex and 8-bit numbers.
-
-    Args:
-        **tensors: By name.
-
-    Raises:
-        ShapeError: One is no tensor of a floating-point type with 16, 32 or 64 bits.
-    """
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.dtype not in DTYPES or tensor.layout is not torch.strided:
-            raise ShapeError(
-                f"{name} must be a dense tensor of {', '.join(str(dtype) for dtype in DTYPES)}, got "
-                f"{name}={shown(tensor)}; convert it with .to(torch.float32)"
-            )
 
 
 def _everything(call: AttentionCall) -> Selection:

@@ -9,14 +9,16 @@ from warnings import warn
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.errors import VideosieveWarning
+from videosieve.errors import RecipeError, VideosieveWarning
+from videosieve.fields import Whole, checked
 from videosieve.forward import Site
 from videosieve.kernels import dense_attention
-from videosieve.kernels.dense_attention import fastest
-from videosieve.kernels.dense_attention import runner as dense_runner
+from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
+from videosieve.kernels.dispatch import known_backend
 from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
+from videosieve.methods.dense import kernel_of
 from videosieve.observation import Observation
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import shares_of
@@ -50,12 +52,17 @@ class Run:
         recall_rows: Query rows per sparse call from which recall is measured where the method does not know it;
             0 turns the measurement off.
         backend: Implementation of block-sparse attention; None takes the fastest that can run a call.
+
+    Raises:
+        RecipeError: The recipe is none (`Recipe.of` makes one), check_finite is not True or False, or recall_rows is
+            no whole number >= 0.
+        BackendError: There is no such backend.
     """
 
     def __init__(
         self, recipe: Recipe, *, check_finite: bool = False, recall_rows: int = 16, backend: str | None = None
     ) -> None:
-        self.recipe = recipe
+        self.recipe = checked("recipe", recipe, Recipe, RecipeError)
         self.trace = Trace()
         self.outputs = Outputs(recipe.schedule)
         self.observers: list[Callable[[Observation], None]] = []
@@ -65,9 +72,9 @@ class Run:
         self.checks: list[Callable[[], str]] = []
         self.about = ""
         self._reports = Reports(recipe)
-        self._check_finite = check_finite
-        self._recall_rows = recall_rows
-        self._backend = backend
+        self._check_finite = checked("check_finite", check_finite, bool, RecipeError)
+        self._recall_rows = checked("recall_rows", recall_rows, Whole, RecipeError)
+        self._backend = known_backend("block_sparse_attention", IMPLEMENTATIONS, backend)
         self._states = States()
         self._loans = Loans()
         self._cleanup = ExitStack()
@@ -131,7 +138,7 @@ class Run:
         """Compute a call in full and note why; the method may learn from it."""
         timer = timer or start_timer(call.q.device)
         causal = self.recipe.method.is_causal
-        kernel = self._dense_kernel(call, causal)
+        kernel = kernel_of(self.recipe.method, call, causal)
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
         if self._sparse_follows(call):
             place = self._place(owner, call.site, call.batch)
@@ -258,22 +265,13 @@ class Run:
         schedule = self.recipe.schedule
         return schedule.dense_reason if schedule.action(call.site) is Action.DENSE else ""
 
-    def _dense_kernel(self, call: AttentionCall, causal: bool) -> str:
-        method, tensors = self.recipe.method, (call.q, call.k, call.v)
-        if isinstance(method, Dense):  # unless it names a kernel, it equals the untouched pipeline bit by bit
-            return dense_runner(*tensors, causal=causal, backend=method.kernel)
-        return fastest(*tensors, causal=causal)
-
     def _place(self, owner: str, site: Site, batch: int) -> Place:
         return Place.of(owner, site, batch, self.recipe.method.shares_state)
 
     def _sparse_follows(self, call: AttentionCall) -> bool:
         """Whether the method is called again before the next dense step."""
-        if isinstance(self.recipe.method, Dense) or call.tokens < self.recipe.min_tokens:
-            return False
-        site, schedule = call.site, self.recipe.schedule
-        later = (schedule.action(replace(site, step=step)) for step in range(site.step + 1, site.steps))
-        return next((action for action in later if action is not Action.REUSE), None) is Action.SPARSE
+        small = isinstance(self.recipe.method, Dense) or call.tokens < self.recipe.min_tokens
+        return not small and self.recipe.schedule.next_computed(call.site) is Action.SPARSE
 
     def _choose(
         self, call: AttentionCall, owner: str

@@ -1,10 +1,8 @@
 """Every declared field of the library, and what it must take."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-
+from benchmarks.robustness.declared_calls import Declared, shapes_of_calls
 from benchmarks.robustness.values import (
     BLOCK,
     SEED,
@@ -28,39 +26,20 @@ from videosieve import Recipe
 from videosieve.batch.jobs import Job
 from videosieve.batch.jobs import Order as BatchOrder
 from videosieve.comparison.plan import Plan, name_recipes
-from videosieve.concepts.method import SaliencyMethod
 from videosieve.generation.request import Request
 from videosieve.judging.scores import Protocol
 from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE_KERNELS
-from videosieve.layout import Grid, Segment, VideoLayout
-from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.layout import Grid
 from videosieve.methods import METHODS
 from videosieve.methods.geometry.causal_patterns import SHAPES
 from videosieve.methods.geometry.minference_patterns import PATTERNS
 from videosieve.methods.searches.minference import MInferenceSearch
 from videosieve.methods.searches.sliding_tile import SlidingTileSearch
 from videosieve.methods.searches.xattention import XAttentionProfile
-from videosieve.planning.explain import CallSize
 from videosieve.schedule import Broadcast, DenseFirst, FirstMatch, Table
 from videosieve.shapes.training.trainer import TrainConfig
 from videosieve.tuning.order import Order as TuneOrder
 from videosieve.tuning.search import Goal
-
-
-@dataclass(frozen=True)
-class Declared:
-    """A class whose fields are tried one by one.
-
-    Attributes:
-        cls: The class.
-        fields: What every field must take.
-        others: Values of fields without a default.
-    """
-
-    cls: type
-    fields: dict[str, Fits]
-    others: dict[str, Any]
-
 
 _SVG = {"density": share, "first_frame_sink": truth, "block": BLOCK}
 _PATTERN = word(*PATTERNS)
@@ -163,7 +142,7 @@ def declared() -> list[Declared]:
             {},
         ),
         *_schedules(),
-        *_shapes_of_calls(),
+        *shapes_of_calls(),
         *_orders(),
     ]
 
@@ -198,55 +177,6 @@ def _schedules() -> list[Declared]:
                 "shared_selection": lambda value: truth(value) and not value,  # dense attention selects nothing
                 "compensate": word("none"), "token_order": word("model"), "family": is_text,  # likewise
             },
-            {},
-        ),
-    ]  # fmt: skip
-
-
-def _equals(value: torch.Tensor, other: torch.Tensor) -> bool:
-    return value.dtype == other.dtype and torch.equal(value, other)
-
-
-def _shapes_of_calls() -> list[Declared]:
-    axis, mask = whole(1, 2**31 - 1), torch.ones(1, 1, 1, 1, dtype=torch.bool)
-    one_block = {"keep": mask, "block": BlockSize(4, 4), "queries": 3}
-    return [
-        Declared(
-            Grid,
-            {
-                name: lambda value: whole(1, 2**31 - 1)(value) and int(value) * 32 < 2**31
-                for name in ("frames", "height", "width")
-            },
-            {"frames": 4, "height": 4, "width": 8},
-        ),
-        Declared(
-            Segment, {"kind": word("text", "extra"), "tokens": axis, "grid": or_none(nothing)},
-            {"kind": "text", "tokens": 5, "grid": None},
-        ),
-        Declared(VideoLayout, {"segments": nothing}, {}),
-        Declared(BlockSize, {"query": whole(1), "key": whole(1)}, {"query": 4, "key": 4}),
-        Declared(
-            BlockMask,
-            {
-                "keep": lambda value: isinstance(value, torch.Tensor) and _equals(value, mask),
-                "block": nothing, "queries": whole(1, 4),
-                "keys": lambda value: whole(1, 4)(value) or (whole()(value) and value == -1), "causal": truth,
-            },
-            one_block,
-        ),
-        Declared(
-            CallSize,
-            {"tokens": axis, "heads": axis, "head_dim": axis, "density": share, "block": nothing, "dtype": nothing,
-             "device": nothing},
-            {"tokens": 64, "heads": 2, "head_dim": 32, "density": 0.5, "dtype": torch.float32,
-             "device": torch.device("cpu"), "block": BlockSize(64, 64)},
-        ),
-        Declared(
-            SaliencyMethod,
-            {"name": word("concept", "cross_attention"), "temperature": above(0),
-             "pool": word("auto", "mean", "first", "last"), "sight": word("both", "video", "concepts", "self"),
-             "keep": word("mean", "layers", "steps", "sites"), "vectors": word("plain", "linear"),
-             "average": word("probabilities", "raw")},
             {},
         ),
     ]  # fmt: skip

@@ -73,7 +73,7 @@ def _train(folder: Path) -> list[str]:
         "--checkpoint-minutes",
         "0",
         "--sheet-minutes",
-        "0.001",
+        "60",
         "--threads",
         "1",
         "-o",
@@ -136,8 +136,8 @@ def programs(model: str, prompts: Path) -> dict[str, Program]:
         model: Folder of a tiny model.
         prompts: A file of prompts.
     """
-    small = ["--model", model, "--steps", "2"]
-    batch = ["batch", str(prompts), *small, "--frames", "4", "--method", "dense", "--format", "gif"]
+    small = ["--model", model, "--steps", "2", "--frames", "4"]
+    batch = ["batch", str(prompts), *small, "--method", "dense", "--format", "gif"]
     return {
         "train": Program(_train, _steps, _trained, share=0.5),
         "compare": Program(

@@ -50,7 +50,7 @@ FAILURES = {
     "unknown backend": ({"backend": "tritton"}, videosieve.BackendError, "no backend 'tritton'"),
     "bad recall_rows": (
         {"recall_rows": -1},
-        IntegrationError,
+        videosieve.RecipeError,
         "a whole number >= 0, got recall_rows=-1",
     ),
 }

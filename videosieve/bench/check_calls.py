@@ -36,7 +36,7 @@ SIZES = {
     "cpu": Size(203, 2048, 4),
     "cuda": Size(1051, 16384, 8),
     # The interpreter takes milliseconds per program and multiplies bf16 wrongly.
-    "interpreter": Size(75, 0, 1, (torch.float16, torch.float16, torch.float32)),
+    "interpreter": Size(43, 0, 1, (torch.float16, torch.float16, torch.float32)),
 }
 
 

@@ -69,8 +69,11 @@ def _in_range(check: Check, rule: In, *, whole: bool) -> Check:
         default = f"must be a whole number {span}"
     law = rule.law or default
     holds_low, holds_high = rule.range[0] == "[", rule.range[-1] == "]"
+    least, most = _ends_of_whole(rule) if whole else (1, 0)
 
     def fit(value: Any) -> Any:
+        if type(value) is int and least <= value <= most:  # nearly always, and at every attention call
+            return value
         try:
             plain = check(value)
         except Misfit as misfit:
@@ -81,6 +84,14 @@ def _in_range(check: Check, rule: In, *, whole: bool) -> Check:
         return plain
 
     return fit
+
+
+def _ends_of_whole(rule: In) -> tuple[int, int]:
+    """The least and the largest whole number of 64 bits in a range."""
+    low, high = (min(max(end, -(2.0**63)), 2.0**63) for end in rule.ends)
+    least = math.ceil(low) + (low == math.ceil(low) and rule.range[0] == "(")
+    most = math.floor(high) - (high == math.floor(high) and rule.range[-1] == ")")
+    return least, min(most, 2**63 - 1)
 
 
 def _saying(check: Check, rule: Says) -> Check:
@@ -143,6 +154,8 @@ def _tuple_of(parts: tuple[Any, ...], plain: Plain) -> Check:
     law = "must be a list" if many else f"must be a list of {len(checks)}"
 
     def fit(value: Any) -> Any:
+        if many and type(value) is tuple and not value:
+            return value
         if not isinstance(value, tuple | list) or not (many or len(value) == len(checks)):
             raise Misfit(law, value)
         each = checks * len(value) if many else checks

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videosieve.errors import BackendError
+from videosieve.fields import shown
 
 
 def anything(*_args: Any) -> str | None:
@@ -37,6 +38,18 @@ class Implementation:
     verify: Callable[..., str | None] = anything
 
 
+def known_backend(op: str, implementations: Sequence[Implementation], backend: str | None) -> str | None:
+    """The name of an implementation as it was given, or None.
+
+    Raises:
+        BackendError: The op has none of that name.
+    """
+    names = [implementation.name for implementation in implementations]
+    if backend is not None and backend not in names:
+        raise BackendError(f"{op} has no backend {shown(backend)}; there are {', '.join(names)}")
+    return backend
+
+
 def choose(
     op: str, implementations: Sequence[Implementation], backend: str | None, *args: Any
 ) -> Implementation:
@@ -54,9 +67,7 @@ def choose(
     Raises:
         BackendError: The one asked for is unknown or refuses, or all refuse.
     """
-    names = [implementation.name for implementation in implementations]
-    if backend is not None and backend not in names:
-        raise BackendError(f"{op} has no backend {backend!r}; there are {', '.join(names)}")
+    known_backend(op, implementations, backend)
     wanted = [i for i in implementations if i.name == backend or (backend is None and i.automatic)]
     reasons = {}
     for implementation in wanted:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.fields import check_fields, shown
-from videosieve.kernels.dense_attention import IMPLEMENTATIONS
+from videosieve.kernels.dense_attention import IMPLEMENTATIONS, fastest, runner
 from videosieve.methods.base import Method, State
 
 
@@ -41,3 +41,17 @@ class Dense(Method):
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         del call
         return None, state
+
+
+def kernel_of(method: Method, call: AttentionCall, causal: bool) -> str:
+    """Implementation that computes a dense call of a run with this method: of the dense method the one that it names,
+    else that which equals the untouched pipeline bit by bit; of others the fastest.
+
+    Args:
+        method: Of the run.
+        call: The attention call.
+        causal: Whether no query may see a key behind it.
+    """
+    if isinstance(method, Dense):
+        return runner(call.q, call.k, call.v, causal=causal, backend=method.kernel)
+    return fastest(call.q, call.k, call.v, causal=causal)

@@ -1,6 +1,7 @@
 """What a schedule is: a pure function from site to action."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated, ClassVar, Literal
 
@@ -47,6 +48,11 @@ class Schedule(ABC):
     @abstractmethod
     def action(self, site: Site) -> Action:
         """What happens at `site`; SPARSE leaves it to the method. Pure: equal sites, equal actions."""
+
+    def next_computed(self, site: Site) -> Action | None:
+        """What happens at the next step of the same layer and branch that computes anything; None where none does."""
+        later = (self.action(replace(site, step=step)) for step in range(site.step + 1, site.steps))
+        return next((action for action in later if action is not Action.REUSE), None)
 
     @property
     def reused_kinds(self) -> tuple[Kind, ...]:

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
-from videosieve.errors import BackendError, IntegrationError
-from videosieve.fields import Count, Whole, checked
+from videosieve.errors import IntegrationError
+from videosieve.fields import Count, checked
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
 from videosieve.integrations.diffusers.models import require_family, start_of
 from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.integrations.diffusers.seam import is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
-from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
 from videosieve.methods import Method
-from videosieve.methods.registry import nearest
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.schedule import DenseFirst, Schedule
@@ -72,7 +70,7 @@ def sparsify(
     for found in targets:
         require_family(recipe, found.row)
     _require_steps(steps, pipeline, recipe)
-    _require_options(recall_rows, backend, check_finite)
+    run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
     _require_reuse(recipe, targets, pipeline)
     _require_shared(recipe, targets, pipeline)
     for found in targets:
@@ -80,7 +78,6 @@ def sparsify(
             raise IntegrationError(
                 f"{found.component} is already sparsified; call .remove() on the earlier run first"
             )
-    run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
     run.about = ", ".join(
         f"{one.component} ({one.row.name}, {one.layers} self-attentions)" for one in targets
     )
@@ -153,17 +150,6 @@ def _require_shared(recipe: Recipe, targets: list[Target], pipeline: object) -> 
                 f"a bare {found.row.name} does not say whether its batch holds both guidance branches, which "
                 f"shared_selection needs to know; hand the pipeline to sparsify"
             )
-
-
-def _require_options(recall_rows: int, backend: str | None, check_finite: bool) -> None:
-    checked("recall_rows", recall_rows, Whole, IntegrationError)
-    checked("check_finite", check_finite, bool, IntegrationError)
-    backends = [implementation.name for implementation in IMPLEMENTATIONS]
-    if backend is not None and backend not in backends:
-        raise BackendError(
-            f"block_sparse_attention has no backend {backend!r}{nearest(backend, backends)}; "
-            f"there are {', '.join(backends)}"
-        )
 
 
 def _counts_steps(schedule: Schedule) -> bool:

@@ -126,15 +126,20 @@ class VideosieveImpl(_HOST.AttentionImpl):
             return "causal attention"
         if video is None:
             return "a mask without a video layout that says what it means" if mask is not None else ""
-        if len(getattr(video, "video_spans", ())) > 0:
-            return "several videos in one sequence"
-        if video.latent_grid is None:
-            return "a video layout without a grid"
-        frames, height, width = video.latent_grid
-        used = (video.prefix_len or 0) + frames * height * width
-        if used > q.shape[1] or (used < q.shape[1] and mask is None):
-            return f"the layout has {used} tokens and the sequence {q.shape[1]}"
-        return ""
+        return _misfit(video, q.shape[1], mask is not None)
+
+
+def _misfit(video: Any, tokens: int, masked: bool) -> str:
+    """Why a video layout does not describe a sequence, or nothing."""
+    if len(getattr(video, "video_spans", ())) > 0:
+        return "several videos in one sequence"
+    if video.latent_grid is None:
+        return "a video layout without a grid"
+    frames, height, width = video.latent_grid
+    used = (video.prefix_len or 0) + frames * height * width
+    if used > tokens or (used < tokens and not masked):
+        return f"the layout has {used} tokens and the sequence {tokens}"
+    return ""
 
 
 def _moment() -> dict[str, Any]:

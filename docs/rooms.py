@@ -40,6 +40,7 @@ TOUCH = {
     "methods": "a paper is a file; what several share is in `geometry`, `estimates` and `selection.py`",
     "metrics": "a metric with its source, entered in `registry.py`; a published number keeps its definition",
     "planning": "blueprints of models, how costs are counted, what doctor looks at; no weights are read",
+    "prefill": "how language models are found and prefilled, and what a prefill is measured by",
     "report": "pages, tables, pictures, all from files alone; `results.py` is versioned, old results stay readable",
     "schedule": "when a step is dense, sparse or reused; a schedule sees a site and nothing else",
     "shapes": "`world` and the codec are fixed with the weights; `training` may change, exact resumption stays",

@@ -31,7 +31,7 @@ FLOORS = [
     ["planning", "bench"],
     ["generation"],
     ["judging", "atlas"],
-    ["comparison", "tuning"],
+    ["comparison", "tuning", "prefill"],
     ["batch"],
     ["cli"],
     ["__main__", "__init__"],

@@ -78,7 +78,7 @@ def test_a_grid_has_a_token_on_every_axis(sides):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("image", 4), "kind of a segment is 'text', 'video' or 'extra', got kind='image'"),
+        (("image", 4), "kind of a segment is 'text', 'video', 'extra' or 'sequence', got kind='image'"),
         (("text", 0), "at least one token, got tokens=0; leave empty segments out"),
         (("text", 24, Grid(2, 3, 4)), "a grid belongs to the video segment and to no other"),
         (("video", 24), "a grid belongs to the video segment and to no other"),
@@ -101,3 +101,14 @@ def test_what_lies_outside_the_video_is_rounded_to_whole_blocks():
     layout = VideoLayout.of(2, 3, 5, text_first=3, text_last=9, extra_last=20)
     assert layout.in_whole_blocks(8) == VideoLayout.of(2, 3, 5, text_last=8, extra_last=24)
     assert layout.in_whole_blocks(1) == layout
+
+
+def test_a_sequence_has_tokens_and_no_grid():
+    layout = VideoLayout.sequence(100)
+    assert layout.tokens == 100
+    assert layout.is_sequence
+    assert not VideoLayout.of(1, 2, 3).is_sequence
+    with pytest.raises(ShapeError, match="no video grid; take a method that needs none"):
+        layout.grid  # noqa: B018
+    with pytest.raises(ShapeError, match="alone in its layout"):
+        VideoLayout((Segment("sequence", 4), Segment("text", 4)))

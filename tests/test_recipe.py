@@ -99,7 +99,7 @@ def test_compensation_is_an_option_of_every_recipe_that_leaves_blocks_out(tmp_pa
     assert Recipe.of("svg").compensate == "none"
     assert Recipe.from_toml(recipe.to_toml()) == recipe
     assert "compensate" not in Recipe.of("svg").to_toml()
-    for name in set(METHODS) - {"dense", "window_residual"}:
+    for name in set(METHODS) - {"dense", "window_residual", "minference_causal"}:
         assert Recipe.of(name, compensate="centroids").override(compensate="none").compensate == "none"
 
 
@@ -110,6 +110,7 @@ def test_compensation_is_an_option_of_every_recipe_that_leaves_blocks_out(tmp_pa
         ("svg", True, "compensate must be 'none' or 'centroids', got compensate=True"),
         ("dense", "centroids", "'dense' leaves none"),
         ("window_residual", "centroids", "'window_residual' does so in its own way"),
+        ("minference_causal", "centroids", "'minference_causal' keeps single keys"),
     ],
 )
 def test_compensation_that_makes_no_sense_is_refused(source, value, message):

@@ -63,11 +63,17 @@ if TYPE_CHECKING:
 def sparsify(
     target: "DiffusionPipeline | Module", recipe: str | Path | Method | Recipe | None = None, **options: Any
 ) -> Run:
-    """Make a diffusers video pipeline sparse, in place and reversibly.
+    """Make a diffusers video pipeline, or the prefill of a language model, sparse, in place and reversibly.
 
-    The one line of the library. Without a recipe it takes the one that the family of the model begins with.
-    See `videosieve.integrations.diffusers.sparsify` for every option.
+    The one line of the library. Without a recipe it takes the one that the family of the model begins with. See
+    `videosieve.integrations.diffusers.sparsify` and `videosieve.integrations.transformers.sparsify` for every option.
     """
+    from videosieve.integrations.language import is_language_model
+
+    if is_language_model(target):
+        from videosieve.integrations.transformers import sparsify as sparsify_transformers
+
+        return sparsify_transformers(target, recipe, **options)
     from videosieve.integrations.diffusers import sparsify as sparsify_diffusers
 
     return sparsify_diffusers(target, recipe, **options)

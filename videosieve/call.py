@@ -49,9 +49,11 @@ class AttentionCall:
 
     Attributes:
         q: Queries [batch, heads, tokens, head_dim].
-        k: Keys [batch, heads, tokens, head_dim].
-        v: Values [batch, heads, tokens, head_dim].
-        layout: Which token is which.
+        k: Keys [batch, key heads, keys, head_dim]: as many heads as q, or a divisor of that, neighbouring heads of q
+            sharing one; as many tokens as q or more, the last of both belonging together. Only causal methods take
+            fewer heads or more tokens.
+        v: Values, shaped like k.
+        layout: Which key is which.
         site: Layer, step and branch.
         scale: Factor on every q·k, finite; None means head_dim ** -0.5, and that number stands here afterwards.
         guided: Whether the batch holds both branches of guidance, the unconditional half first.
@@ -74,10 +76,11 @@ class AttentionCall:
     gather: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.q.ndim != 4 or not (self.q.shape == self.k.shape == self.v.shape):
+        if not _belong_together(self.q, self.k, self.v):
             raise ShapeError(
-                "q, k and v must share one shape [batch, heads, tokens, head_dim], got "
-                f"q {list(self.q.shape)}, k {list(self.k.shape)}, v {list(self.v.shape)}"
+                "q, k and v must share one shape [batch, heads, tokens, head_dim], but for heads of k and v that "
+                f"divide those of q and for further keys, got q {list(self.q.shape)}, k {list(self.k.shape)}, "
+                f"v {list(self.v.shape)}"
             )
         if not (
             self.q.dtype == self.k.dtype == self.v.dtype and self.q.device == self.k.device == self.v.device
@@ -86,7 +89,7 @@ class AttentionCall:
                 f"q, k and v must share dtype and device, got {self.q.dtype} on {self.q.device}, "
                 f"{self.k.dtype} on {self.k.device}, {self.v.dtype} on {self.v.device}"
             )
-        self.layout.require(self.tokens)
+        self.layout.require(self.keys)
         if self.site.heads and self.site.first_head + self.heads > self.site.heads:
             raise ShapeError(
                 f"the call holds {self.heads} heads from head {self.site.first_head} on, and the model has "
@@ -124,7 +127,31 @@ class AttentionCall:
 
     @property
     def tokens(self) -> int:
+        """Queries."""
         return self.q.shape[2]
+
+    @property
+    def keys(self) -> int:
+        return self.k.shape[2]
+
+    @property
+    def ahead(self) -> int:
+        """Keys before the own key of the first query: query i sits at key i + ahead."""
+        return self.keys - self.tokens
+
+    @property
+    def is_square(self) -> bool:
+        """Whether queries and keys are the same tokens of the same heads."""
+        return self.q.shape == self.k.shape
+
+    def pairs(self, *, causal: bool) -> int:
+        """Query–key pairs of all heads and batch elements; those alone that are not ahead where it is causal."""
+        pairs = (
+            self.tokens * self.ahead + self.tokens * (self.tokens + 1) // 2
+            if causal
+            else self.tokens * self.keys
+        )
+        return self.batch * self.heads * pairs
 
     @property
     def head_dim(self) -> int:
@@ -158,6 +185,13 @@ class AttentionCall:
                 )
 
 
+def _belong_together(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    if q.ndim != 4 or k.ndim != 4 or k.shape != v.shape or 0 in k.shape:
+        return False
+    same = q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
+    return same and q.shape[1] % k.shape[1] == 0 and k.shape[2] >= q.shape[2]
+
+
 @dataclass(frozen=True, slots=True)
 class AttentionResult:
     """What an attention call returns.
@@ -170,6 +204,7 @@ class AttentionResult:
         answered_lse: fp32 [batch, heads, tokens]; the same over kept keys and the centroids that answer for the others.
             None where nothing answers. Never the LSE of full attention: an estimate from below.
         answered_density: float64 [batch|1, heads|1]; query–centroid pairs ÷ all query–key pairs.
+        more_density: float64 [batch|1, heads|1]; pairs beside the mask that were computed ÷ all pairs; None without.
     """
 
     output: Tensor
@@ -178,3 +213,4 @@ class AttentionResult:
     kernel: str = ""
     answered_lse: Tensor | None = None
     answered_density: Tensor | None = None
+    more_density: Tensor | None = None

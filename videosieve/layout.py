@@ -14,7 +14,7 @@ from torch import Tensor
 from videosieve.errors import ShapeError
 from videosieve.fields import In, OneOf, Whole, check_fields, checked
 
-SegmentKind = Literal["text", "video", "extra"]
+SegmentKind = Literal["text", "video", "extra", "sequence"]
 
 MOST_TOKENS = 2**31 - 1
 """Longest sequence: kernels count tokens in 32 bits."""
@@ -68,13 +68,17 @@ class Segment:
     """A run of tokens of one kind.
 
     Attributes:
-        kind: "text", "video" (the grid being generated; exactly one per layout) or "extra".
+        kind: "text", "video" (the grid being generated; exactly one per layout), "extra", or "sequence" (tokens without
+            any grid, alone in their layout).
         tokens: Length of the run, at least 1.
         grid: The video grid; given for "video" only.
     """
 
     kind: Annotated[
-        SegmentKind, OneOf(("text", "video", "extra"), "of a segment is 'text', 'video' or 'extra'")
+        SegmentKind,
+        OneOf(
+            ("text", "video", "extra", "sequence"), "of a segment is 'text', 'video', 'extra' or 'sequence'"
+        ),
     ]
     tokens: Length
     grid: Grid | None = None
@@ -94,7 +98,7 @@ class VideoLayout:
     """The segments of an attention sequence, in order.
 
     Attributes:
-        segments: At least one segment; exactly one has kind "video".
+        segments: At least one segment; exactly one has kind "video", or the only one has kind "sequence".
 
     Raises:
         ShapeError: There is not exactly one video segment.
@@ -105,6 +109,12 @@ class VideoLayout:
     def __post_init__(self) -> None:
         check_fields(self, ShapeError)
         videos = sum(segment.kind == "video" for segment in self.segments)
+        if len(self.segments) == 1 and self.is_sequence:
+            return
+        if self.is_sequence:
+            raise ShapeError(
+                f"a segment of kind 'sequence' is alone in its layout, got {len(self.segments)} segments"
+            )
         if videos != 1:
             raise ShapeError(
                 f"a layout has exactly one video segment, got {videos} in {len(self.segments)} segments"
@@ -145,6 +155,23 @@ class VideoLayout:
         ]
         return cls(tuple(Segment(kind, tokens, grid) for kind, tokens, grid in sizes if tokens))
 
+    @classmethod
+    def sequence(cls, tokens: int) -> "VideoLayout":
+        """A sequence without a video grid, as language models have: methods that ask for the grid refuse it.
+
+        Args:
+            tokens: Its length, at least 1.
+
+        Returns:
+            The layout.
+        """
+        return cls((Segment("sequence", tokens),))
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether there is no video grid."""
+        return any(segment.kind == "sequence" for segment in self.segments)
+
     @cached_property
     def tokens(self) -> int:
         """Length of the whole sequence."""
@@ -152,7 +179,12 @@ class VideoLayout:
 
     @cached_property
     def grid(self) -> Grid:
-        """The video grid."""
+        """The video grid; a ShapeError where there is none."""
+        if self.is_sequence:
+            raise ShapeError(
+                f"a sequence of {self.tokens} tokens has no video grid; take a method that needs none: xattention, "
+                f"minference_causal, oracle_top_k, random_blocks"
+            )
         return next(segment.grid for segment in self.segments if segment.grid is not None)
 
     @cached_property

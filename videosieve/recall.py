@@ -26,10 +26,13 @@ def shares_of(
     if not rows or (selection.recall is not None and answered is None):
         return selection.recall, None
     places = torch.linspace(0, call.tokens - 1, rows, device=call.q.device).long()
-    scores = call.q[:, :, places].float() @ call.k.float().mT * call.scale
+    shared = (
+        call.q[:, :, places].float().unflatten(1, (call.k.shape[1], -1))
+    )  # heads by the key head they share
+    scores = (shared @ call.k.float().unsqueeze(2).mT).flatten(1, 2) * call.scale
     if selection.causal:
-        keys = torch.arange(call.tokens, device=places.device)
-        scores.masked_fill_(keys > places.unsqueeze(-1), -torch.inf)
+        keys = torch.arange(call.keys, device=places.device)
+        scores.masked_fill_(keys > places.unsqueeze(-1) + call.ahead, -torch.inf)
     everything = scores.logsumexp(-1)
     share = (result.lse[..., places] - everything).exp()
     recall = share.mean(-1) if selection.recall is None else selection.recall

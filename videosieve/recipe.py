@@ -241,6 +241,11 @@ def _require_compensable(method: Method, compensate: str) -> None:
         raise RecipeError(
             f"compensate answers for what is left out, and {method.name!r} does so in its own way. Leave compensate out"
         )
+    if method.keeps_columns:
+        raise RecipeError(
+            f"compensate answers for whole blocks, and {method.name!r} keeps single keys of blocks that it leaves out, "
+            f"which would be counted twice. Leave compensate out"
+        )
 
 
 def _section(table: dict[str, Any], key: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Run:
         outputs: Module outputs that later steps return again.
         observers: Called with every self-attention that was computed in full view of its layout.
         warns: Whether leaving the `with` block without an error also gives the `warnings` as Python warnings.
+        notes: Asked by `summary` for a line each, empty where there is nothing to say.
         checks: Asked by `warnings` for a sentence each, empty where all is well.
         witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
             where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
@@ -61,6 +62,7 @@ class Run:
         self.observers: list[Callable[[Observation], None]] = []
         self.witnesses: list[Callable[[AttentionCall, Selection | None, str], None]] = []
         self.warns = False
+        self.notes: list[Callable[[], str]] = []
         self.checks: list[Callable[[], str]] = []
         self._check_finite = check_finite
         self._recall_rows = recall_rows
@@ -92,7 +94,7 @@ class Run:
             selection = replace(selection, compensate=True)
         result = attend_selected(call, selection, self._backend)
         recall, compensated = shares_of(call, selection, result, self._recall_rows)
-        density = selection.mask.head_density  # read with the record: a float here would wait for the device
+        density = result.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
         self.trace.add(
@@ -100,8 +102,8 @@ class Run:
             Outcome(
                 "sparse",
                 result.kernel,
-                _pairs(call),
-                density if result.answered_density is None else density + result.answered_density,
+                call.pairs(causal=selection.causal),
+                sum((x for x in (result.answered_density, result.more_density) if x is not None), density),
                 recall=recall,
                 compensated=compensated,
                 patterns=selection.patterns,
@@ -133,7 +135,7 @@ class Run:
         if self._sparse_follows(call):
             place = self._place(owner, call.site, call.batch)
             self._states.put(place, self.recipe.method.observe_dense(call, output, self._states.get(place)))
-        self.trace.add(call.site, Outcome("dense", kernel, _pairs(call), 1.0, reason), timer())
+        self.trace.add(call.site, Outcome("dense", kernel, call.pairs(causal=causal), 1.0, reason), timer())
         return output.contiguous()
 
     def begin(self, keep: Collection[int] = ()) -> None:
@@ -189,7 +191,8 @@ class Run:
 
         `gather`: over all ranks of the process group, every one of which must ask (`Summary.over_ranks`).
         """
-        own = Summary.of(self.trace.records, self.warnings())
+        notes = [said for note in self.notes if (said := note())]
+        own = Summary.of(self.trace.records, self.warnings(), notes)
         return own.over_ranks() if gather else own
 
     def warnings(self) -> list[str]:
@@ -271,7 +274,3 @@ class Run:
         state = method.observe(call, result, self._states.get(place))
         self._states.put(place, state)
         return method.correct(call, result.output, state)
-
-
-def _pairs(call: AttentionCall) -> int:
-    return call.batch * call.heads * call.tokens**2

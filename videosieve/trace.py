@@ -79,6 +79,7 @@ class Summary:
         courses: Which steps ran and were dense, sparse or reused, in words, by generation.
         warnings: What is not as the recipe means it; a run knows, a trace alone does not.
         compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
+        notes: What a run adds in words, a line each.
     """
 
     calls: int
@@ -94,6 +95,7 @@ class Summary:
     courses: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     compensated: float | None = None
+    notes: tuple[str, ...] = ()
     pairs: int = 0
     sparse_pairs: int = 0
     ranks: tuple[RankTotals, ...] = ()
@@ -119,7 +121,7 @@ class Summary:
         return replace(self, **merged(gather_totals(own)))
 
     @classmethod
-    def of(cls, records: list[Record], warnings: Sequence[str] = ()) -> "Summary":
+    def of(cls, records: list[Record], warnings: Sequence[str] = (), notes: Sequence[str] = ()) -> "Summary":
         """Add up records."""
         sparse = [record for record in records if record.action == "sparse"]
         recalls = [value for record in sparse for value in record.recall]
@@ -142,6 +144,7 @@ class Summary:
             warnings=tuple(warnings),
             pairs=sum(record.pairs for record in records),
             sparse_pairs=sum(record.pairs for record in sparse),
+            notes=tuple(notes),
         )
 
     def __str__(self) -> str:
@@ -168,6 +171,7 @@ class Summary:
         parts.append(f"{self.attention_seconds:.2f} s in attention")
         parts += [f"{share:.0%} {name} heads" for name, share in self.pattern_shares.items()]
         parts += [f"{count} dense: {reason}" for reason, count in self.dense_reasons.items()]
+        parts += self.notes
         return "\n".join(parts)
 
 

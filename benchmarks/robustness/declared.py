@@ -35,6 +35,7 @@ from videosieve.kernels.dense_attention import IMPLEMENTATIONS as DENSE_KERNELS
 from videosieve.layout import Grid, Segment, VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import METHODS
+from videosieve.methods.geometry.causal_patterns import SHAPES
 from videosieve.methods.geometry.minference_patterns import PATTERNS
 from videosieve.methods.searches.minference import MInferenceSearch
 from videosieve.methods.searches.sliding_tile import SlidingTileSearch
@@ -63,8 +64,19 @@ class Declared:
 
 _SVG = {"density": share, "first_frame_sink": truth, "block": BLOCK}
 _PATTERN = word(*PATTERNS)
+
+
+def _shape_of_head(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 3
+        and word(*SHAPES)(value[0])
+        and all(map(whole(0), value[1:]))
+    )
+
+
 _METHODS: dict[str, dict[str, Fits]] = {
-    "dense": {"kernel": or_none(word(*(kernel.name for kernel in DENSE_KERNELS)))},
+    "dense": {"kernel": or_none(word(*(kernel.name for kernel in DENSE_KERNELS))), "causal": truth},
     "svg": {
         **_SVG, "profile": word("sound", "official"), "seed": SEED,
         "profile_rows": lambda value: share(value) if not whole()(value) else whole(1)(value),
@@ -85,6 +97,11 @@ _METHODS: dict[str, dict[str, Fits]] = {
     "minference": {
         "density": share, "pattern": _PATTERN, "head_patterns": or_none(listed(listed(_PATTERN))), "rows": whole(1),
         "block": BLOCK, "seed": SEED,
+    },
+    "minference_causal": {
+        "shape": word(*SHAPES), "columns": whole(1), "slashes": whole(1), "first": whole(1), "last": whole(1),
+        "blocks": whole(1), "head_patterns": or_none(listed(listed(_shape_of_head))), "budget": or_none(share),
+        "rows": whole(1), "block": BLOCK,
     },
     "svg2": {
         "threshold": share, "min_share": fraction, "density": or_none(share), "query_clusters": or_none(whole(1)),
@@ -109,8 +126,8 @@ _METHODS: dict[str, dict[str, Fits]] = {
     "window_residual": {"window": is_part, "residual": truth, "first_frame_sink": truth, "block": BLOCK},
     "spatial_only": _SVG,
     "temporal_only": _SVG,
-    "oracle_top_k": {"density": share, "scope": word("call", "head", "row"), "block": BLOCK},
-    "random_blocks": {"density": share, "block": BLOCK, "seed": SEED},
+    "oracle_top_k": {"density": share, "scope": word("call", "head", "row"), "block": BLOCK, "causal": truth},
+    "random_blocks": {"density": share, "block": BLOCK, "seed": SEED, "causal": truth},
 }  # fmt: skip
 _GRID = Grid(2, 4, 4)
 _REQUEST = Request("a")
@@ -131,7 +148,8 @@ def declared() -> list[Declared]:
         ),
         Declared(
             XAttentionProfile,
-            {name: _METHODS["xattention"][name] for name in ("stride", "block")} | {"recall": share},
+            {name: _METHODS["xattention"][name] for name in ("stride", "block", "causal")}
+            | {"recall": share},
             {},
         ),
         *_schedules(),
@@ -202,7 +220,7 @@ def _shapes_of_calls() -> list[Declared]:
             {
                 "keep": lambda value: isinstance(value, torch.Tensor) and _equals(value, mask),
                 "block": nothing, "queries": whole(1, 4),
-                "keys": lambda value: whole(1, 4)(value) or (whole()(value) and value == -1),
+                "keys": lambda value: whole(1, 4)(value) or (whole()(value) and value == -1), "causal": truth,
             },
             one_block,
         ),

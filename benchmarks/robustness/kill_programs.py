@@ -62,7 +62,7 @@ def _train(folder: Path) -> list[str]:
         "--size",
         "nano",
         "--samples",
-        "160",
+        "64",
         "--no-compile",
         "--no-muon",
         "--dtype",
@@ -139,9 +139,9 @@ def programs(model: str, prompts: Path) -> dict[str, Program]:
     small = ["--model", model, "--steps", "2"]
     batch = ["batch", str(prompts), *small, "--frames", "4", "--method", "dense", "--format", "gif"]
     return {
-        "train": Program(_train, _steps, _trained),
+        "train": Program(_train, _steps, _trained, share=0.5),
         "compare": Program(
-            lambda folder: ["compare", *small, "--prompt", PROMPTS[0], "--prompt", PROMPTS[1], "--methods", "svg",
+            lambda folder: ["compare", *small, "--prompt", PROMPTS[0], "--methods", "svg",
                             "--set", "min_tokens=0", "--set", "dense_steps=1", "--no-floor", "-o", str(folder)],
             lambda folder: lines_of(folder / "unfinished.jsonl"), _compared,
         ),
@@ -153,7 +153,7 @@ def programs(model: str, prompts: Path) -> dict[str, Program]:
         "tune": Program(
             lambda folder: ["tune", *small, "--psnr", "10", "--methods", "svg", "--prompt", CAPTION, "--guidance", "1",
                             "--minutes", "60", "--best-effort", "-o", str(folder)],
-            lambda folder: lines_of(folder / "journal.jsonl"), _tuned, (0, 1),
+            lambda folder: lines_of(folder / "journal.jsonl"), _tuned, (0, 1), share=0.5,
         ),
         "evaluate": Program(
             lambda folder: ["shapes", "evaluate", "--run", model, "--prompts", "5", "--held-out", "3", "--steps", "1",
@@ -161,10 +161,10 @@ def programs(model: str, prompts: Path) -> dict[str, Program]:
             _batches,
             lambda folder: (digest(folder / "scores.json"), digest(folder / "samples.png"), names(folder)),
         ),
-        "batch": Program(lambda folder: [*batch, "-o", str(folder)], _videos, _batched),
+        "batch": Program(lambda folder: [*batch, "-o", str(folder)], _videos, _batched, share=1.5),
         "batch --executor process": Program(
             lambda folder: [*batch, "--executor", "process", "--devices", "cpu,cpu", "-o", str(folder)],
-            _videos, _batched, share=0.1,
+            _videos, _batched, share=0.05,
         ),
     }  # fmt: skip
 

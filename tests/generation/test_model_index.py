@@ -92,7 +92,7 @@ def test_auto_is_the_recipe_of_the_family(tmp_path: Path):
     wan = write(tmp_path / "wan", WAN)
     assert resolve_recipe("svg", wan) == "svg"
     assert make_recipe("auto", 0.2, model=wan) == Recipe.of("svg-wan", density=0.2)
-    assert make_recipe("auto", model="shapes-s").name == "svg-hunyuanvideo"
+    assert make_recipe("auto", model="shapes-s").name == "sieve"
     assert [recipe.name for recipe in make_recipes("auto,radial", model=wan)] == ["svg-wan", "radial"]
     allegro = index_of("AllegroPipeline", transformer="AllegroTransformer3DModel")
     assert "starting_point" in make_recipe("auto", model=write(tmp_path / "allegro", allegro)).provenance

@@ -16,7 +16,10 @@ from videosieve.kernels import native_library
 from videosieve.testing.kernel_inputs import draw_call
 from videosieve.testing.kernel_spoils import spoil
 
-OPS = ("block_sparse_attention", "dense_attention", "sampled_attention", "block_mass", "antidiagonal_scores")
+OPS = (
+    *("block_sparse_attention", "dense_attention", "sampled_attention", "block_mass", "antidiagonal_scores"),
+    *("compensated_attention", "pool_blocks", "centroid_mass"),
+)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 

@@ -62,9 +62,8 @@ def test_a_joined_result_is_off_by_one_more_rounding(dtype):
     mask = band_mask(200, BlockSize(32, 32), 64)
     centroids = centroids_of(k, v, mask)
     joined = compensated_attention(q, k, v, mask, centroids, backend="cpu").output.double()
-    exact = compensated_attention(
-        *(x.double() for x in (q, k, v)), mask, centroids, backend="reference"
-    ).output
+    wide = replace(centroids, keys=centroids.keys.double(), values=centroids.values.double())
+    exact = compensated_attention(*(x.double() for x in (q, k, v)), mask, wide, backend="reference").output
     # The kernel's weights, its output and the joined one are rounded, to values of at most the largest of v.
     assert (joined - exact).abs().max() <= 4 * torch.finfo(dtype).eps * v.abs().max()
 
@@ -205,6 +204,8 @@ def test_centroids_of_another_mask_are_refused():
         compensated_attention(q, k, v, fine, replace(good, allowed=torch.ones(1, 1, 4, 5, dtype=torch.bool)))
     with pytest.raises(ShapeError, match="log_sizes must be"):
         compensated_attention(q, k, v, fine, Centroids(good.keys, good.values, good.log_sizes[..., :4]))
+    with pytest.raises(ShapeError, match="a causal mask cuts blocks"):
+        compensated_attention(q, k, v, replace(fine, causal=True), good)
     with pytest.raises(ShapeError, match="the mask is for 75 × 75 tokens"):
         compensated_attention(q[:, :, :70], k, v, fine, good)
 

@@ -15,7 +15,7 @@ from videosieve import (
     ShapeError,
 )
 from videosieve.methods import TokenOrder, attend_selected
-from videosieve.methods.causal import attend_causal
+from videosieve.methods.causal import attend_causal, causal_mask
 from videosieve.testing.factories import make_call, random_mask
 from videosieve.testing.oracles import pairs_oracle
 from videosieve.testing.tolerances import assert_attention
@@ -35,7 +35,7 @@ def expected_pairs(mask):
 def test_kept_blocks_are_attended_up_to_the_query(side, dtype):
     call = make_call(dtype=dtype, batch=2)
     mask = random_mask(75, 75, BlockSize(side, side), 0.4, batch=2, heads=2)
-    output, lse, _ = attend_causal(call, mask)
+    output, lse, _ = attend_causal(call, causal_mask(mask))
     assert output.dtype == dtype
     assert_attention((output, lse), call.q, call.k, call.v, expected_pairs(mask), call.scale)
 
@@ -43,10 +43,10 @@ def test_kept_blocks_are_attended_up_to_the_query(side, dtype):
 def test_no_output_depends_on_a_later_token():
     call = make_call()
     mask = BlockMask.dense(75, BlockSize(16, 16))
-    before, _, _ = attend_causal(call, mask)
+    before, _, _ = attend_causal(call, causal_mask(mask))
     for x in (call.k, call.v):
         x[:, :, 40:] = torch.randn_like(x[:, :, 40:])
-    after, _, _ = attend_causal(call, mask)
+    after, _, _ = attend_causal(call, causal_mask(mask))
     assert torch.equal(before[:, :, :40], after[:, :, :40])
     assert not torch.equal(before[:, :, 40:], after[:, :, 40:])
 
@@ -59,7 +59,7 @@ def test_a_causal_selection_refuses_what_it_cannot_honour():
         attend_selected(call, Selection(mask, order, order, causal=True))
     oblong = BlockMask.dense(75, BlockSize(16, 32))
     with pytest.raises(ShapeError, match="square blocks"):
-        attend_selected(call, Selection(oblong, causal=True))
+        attend_selected(call, Selection(oblong, causal=True, compensate=True))
 
 
 class Everything(Method):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from videosieve import Recipe, Run, VideoLayout
+from videosieve.errors import ShapeError
 from videosieve.forward import Site
 from videosieve.lending import Lent
 from videosieve.masks.block_mask import BlockMask, BlockSize
@@ -17,7 +18,9 @@ from videosieve.testing.oracles import pairs_oracle
 from videosieve.trace import Trace
 
 LAYOUT = VideoLayout.of(4, 8, 10, text_last=9)
-NAMES = sorted(set(METHODS) - {"dense", "window_residual"})
+NAMES = sorted(
+    name for name in set(METHODS) - {"dense", "window_residual"} if not METHODS[name].keeps_columns
+)
 
 
 def call_of(step=0, branch="cond", seed=0, layout=LAYOUT):
@@ -72,6 +75,13 @@ def test_every_method_is_compensated_in_the_order_that_it_executes(name):
     assert result.answered_density is not None
     plain = attend_selected(call, replace(selection, compensate=False))
     torch.testing.assert_close(result.lse, plain.lse)  # recall is that of what is computed
+
+
+def test_single_keys_beside_the_blocks_are_not_answered_for_once_more():
+    call, method = call_of(), make_method("minference_causal")
+    selection, _ = method.select(call, None)
+    with pytest.raises(ShapeError, match="would be counted twice"):
+        attend_selected(call, replace(selection, compensate=True))
 
 
 @pytest.mark.parametrize("side", [16, 64])

@@ -5,6 +5,7 @@ What is returned is what fp64 says, or a VideosieveError says what was wrong. No
 
 import contextlib
 import importlib
+import pkgutil
 import warnings
 
 import pytest
@@ -12,9 +13,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from videosieve import kernels
+from videosieve.bench.check_calls import SIZES, check_calls
 from videosieve.errors import VideosieveError
 from videosieve.testing.kernel_inputs import OPS, draw_call
 from videosieve.testing.kernel_spoils import spoil
+from videosieve.testing.kernel_truth import JUDGES
 from videosieve.testing.memory import poisoned
 from videosieve.testing.triton_interpreter import interpreted
 
@@ -23,6 +27,18 @@ EXAMPLES = 25
 TRITON_OPS = [op for op in OPS if op != "dense_attention"]
 TRITON_DTYPES = (torch.float32, torch.float16)  # the interpreter multiplies bf16 wrongly
 every_op = pytest.mark.parametrize("op", OPS)
+
+
+def test_every_op_is_tried():
+    """An op is a package of kernels with implementations; one that is not drawn would be believed untried."""
+    packages = [entry.name for entry in pkgutil.iter_modules(kernels.__path__) if entry.ispkg]
+    ops = {
+        name
+        for name in packages
+        if hasattr(importlib.import_module(f"videosieve.kernels.{name}"), "IMPLEMENTATIONS")
+    }
+    assert ops == set(OPS) == set(JUDGES)
+    assert all({call.op for call in check_calls(size)} == ops for size in SIZES.values())  # doctor --check
 
 
 def implementations(op):

@@ -216,6 +216,20 @@ def test_a_screening_sees_that_dense_is_right_and_less_density_is_worse(nano: An
     assert all((table > 0).all() for table in tables.reuse_harm.values())
 
 
+def test_centroids_and_other_orders_are_screened_as_they_will_run(nano: Any):
+    """What answers for what is left out makes the error smaller at the same density, and not the recall larger."""
+    seen = capture(nano, Request(PROMPT, steps=3, guidance=1.0))
+    names = [f"xattention{more}-32" for more in ("", "+centroids", "+4x4x2")]
+    listed = [
+        f for name in names for f in families([name.removesuffix("-32")], seen.tokens) if f.name == name
+    ]
+    plain, answered, cubes = (screen(seen, [f], keep=names).by_family[f.name] for f in listed)
+    for without, with_centroids in zip(plain, answered, strict=True):
+        assert float(with_centroids.error.mean()) < float(without.error.mean())
+        torch.testing.assert_close(with_centroids.recall, without.recall, atol=1e-5, rtol=0)
+    assert any(not torch.equal(a.error, b.error) for a, b in zip(plain, cubes, strict=True))
+
+
 def test_a_replayed_dense_call_is_the_captured_one(nano: Any):
     from videosieve.tuning.replay import Replay
 

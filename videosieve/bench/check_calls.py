@@ -1,12 +1,13 @@
 """The calls of `videosieve doctor --check`: a dozen odd shapes that together meet every path of every kernel."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from videosieve.kernels import centroids_of
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
@@ -76,9 +77,15 @@ def check_calls(size: Size) -> list[CheckCall]:
         CheckCall(
             "dense_attention", "negative scale", fp32, lambda d, t: {**_qkv(n, n, d, t, 64), "scale": -0.1}
         ),
+        CheckCall(
+            "compensated_attention", "some answer", fp16, lambda d, t: _compensated(_random(n, d, t), d)
+        ),
+        CheckCall("compensated_attention", "ragged", bf16, lambda d, t: _compensated(_ragged(n, d, t), d)),
         CheckCall("sampled_attention", "two masks", fp16, lambda d, t: _sampled(n, d, t)),
         CheckCall("block_mass", "partial blocks", bf16, lambda d, t: _mass(n, d, t)),
         CheckCall("antidiagonal_scores", "partial cells", bf16, lambda d, t: _antidiagonal(n, d, t)),
+        CheckCall("pool_blocks", "reordered, one empty", bf16, lambda d, t: _pool(n, d, t)),
+        CheckCall("centroid_mass", "reordered", fp16, lambda d, t: _centroid_mass(n, d, t)),
         CheckCall("kmeans", "warm start", fp16, lambda d, t: _kmeans(n, d, t)),
         CheckCall("norm_rope", "two streams, reordered", bf16, lambda d, t: _norm_rope(n, d, t, "rms")),
         CheckCall("norm_rope", "layer norm", fp32, lambda d, t: _norm_rope(n, d, t, "layer")),
@@ -152,6 +159,37 @@ def _antidiagonal(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
     arguments = _qkv(n, n, device, dtype, 64)
     del arguments["v"]
     return {**arguments, "stride": 8}
+
+
+def _compensated(arguments: dict[str, Any], device: str) -> dict[str, Any]:
+    """Centroids answer for every other block of those that are left out."""
+    mask = arguments["mask"]
+    centroids = centroids_of(arguments["k"], arguments["v"], mask)
+    rows, columns = mask.keep.shape[2:]
+    allowed = torch.arange(rows * columns, device=device).view(1, 1, rows, columns) % 2 == 0
+    return {**arguments, "centroids": replace(centroids, allowed=allowed), "scale": 0.1}
+
+
+def _blocks(n: int, device: str) -> Tensor:
+    return torch.tensor([[[0, n // 4, n // 4, n // 2 + 3, n]]], device=device)
+
+
+def _pool(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    x = _qkv(n, 1, device, dtype, 64)["q"]
+    return {"x": x, "offsets": _blocks(n, device), "order": _permutations(n, device)}
+
+
+def _centroid_mass(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    tensors = _qkv(n, 13, device, dtype, 64)
+    sizes = torch.arange(13, device=device).view(1, 1, 13).float().log()  # the first is empty
+    order = _permutations(n, device)
+    return {
+        "q": tensors["q"],
+        "keys": tensors["k"],
+        "log_sizes": sizes,
+        "offsets": _blocks(n, device),
+        "order": order,
+    }
 
 
 def _kmeans(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:

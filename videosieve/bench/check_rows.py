@@ -24,8 +24,7 @@ from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dispatch import Implementation
 from videosieve.kernels.triton_support import installed
 from videosieve.testing.kernel_inputs import KernelCall
-from videosieve.testing.kernel_truth import assert_fp8_attention
-from videosieve.testing.tolerances import assert_attention
+from videosieve.testing.tolerances import assert_attention, assert_fp8_attention
 
 REPEATS, CHECKED_ROWS = 3, 64
 BAD = ("wrong", "raised", "no answer")

@@ -17,6 +17,7 @@ from videosieve.cli.verbs.doctor import doctor
 from videosieve.cli.verbs.explain import explain
 from videosieve.cli.verbs.generate import generate
 from videosieve.cli.verbs.inspect import inspect
+from videosieve.cli.verbs.language.prefill import prefill
 from videosieve.cli.verbs.methods import methods
 from videosieve.cli.verbs.models import models
 from videosieve.cli.verbs.plan import plan
@@ -108,6 +109,7 @@ for verb in (
     profile,
     saliency,
     inspect,
+    prefill,
     report,
     methods,
     models,

@@ -15,6 +15,7 @@ from videosieve.errors import ModelError
 from videosieve.files import is_folder
 from videosieve.frame_rate import FRAME_RATE
 from videosieve.integrations.diffusers.models import MODELS, find_named, start_of
+from videosieve.integrations.diffusers.models.starts import STARTING_POINT
 from videosieve.integrations.diffusers.models.words import why_factorised
 from videosieve.recipe import Recipe
 
@@ -97,6 +98,8 @@ def resolve_recipe(source: str, model: str) -> "str | Recipe":
     """
     if source != AUTO:
         return source
+    if is_bundled(model):
+        return STARTING_POINT
     rows = [row for row in rows_of(model).values() if not row.dense]
     if not rows:
         raise ModelError(

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.triton_support import debugging
+from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask, require_whole, whole_offsets
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BOOL, INDEX = (torch.bool,), (torch.int64,)
+_SHARING = "; fewer heads of keys must divide those of q"
 AXES = ("batch", "heads", "tokens", "head_dim")
 
 
@@ -68,29 +71,43 @@ def check_floats(axes: tuple[str, ...] = AXES, **tensors: Any) -> None:
         raise ShapeError(f"tensors of a call must share dtype and device, got {met}")
 
 
-def check_attention(q: Any, k: Any, v: Any) -> None:
+def check_attention(q: Any, k: Any, v: Any, *, grouped: bool = False) -> None:
     """Raise a ShapeError unless q, k and v are one attention: they may differ in tokens of q against k and v only.
 
     Args:
         q: Queries [batch, heads, queries, head_dim].
         k: Keys [batch, heads, keys, head_dim].
         v: Values [batch, heads, keys, head_dim].
+        grouped: Whether the heads of k and v may be fewer, a divisor of those of q: neighbouring heads share one.
     """
     check_floats(q=q, k=k, v=v)
-    if k.shape != v.shape or (q.shape[:2] + q.shape[3:]) != (k.shape[:2] + k.shape[3:]):
+    heads = grouped_heads(q, k) if grouped else q.shape[1]
+    if k.shape != v.shape or (q.shape[0], heads, q.shape[3]) != (k.shape[0], k.shape[1], k.shape[3]):
         raise ShapeError(
             f"k and v must be [{q.shape[0]}, {q.shape[1]}, keys, {q.shape[3]}], "
-            f"got {list(k.shape)} and {list(v.shape)}"
+            f"got {list(k.shape)} and {list(v.shape)}{_SHARING * grouped}"
         )
 
 
-def check_pair(q: Any, k: Any) -> None:
-    """Raise a ShapeError unless q and k are [batch, heads, tokens, head_dim] and differ in tokens only."""
+def grouped_heads(q: Tensor, k: Tensor) -> int:
+    """The heads of k where they divide those of q, else those of q: what k must have beside q."""
+    return q.shape[1] if q.shape[1] % k.shape[1] else k.shape[1]
+
+
+def check_pair(q: Any, k: Any, *, grouped: bool = False) -> None:
+    """Raise a ShapeError unless q and k are [batch, heads, tokens, head_dim] and differ in tokens only.
+
+    Args:
+        q: Queries [batch, heads, queries, head_dim].
+        k: Keys [batch, heads, keys, head_dim].
+        grouped: Whether the heads of k may be fewer, a divisor of those of q.
+    """
     check_floats(q=q, k=k)
-    if q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+    heads = grouped_heads(q, k) if grouped else q.shape[1]
+    if (q.shape[0], heads, q.shape[3]) != (k.shape[0], k.shape[1], k.shape[3]):
         raise ShapeError(
             f"q and k must be [batch, heads, tokens, head_dim] and differ in tokens only, "
-            f"got {list(q.shape)} and {list(k.shape)}"
+            f"got {list(q.shape)} and {list(k.shape)}{_SHARING * grouped}"
         )
 
 
@@ -165,6 +182,49 @@ def check_order(name: str, order: Any, x: Tensor, *, permutation: bool = True) -
         _check_places(name, order, tokens, permutation)
         return order
     return order.clamp(0, tokens - 1)
+
+
+def check_offsets(name: str, offsets: Any, x: Tensor) -> Tensor:
+    """Offsets of blocks of the tokens of x that implementations may follow without looking at them.
+
+    Args:
+        name: For the message.
+        offsets: int64 [batch|1, heads|1, blocks + 1], for at least one block.
+        x: [batch, heads, tokens, head_dim].
+
+    Returns:
+        The offsets; beside a GPU made whole, because their values are not looked at there.
+
+    Raises:
+        ShapeError: They do not fit x or, on the CPU, do not ascend from 0 to the number of tokens.
+    """
+    check_tensor(name, offsets, ("batch", "heads", "blocks + 1"), INDEX)
+    check_shared(name, offsets, x.shape[:2], device=x.device)
+    if offsets.shape[-1] < 2:
+        raise ShapeError(f"{name} must have two entries at least, got {list(offsets.shape)}")
+    if torch.compiler.is_compiling():
+        return offsets
+    if offsets.device.type == "cpu" or debugging():
+        require_whole(name, offsets, x.shape[2])
+        return offsets
+    return whole_offsets(offsets, x.shape[2])
+
+
+def check_masked(q: Any, k: Any, v: Any, mask: Any, *, grouped: bool = False) -> None:
+    """Raise a ShapeError unless q, k and v are one attention and mask is of its size, with batch and heads that fit."""
+    check_attention(q, k, v, grouped=grouped)
+    if not isinstance(mask, BlockMask | RaggedBlockMask):
+        raise ShapeError(f"mask must be a BlockMask or a RaggedBlockMask, got {type(mask).__name__}")
+    queries, keys = q.shape[2], k.shape[2]
+    if (mask.queries, mask.keys) != (queries, keys):
+        raise ShapeError(
+            f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
+        )
+    lists = ["keep", "query_offsets", "key_offsets"] if isinstance(mask, RaggedBlockMask) else ["keep"]
+    for name in lists:
+        x = getattr(mask, name)
+        check_tensor(f"mask.{name}", x, ("batch", "heads", *("rows", "columns")[: x.ndim - 2]), BOOL + INDEX)
+        check_shared(f"mask.{name}", x, q.shape[:2], device=q.device)
 
 
 def check_heads(heads: Any, x: Tensor) -> None:

@@ -111,6 +111,7 @@ class _Call(ctypes.Structure):
         ("centroids", _CentroidsPointer),
         ("output", ctypes.c_void_p),
         ("lse", ctypes.c_void_p),
+        ("causal", ctypes.c_int64),
         *SIZES,
     ]
 
@@ -123,17 +124,19 @@ def attend_blocks(
     scale: float,
     instruction_set: str | None = None,
     answers: Answers | None = None,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys, and over centroids where there are any.
 
     Args:
         q: Queries [batch, heads, queries, head_dim] that `native_library.refuse_tensors` does not refuse.
-        k: Keys [batch, heads, keys, head_dim].
-        v: Values [batch, heads, keys, head_dim].
+        k: Keys [batch, key heads, keys, head_dim]; neighbouring heads of q share one where there are fewer.
+        v: Values, likewise.
         blocks: The kept blocks.
         scale: Factor on every q·k.
         instruction_set: One of the library's; the fastest where left out.
         answers: Centroids for blocks that are left out; their LSE is written to.
+        causal: Whether query i sees key j only where j <= i + keys − queries.
 
     Returns:
         Output [batch, heads, queries, head_dim] in the dtype of q, contiguous, and LSE fp32 [batch, heads, queries]
@@ -146,8 +149,8 @@ def attend_blocks(
     query_order, key_order = token_table(blocks.query_order), token_table(blocks.key_order)
     call = _Call(
         q=TensorPointer.of(q),
-        k=TensorPointer.of(k),
-        v=TensorPointer.of(v),
+        k=TensorPointer.of(k, q.shape[1]),
+        v=TensorPointer.of(v, q.shape[1]),
         mask=_MaskPointer(
             keep=keep.data_ptr(),
             query_offsets=query_offsets.data_ptr(),
@@ -165,6 +168,7 @@ def attend_blocks(
         centroids=_CentroidsPointer.of(answers),
         output=output.data_ptr(),
         lse=lse.data_ptr(),
+        causal=causal,
         **sizes(q, k.shape[2], scale),
     )
     load().call("attention", call, instruction_set)

@@ -16,7 +16,7 @@ from torch import Tensor
 from videosieve.errors import BackendError
 from videosieve.kernels.native_threads import team
 
-ABI = 6
+ABI = 7
 PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -31,12 +31,18 @@ class TensorPointer(ctypes.Structure):
         ("batch_stride", ctypes.c_int64),
         ("head_stride", ctypes.c_int64),
         ("token_stride", ctypes.c_int64),
+        ("head_group", ctypes.c_int64),
     ]
 
     @classmethod
-    def of(cls, x: Tensor) -> "TensorPointer":
-        """Point at a tensor, which must outlive the call."""
-        return cls(x.data_ptr(), *x.stride()[:3])
+    def of(cls, x: Tensor, heads: int | None = None) -> "TensorPointer":
+        """Point at a tensor, which must outlive the call.
+
+        Args:
+            x: [batch, heads, tokens, head_dim].
+            heads: Heads of the call where several of them share a head of x; None: as many as x has.
+        """
+        return cls(x.data_ptr(), *x.stride()[:3], 1 if heads is None else heads // x.shape[1])
 
 
 SIZES = [

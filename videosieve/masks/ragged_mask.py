@@ -88,14 +88,28 @@ def blocks_of(tokens: Tensor, offsets: Tensor) -> Tensor:
     return torch.searchsorted(offsets[..., 1:].contiguous(), wanted, right=True)
 
 
-def _check_offsets(name: str, offsets: Tensor, blocks: int, tokens: int) -> None:
-    if offsets.dtype != torch.int64 or offsets.ndim != 3 or offsets.shape[-1] != blocks + 1:
-        raise ShapeError(
-            f"{name} must be int64 [batch, heads, {blocks + 1}] for {blocks} blocks, "
-            f"got {offsets.dtype} {list(offsets.shape)}"
-        )
-    if offsets.device.type != "cpu":
-        return
+def whole_offsets(offsets: Tensor, tokens: int) -> Tensor:
+    """Offsets that ascend from 0 to the end, whatever was given: on a GPU nobody has looked at their values.
+
+    Programs then stay inside the tensors and every token is in a block, where offsets were wrong numbers.
+
+    Args:
+        offsets: int64 [batch|1, heads|1, blocks + 1].
+        tokens: Where they are to end.
+
+    Returns:
+        Offsets of the same shape; those given where they were right.
+    """
+    inner = offsets[..., 1:-1].clamp(0, tokens)
+    inner = inner.cummax(-1).values if inner.shape[-1] else inner
+    return torch.cat(
+        [offsets.new_zeros(*offsets.shape[:-1], 1), inner, inner.new_full((*offsets.shape[:-1], 1), tokens)],
+        -1,
+    )
+
+
+def require_whole(name: str, offsets: Tensor, tokens: int) -> None:
+    """Raise a ShapeError unless offsets [batch, heads, blocks + 1] ascend from 0 to the number of tokens."""
     fits = (offsets[..., 0] == 0) & (offsets[..., -1] == tokens) & (offsets.diff() >= 0).all(-1)
     if not fits.all():
         batch, head = (~fits).nonzero()[0].tolist()
@@ -103,3 +117,13 @@ def _check_offsets(name: str, offsets: Tensor, blocks: int, tokens: int) -> None
             f"{name} must ascend from 0 to {tokens} tokens; at {batch=}, {head=} they run "
             f"{offsets[batch, head].tolist()}"
         )
+
+
+def _check_offsets(name: str, offsets: Tensor, blocks: int, tokens: int) -> None:
+    if offsets.dtype != torch.int64 or offsets.ndim != 3 or offsets.shape[-1] != blocks + 1:
+        raise ShapeError(
+            f"{name} must be int64 [batch, heads, {blocks + 1}] for {blocks} blocks, "
+            f"got {offsets.dtype} {list(offsets.shape)}"
+        )
+    if offsets.device.type == "cpu":
+        require_whole(name, offsets, tokens)

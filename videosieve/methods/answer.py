@@ -33,8 +33,14 @@ def ask(method: Method, call: AttentionCall, state: State) -> tuple[Selection | 
 
     Raises:
         RecipeError: The answer is not a pair of a Selection or None and a state.
-        ShapeError: Some query keeps no key.
+        ShapeError: Some query keeps no key, or the method is not for calls with further or fewer keys.
     """
+    if not call.is_square and not method.is_causal:
+        raise ShapeError(
+            f"{type(method).__name__} is not causal, and chooses where queries and keys are the same tokens and "
+            f"heads: got q {list(call.q.shape)} and k {list(call.k.shape)}; repeat grouped "
+            f"keys, or take a causal method"
+        )
     answer: Any = method.select(call, state)
     if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], Selection | None):
         raise RecipeError(

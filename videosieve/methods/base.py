@@ -27,7 +27,7 @@ from videosieve.kernels.compensated_attention import runner as compensated_runne
 from videosieve.layout import inverse_order
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.methods.causal import attend_causal
+from videosieve.methods.causal import attend_causal, attend_compensated, causal_mask
 
 State = Any
 
@@ -75,7 +75,10 @@ class Selection:
         pattern: int64 [batch|1, heads]; which pattern every head got. None where the method has one.
         recall: fp32 [batch|1, heads]; estimated true softmax mass inside the kept blocks, where the method knows it.
         causal: No query sees a key behind it: blocks above the diagonal are left out, blocks on it are attended token
-            by token. Needs a `BlockMask` with square blocks, and no token orders.
+            by token. Needs a `BlockMask`, square blocks where centroids answer, and no token orders.
+        columns: Only where it is causal: single keys that every query behind their block sees too, int64
+            [batch, heads, columns], ascending and none twice; where a block is kept they are in it already. The number
+            of keys fills what a head has fewer of.
         compensate: Whether key blocks that are left out answer with their centroids: mean key, mean value and count,
             under one softmax with what is kept.
         centroids: Those of this very call, where the method has pooled them already; None pools them when computed.
@@ -89,6 +92,7 @@ class Selection:
     pattern: Tensor | None = None
     recall: Tensor | None = None
     causal: bool = False
+    columns: Tensor | None = None
     compensate: bool = False
     centroids: Centroids | None = None
 
@@ -100,10 +104,15 @@ class Method(ABC):
         name: The word that `sparsify(pipe, name)` and recipes use.
         shares_state: Whether one guidance branch may take over the state of the other, and a call with both branches
             that of a call with one.
+        causal_name: Name of the method that is its causal form, for language models: its own where it has a parameter
+            `causal` or always is. Empty where there is none.
+        keeps_columns: Whether its selections may have `columns`, single keys beside the blocks.
     """
 
     name: ClassVar[str]
     shares_state: ClassVar[bool] = False
+    causal_name: ClassVar[str] = ""
+    keeps_columns: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Hold the parameters against their annotations; a subclass with more to check begins with the same line."""
@@ -235,13 +244,20 @@ def _attend_causal(call: AttentionCall, selection: Selection, backend: str | Non
     mask = selection.mask
     if not isinstance(mask, BlockMask) or selection.query_order or selection.key_order:
         raise ShapeError("a causal selection needs blocks of one size and tokens in their own order")
-    kernel = runner(call.q, call.k, call.v, mask, backend=backend)
+    mask = causal_mask(mask)
     if not selection.compensate:
-        output, lse, _ = attend_causal(call, mask, backend)
-        return AttentionResult(output, lse, mask, kernel)
+        kernel = runner(call.q, call.k, call.v, mask, backend=backend)
+        output, lse, more = attend_causal(call, mask, backend, selection.columns)
+        return AttentionResult(output, lse, mask, kernel, more_density=more)
+    if selection.columns is not None:
+        raise ShapeError(
+            "centroids answer for whole blocks, and this selection keeps single keys of blocks that it leaves out, "
+            "which would be counted twice; leave columns or compensate out"
+        )
+    kernel = runner(call.q, call.k, call.v, selection.mask, backend=backend)
     centroids = selection.centroids or centroids_of(call.k, call.v, mask)
     past = centroids.below_the_diagonal(mask.keep.shape[2])
-    output, lse, answered_lse = attend_causal(call, mask, backend, past)
-    return AttentionResult(
-        output, lse, mask, kernel, answered_lse, answered_density(mask, past.answers(mask))
-    )
+    output, lse, answered_lse = attend_compensated(call, mask, backend, past)
+    # Centroids are counted over all pairs there, of which causal attention has half.
+    share = answered_density(mask, past.answers(mask)) * (mask.queries * mask.keys) / mask.pairs.sum()
+    return AttentionResult(output, lse, mask, kernel, answered_lse, share)

@@ -1,4 +1,4 @@
-"""Causal attention over a block mask: blocks below the diagonal whole, the diagonal token by token, joined by LSE."""
+"""Causal attention over a block mask, over single columns beside it, and with centroids for what is left out."""
 
 import torch
 from torch import Tensor
@@ -8,36 +8,97 @@ from videosieve.call import AttentionCall
 from videosieve.errors import ShapeError
 from videosieve.kernels import Centroids, block_sparse_attention, compensated_attention
 from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask
+
+
+def causal_mask(mask: BlockMask) -> BlockMask:
+    """The same kept blocks, and all on the diagonal, without what is ahead of a query."""
+    own = BlockMask(mask.keep, mask.block, mask.queries, mask.keys, causal=True).diagonal
+    return BlockMask(mask.keep | own, mask.block, mask.queries, mask.keys, causal=True)
 
 
 def attend_causal(
-    call: AttentionCall, mask: BlockMask, backend: str | None = None, centroids: Centroids | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+    call: AttentionCall, mask: BlockMask, backend: str | None = None, columns: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """Attention in which no query sees a key behind it.
 
     Args:
         call: The attention call.
+        mask: Kept blocks, causal, the diagonal among them.
+        backend: Implementation of `block_sparse_attention`.
+        columns: Single keys beside the blocks, as in `Selection`.
+
+    Returns:
+        Output [batch, heads, tokens, head_dim] in the dtype of q, LSE fp32 [batch, heads, tokens] over the kept keys,
+        and the density of the columns, float64 [batch, heads]; None without columns.
+    """
+    output, lse = block_sparse_attention(call.q, call.k, call.v, mask, scale=call.scale, backend=backend)
+    if columns is None:
+        return output, lse, None
+    lanes = torch.arange(call.heads, device=columns.device) // (call.heads // call.k.shape[1])
+    batch = torch.arange(call.batch, device=columns.device)[:, None, None]
+    places = columns.clamp(
+        max=call.keys - 1
+    )  # past the end: none, in the last block, which no row has behind it
+    k, v = (x[batch, lanes[:, None], places] for x in (call.k, call.v))  # no other token is copied
+    # Chosen columns of one block are seen by the same rows, so they are a block of their own size.
+    further = _columns_mask(mask, columns)
+    more, more_lse = block_sparse_attention(
+        call.q, k, v, further, scale=call.scale, backend=_for_columns(backend)
+    )
+    joined = torch.logaddexp(lse, more_lse.to(lse.dtype))
+    weight = (more_lse - joined).exp().unsqueeze(-1)
+    output = torch.lerp(output.to(weight.dtype), more.to(weight.dtype), weight).to(call.q.dtype)
+    density = further.head_density * (further.queries * further.keys) / mask.pairs.sum()
+    return output, joined, density
+
+
+def _columns_mask(mask: BlockMask, columns: Tensor) -> RaggedBlockMask:
+    blocks = mask.keep.shape[-1]
+    edges = torch.arange(blocks + 1, device=columns.device) * mask.block.key
+    offsets = torch.searchsorted(columns.contiguous(), edges.expand(*columns.shape[:2], -1).contiguous())
+    offsets[..., -1] = columns.shape[-1]
+    rows = (torch.arange(mask.keep.shape[2] + 1, device=columns.device) * mask.block.query).clamp(
+        max=mask.queries
+    )
+    past = mask.pairs == mask.query_sizes.unsqueeze(-1) * mask.key_sizes
+    keep = past & ~mask.keep.expand(*columns.shape[:2], -1, -1)
+    return RaggedBlockMask(keep, rows[None, None], offsets, mask.queries, columns.shape[-1])
+
+
+def _for_columns(backend: str | None) -> str | None:
+    """Columns are blocks of any size: a backend that cannot is asked for the blocks alone."""
+    return backend if backend in ("native", "triton", "reference") else None
+
+
+def attend_compensated(
+    call: AttentionCall, mask: BlockMask, backend: str | None, centroids: Centroids
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Causal attention in which centroids answer for blocks below the diagonal that are left out.
+
+    Args:
+        call: The attention call, square.
         mask: Kept blocks, square; those above the diagonal are left out, those on it are always attended.
-        backend: Implementation of `block_sparse_attention` for the blocks below the diagonal.
-        centroids: Answer for blocks below the diagonal that are left out; those that every query of a block may see.
+        backend: Implementation of `compensated_attention` for the blocks below the diagonal.
+        centroids: Answer for blocks that every query of a row may see.
 
     Returns:
         Output [batch, heads, tokens, head_dim] in the dtype of q, LSE fp32 [batch, heads, tokens] over the kept keys,
         and the LSE over kept keys and centroids.
 
     Raises:
-        ShapeError: The blocks are not square.
+        ShapeError: The blocks or the call are not square.
     """
     side = mask.block.query
-    if side != mask.block.key:
-        raise ShapeError(f"causal attention needs square blocks, got {mask.block}")
+    if side != mask.block.key or not call.is_square:
+        raise ShapeError(
+            f"centroids in causal attention need square blocks and as many keys and key heads as queries, "
+            f"got {mask.block}, q {list(call.q.shape)} and k {list(call.k.shape)}"
+        )
     below = BlockMask(mask.keep.tril(-1), mask.block, mask.queries, mask.keys)
-    tensors, options = (call.q, call.k, call.v, below), {"scale": call.scale, "backend": backend}
-    if centroids is None:
-        output, lse = block_sparse_attention(*tensors, **options)
-        answered_lse = lse
-    else:
-        output, lse, answered_lse = compensated_attention(*tensors, centroids, **options)
+    output, lse, answered_lse = compensated_attention(
+        call.q, call.k, call.v, below, centroids, scale=call.scale, backend=backend
+    )
     own_output, own_lse = _attend_diagonal(call, side)
     lse, answered_lse = (x.to(own_lse.dtype) for x in (lse, answered_lse))
     share = torch.sigmoid(own_lse - answered_lse).unsqueeze(-1)

@@ -16,10 +16,14 @@ class Dense(Method):
 
     Attributes:
         kernel: Implementation of dense attention; None takes the fastest that can run a call.
+        causal: Every query sees the keys up to its own alone.
     """
 
     name: ClassVar[str] = "dense"
+    causal_name: ClassVar[str] = "dense"
+
     kernel: str | None = None
+    causal: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
@@ -29,6 +33,10 @@ class Dense(Method):
                 f"dense attention has no kernel {shown(self.kernel)}; there are {', '.join(known)}, "
                 f"see videosieve doctor"
             )
+
+    @property
+    def is_causal(self) -> bool:
+        return self.causal
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         del call

@@ -40,6 +40,7 @@ class MInference(Method):
     """
 
     name: ClassVar[str] = "minference"
+    causal_name: ClassVar[str] = "minference_causal"
 
     density: Annotated[float, share("the share of query–key blocks to keep")] = 0.3
     pattern: Pattern = "vertical_slash"

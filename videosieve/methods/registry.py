@@ -11,6 +11,7 @@ from videosieve.methods.base import Method
 from videosieve.methods.dense import Dense
 from videosieve.methods.draft import DraftAttention
 from videosieve.methods.minference import MInference
+from videosieve.methods.minference_causal import CausalMInference
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.radial import RadialAttention
 from videosieve.methods.semantic_permutation import SemanticPermutation
@@ -31,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
         AdaSpa,
         XAttention,
         MInference,
+        CausalMInference,
         SemanticPermutation,
         RadialAttention,
         SlidingTile,

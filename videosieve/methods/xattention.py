@@ -44,6 +44,7 @@ class XAttention(Method):
     """
 
     name: ClassVar[str] = "xattention"
+    causal_name: ClassVar[str] = "xattention"
 
     threshold: Threshold = 0.9
     stride: Stride = 8
@@ -66,16 +67,18 @@ class XAttention(Method):
 
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Algorithm 1: score antidiagonals, softmax, sum to blocks, keep the fewest that hold the threshold."""
-        side = block_side(self.block, call.tokens)
+        side = block_side(self.block, call.keys)
         mass = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale, causal=self.causal)
-        first = _first_and_diagonal(mass) if self.causal else None
+        whole = BlockMask.dense(call.tokens, BlockSize(side, side), call.keys, call.q.device, self.causal)
+        first = first_and_diagonal(call, side) if self.causal else None
         keep = top_p(mass, self._threshold(call), first)
         if self.keep_first:
             keep[..., 0] = True
         if self.causal:
-            keep = keep.tril()
-        mask = BlockMask(keep, BlockSize(side, side), call.tokens)
-        return Selection(mask, causal=self.causal), state
+            keep &= whole.pairs > 0
+        return Selection(
+            BlockMask(keep, whole.block, call.tokens, call.keys, self.causal), causal=self.causal
+        ), state
 
     def _threshold(self, call: AttentionCall) -> float | Tensor:
         if self.head_thresholds is None:
@@ -90,6 +93,7 @@ def check_stride(stride: int, block: int | None) -> None:
         raise RecipeError(f"stride {_STRIDE}, got {stride=} and {block=}; the paper uses 4, 8 and 16")
 
 
-def _first_and_diagonal(mass: Tensor) -> Tensor:
-    blocks = torch.arange(mass.shape[-1], device=mass.device)
-    return (blocks == 0) | (blocks == blocks[:, None])
+def first_and_diagonal(call: AttentionCall, side: int) -> Tensor:
+    """The blocks that causal attention keeps in any case, bool [rows, columns]."""
+    mask = BlockMask.dense(call.tokens, BlockSize(side, side), call.keys, call.q.device, causal=True)
+    return mask.diagonal | (torch.arange(mask.keep.shape[-1], device=mask.keep.device) == 0)

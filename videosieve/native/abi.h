@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 6
+#define VIDEOSIEVE_ABI 7
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -24,6 +24,7 @@ typedef struct {
     int64_t batch_stride;
     int64_t head_stride;
     int64_t token_stride;
+    int64_t head_group; /* heads of the call that share a head of this tensor; 0 or 1: each has its own */
 } videosieve_tensor;
 
 /* Kept blocks. Row r covers the queries [query_offsets[r], query_offsets[r + 1]), column c the keys likewise; offsets
@@ -64,6 +65,8 @@ typedef struct {
     videosieve_centroids centroids;
     void* output; /* [batch, heads, queries, head_dim], contiguous, of the element of q */
     float* lse; /* [batch, heads, queries], contiguous; over the kept keys */
+    /* 0, or 1: query i sees key j only where j <= i + keys - queries. Needs keys >= queries and no orders. */
+    int64_t causal;
     int64_t batch;
     int64_t heads;
     int64_t queries;

@@ -144,6 +144,12 @@ void attend_chunk(const Chunk& chunk, const float* q, int head_dim, float* score
     add_chunk<Vectors>(chunk, scores, head_dim, largest, softmax);
 }
 
+}  // namespace
+
+#include "causal.hpp"
+
+namespace {
+
 // Where output [count, head_dim] and LSE [count] of the queries go; query i to row order[i], or i where that is null.
 struct OutputRows {
     void* output;
@@ -182,12 +188,20 @@ struct Panels {
     int64_t queries;
 };
 
+// `seen`: as in AttentionTask.
 template <bool Biased>
-void attend_keys(const KeyRuns& keys, const Numbers& numbers, const Panels& panels, float* scores, float* copies) {
+void attend_keys(const KeyRuns& keys, const Numbers& numbers, const Panels& panels, float* scores, float* copies,
+                 int64_t seen = videosieve::everything) {
     const int head_dim = numbers.head_dim;
     Chunks chunks(keys, numbers, copies);
     for_chunks(chunks, head_dim, panels.count, [&](const Chunk& chunk, Prefetch& prefetch) {
+        const Run& last = chunk.spans[chunk.span_count - 1];
         for (int i = 0; i < panels.count; ++i) {
+            if (last.start + last.count > seen + i * full_width) {
+                attend_diagonal(chunk, panels.q[i], head_dim, scores, panels.softmax[i], prefetch,
+                                seen + i * full_width, panel_width(panels.queries - i * full_width));
+                continue;
+            }
             if (panel_width(panels.queries - i * full_width) == full_width)
                 attend_chunk<Simd::vectors, Biased>(chunk, panels.q[i], head_dim, scores, panels.softmax[i], prefetch);
             else
@@ -219,7 +233,7 @@ void attention(const AttentionTask& task, float* scratch) {
                    panel_width(queries - first), rows);
     }
     float* copies = space.take(Chunks::space(head_dim));
-    attend_keys<false>(task.keys, numbers, panels, scores, copies);
+    attend_keys<false>(task.keys, numbers, panels, scores, copies, task.seen);
     if (task.answered_lse) {  // what is kept has been seen; its LSE is wanted alone, the output goes on
         for (int64_t i = 0; i < queries; ++i)
             task.lse[task.queries.order ? task.queries.order[i] : i] =

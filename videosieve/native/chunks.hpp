@@ -24,6 +24,8 @@ struct Chunk {
     int64_t keys;
     int64_t k_stride;
     int64_t v_stride;
+    Run spans[chunk_keys];  // places of the keys, ascending
+    int span_count;
     bool direct;  // read where the caller keeps them, not from a copy
     float bias[chunk_keys];  // of every key, in units of log 2, where the keys have one
 };
@@ -78,6 +80,7 @@ class Chunks {
         const int head_dim = numbers_.head_dim;
         chunk.direct = numbers_.element == Element::float32 && !keys_.order && !keys_.bias;
         chunk.piece_count = 0;
+        chunk.span_count = 0;
         chunk.keys = 0;
         chunk.k_stride = chunk.direct ? keys_.k_stride : head_dim;
         chunk.v_stride = chunk.direct ? keys_.v_stride : head_dim;
@@ -88,6 +91,7 @@ class Chunks {
             const Run& run = keys_.runs[run_];
             const int64_t left = run.count - done_, room = chunk_keys - chunk.keys;
             const int64_t count = left < room ? left : room, first = run.start + done_;
+            chunk.spans[chunk.span_count++] = {first, count};
             if (chunk.direct)
                 chunk.pieces[chunk.piece_count++] = {
                     static_cast<const float*>(keys_.k) + first * keys_.k_stride,

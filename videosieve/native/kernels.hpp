@@ -17,6 +17,8 @@ constexpr int64_t most_clusters = 1 << 24;  // fp32 counts them exactly
 // Most queries of one task: enough to reuse a key block from the second-level cache, few enough to share out.
 constexpr int task_queries = 128;
 
+constexpr int64_t everything = INT64_MAX / 2;  // more keys than there are
+
 constexpr int round_operations = 12;  // independent, so that they hide one another's latency
 
 // Key tokens [start, start + count).
@@ -61,6 +63,7 @@ struct AttentionTask {
     float* lse;    // [queries], likewise; over the keys
     KeyRuns centroids;              // under the same softmax, with a bias
     float* answered_lse = nullptr;  // [queries], over keys and centroids; null where there are no centroids
+    int64_t seen = everything;      // the first query sees the keys at places below this, the next ones one more each
 };
 
 // Attention of at most task_queries queries over all keys, and again over the keys that each mask keeps.

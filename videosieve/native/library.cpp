@@ -35,7 +35,7 @@ const char* refuse_tensor(const videosieve_tensor& x, int64_t alignment) {
     if (!x.data) return "a tensor has no memory";
     if (reinterpret_cast<uintptr_t>(x.data) % alignment) return "a tensor is not aligned to its elements";
     if (x.batch_stride < 0 || x.head_stride < 0 || x.token_stride < 0) return "strides must not be negative";
-    return nullptr;
+    return x.head_group < 0 ? "a group of heads must not be negative" : nullptr;
 }
 
 // Offsets [count + 1] of every head: from 0 to tokens, never falling.
@@ -98,6 +98,8 @@ const char* refuse(const videosieve_attention_call& call) {
     if (const char* reason = refuse_sizes(call)) return reason;
     if (const char* reason = refuse_tensors({&call.q, &call.k, &call.v}, call.element)) return reason;
     const videosieve_mask& mask = call.mask;
+    if (call.causal && (call.keys < call.queries || mask.query_order || mask.key_order))
+        return "causal attention needs at least as many keys as queries, and tokens in order";
     if (!mask.keep || !mask.query_offsets || !mask.key_offsets || !call.output || !call.lse)
         return "mask and output must have memory";
     if (mask.rows < 1 || mask.columns < 1) return "the mask must have at least one row and one column";

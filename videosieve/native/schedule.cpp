@@ -27,7 +27,13 @@ struct Tile {
 class Mask {
   public:
     explicit Mask(const videosieve_attention_call& call)
-        : mask_(call.mask), centroids_(call.centroids), answered_(call.centroids.keys.data) {}
+        : mask_(call.mask),
+          centroids_(call.centroids),
+          answered_(call.centroids.keys.data),
+          ahead_(call.causal ? call.keys - call.queries : everything) {}
+
+    // Keys that the queries before `end` see.
+    int64_t seen(int64_t end) const { return ahead_ == everything ? everything : end + ahead_; }
 
     const int64_t* query_offsets(int64_t b, int64_t h) const {
         return mask_.query_offsets + b * mask_.query_offset_strides[0] + h * mask_.query_offset_strides[1];
@@ -40,17 +46,18 @@ class Mask {
                (!answered_ ||
                 same(answers_at(b, h, row), answers_at(b, h, other), centroids_.answer_strides[3]));
     }
-    // Kept keys of a row as runs of neighbours; blocks that touch become one run.
-    void runs(int64_t b, int64_t h, int64_t row, std::vector<Run>& runs) const {
+    // Kept keys of a row below `seen` as runs of neighbours; blocks that touch become one run.
+    void runs(int64_t b, int64_t h, int64_t row, int64_t seen, std::vector<Run>& runs) const {
         runs.clear();
         const int64_t* offsets = key_offsets(b, h);
         const uint8_t* keep = row_at(b, h, row);
-        for (int64_t c = 0; c < mask_.columns; ++c) {
+        for (int64_t c = 0; c < mask_.columns && offsets[c] < seen; ++c) {
             if (!keep[c * mask_.keep_strides[3]] || offsets[c] == offsets[c + 1]) continue;
+            const int64_t count = std::min(offsets[c + 1], seen) - offsets[c];
             if (!runs.empty() && runs.back().start + runs.back().count == offsets[c])
-                runs.back().count += offsets[c + 1] - offsets[c];
+                runs.back().count += count;
             else
-                runs.push_back({offsets[c], offsets[c + 1] - offsets[c]});
+                runs.push_back({offsets[c], count});
         }
     }
     // Centroids that answer in a row, as runs of neighbours.
@@ -87,6 +94,7 @@ class Mask {
     const videosieve_mask& mask_;
     const videosieve_centroids& centroids_;
     bool answered_;
+    int64_t ahead_;
 };
 
 // Orders of the heads; null for a head that keeps its own.
@@ -118,15 +126,18 @@ void add_head(const Mask& mask, int64_t b, int64_t h, std::vector<Run>& runs, st
             ++end;
         const int64_t queries = offsets[end] - offsets[row];
         if (!queries) continue;
-        mask.runs(b, h, row, runs);
-        int64_t keys = 0;
-        for (const Run& run : runs) keys += run.count;
         mask.answers(b, h, row, runs);
-        for (const Run& run : runs) keys += run.count;
+        int64_t answers = 0;
+        for (const Run& run : runs) answers += run.count;
         const int64_t parts = (queries + task_queries - 1) / task_queries;
         const int64_t side = ((queries + parts - 1) / parts + task_grain - 1) / task_grain * task_grain;
-        for (int64_t first = 0; first < queries; first += side)
-            tiles.push_back({b, h, row, offsets[row] + first, std::min(side, queries - first), keys});
+        for (int64_t first = 0; first < queries; first += side) {
+            const int64_t count = std::min(side, queries - first);
+            int64_t keys = answers;
+            mask.runs(b, h, row, mask.seen(offsets[row] + first + count), runs);
+            for (const Run& run : runs) keys += run.count;
+            tiles.push_back({b, h, row, offsets[row] + first, count, keys});
+        }
     }
 }
 
@@ -169,7 +180,7 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
     const Orders key_orders(call.mask.key_order, call.mask.key_order_strides, call.batch, call.heads, call.keys);
     const auto attend_tile = [&](int64_t task, int worker, float* scratch) {
         const Tile& tile = tiles[task];
-        mask.runs(tile.batch, tile.head, tile.row, runs[worker]);
+        mask.runs(tile.batch, tile.head, tile.row, mask.seen(tile.first + tile.queries), runs[worker]);
         const int64_t* query_order = query_orders.of(tile.batch, tile.head);
         // Rows are counted from the first of the tile where they are in order, else from the first of the head.
         const int64_t first = query_order ? 0 : tile.first;
@@ -180,6 +191,7 @@ void attend(const videosieve_attention_call& call, const Kernels& kernels) {
         const int64_t row = (tile.batch * call.heads + tile.head) * call.queries + first;
         AttentionTask part{numbers, queries, keys, moved(call.output, call.element, row * call.head_dim),
                            call.lse + row, {}};
+        part.seen = mask.seen(tile.first + 1);
         if (call.centroids.keys.data) {
             mask.answers(tile.batch, tile.head, tile.row, answers[worker]);
             part.centroids = centroids_of(call, tile.batch, tile.head, answers[worker]);

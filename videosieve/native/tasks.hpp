@@ -16,7 +16,8 @@ inline void* moved(const void* x, int32_t element, int64_t values) {
 }
 
 inline void* head_of(const videosieve_tensor& x, int32_t element, int64_t b, int64_t h, int64_t token = 0) {
-    return moved(x.data, element, b * x.batch_stride + h * x.head_stride + token * x.token_stride);
+    const int64_t head = x.head_group > 1 ? h / x.head_group : h;
+    return moved(x.data, element, b * x.batch_stride + head * x.head_stride + token * x.token_stride);
 }
 
 template <class Call>

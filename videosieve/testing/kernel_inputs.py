@@ -12,9 +12,12 @@ from typing import Any
 import torch
 
 from videosieve import kernels
+from videosieve.kernels import Centroids
+from videosieve.kernels.centroids import key_offsets
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
+from videosieve.testing.kernel_tables import draw_log_sizes, draw_mask, draw_offsets, draw_order
 from videosieve.testing.kernel_truth import JUDGES
 from videosieve.testing.memory import lay_out
 
@@ -105,7 +108,8 @@ def _block_sparse(source: Random, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _dense(source: Random, dtype: torch.dtype) -> dict[str, Any]:
-    return {**_qkv(source, dtype)[1], "causal": source.random() < 0.3}
+    shape, arguments = _qkv(source, dtype)
+    return {**arguments, "causal": source.random() < 0.3 and shape.queries <= shape.keys}
 
 
 def _sampled(source: Random, dtype: torch.dtype) -> dict[str, Any]:
@@ -193,39 +197,6 @@ def _reorder(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     return arguments
 
 
-def draw_mask(
-    source: Random, lead: tuple[int, int], offsets_lead: tuple[int, int], queries: int, keys: int
-) -> BlockMask | RaggedBlockMask:
-    """Kept blocks of one size or ragged, some rows without any, `keep` and offsets anywhere in memory."""
-    if source.random() < 0.6:
-        block = BlockSize(source.choice((1, 7, 16, 32, 64, 2**40)), source.choice((1, 5, 16, 32, 2**62)))
-        counts = -(-queries // block.query), -(-keys // block.key)
-        return BlockMask(lay_out(source, (*lead, *counts), torch.bool), block, queries, keys)
-    counts = source.randint(1, 6), source.randint(1, 9)
-    keep = lay_out(source, (*lead, *counts), torch.bool)
-    rows = _offsets(source, (*offsets_lead, counts[0]), queries)
-    columns = _offsets(source, (*offsets_lead, counts[1]), keys)
-    return RaggedBlockMask(keep, rows, columns, queries, keys)
-
-
-def _offsets(source: Random, shape: tuple[int, int, int], tokens: int) -> torch.Tensor:
-    *lead, count = shape
-    rows = [
-        [0, *sorted(source.randint(0, tokens) for _ in range(count - 1)), tokens]
-        for _ in range(lead[0] * lead[1])
-    ]
-    values = torch.tensor(rows).view(*lead, count + 1)
-    return lay_out(source, tuple(values.shape), torch.int64, values=values)
-
-
-def draw_order(source: Random, lead: tuple[int, int], tokens: int) -> torch.Tensor:
-    """A permutation [tokens] or [*lead, tokens], anywhere in memory."""
-    count = 1 if source.random() < 0.3 else 0
-    rows = [source.sample(range(tokens), tokens) for _ in range(1 if count else lead[0] * lead[1])]
-    values = torch.tensor(rows).view((tokens,) if count else (*lead, tokens))
-    return lay_out(source, tuple(values.shape), torch.int64, values=values)
-
-
 def _describe(value: Any) -> str:
     if isinstance(value, torch.Tensor):
         if value.is_nested or value.layout != torch.strided:
@@ -235,16 +206,61 @@ def _describe(value: Any) -> str:
         return f"[{', '.join(_describe(part) for part in value)}]"
     if isinstance(value, BlockMask | RaggedBlockMask):
         return f"{type(value).__name__}({_describe(value.keep)}, {value.queries} × {value.keys})"
+    if isinstance(value, Centroids):
+        return f"Centroids({_describe(value.keys)}, {_describe(value.log_sizes)}, {_describe(value.allowed)})"
     return f"{type(value).__name__}" if isinstance(value, Stream) else repr(value)
+
+
+def _compensated(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    arguments = _block_sparse(source, dtype)
+    q, mask = arguments["q"], arguments["mask"]
+    lead, (rows, columns) = (q.shape[0], q.shape[1]), mask.keep.shape[2:]
+    keys, values = (lay_out(source, (*lead, columns, q.shape[3]), dtype) for _ in "kv")
+    allowed = None
+    if source.random() < 0.4:
+        allowed = lay_out(source, (*_shared(source, lead), rows, columns), torch.bool)
+    real = key_offsets(mask).diff() > 0  # an empty block has a size of 0, whatever else is drawn
+    sizes = draw_log_sizes(source, (real.shape[0], real.shape[1]), columns, real)
+    return {**arguments, "centroids": Centroids(keys, values, sizes, allowed)}
+
+
+def _pool(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    shape = _Shape(source)
+    offsets = draw_offsets(source, (*shape.lead(source), source.randint(1, 9)), shape.keys)
+    arguments = {"x": shape.tensor(source, dtype), "offsets": offsets}
+    if source.random() < 0.4:
+        arguments["order"] = draw_order(source, shape.lead(source), shape.keys)
+    return arguments
+
+
+def _centroid_mass(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    shape = _Shape(source)
+    arguments: dict[str, Any] = {
+        "q": shape.tensor(source, dtype, shape.queries),
+        "keys": shape.tensor(source, dtype),
+        "log_sizes": draw_log_sizes(source, shape.lead(source), shape.keys),
+        "offsets": draw_offsets(source, (*shape.lead(source), source.randint(1, 9)), shape.queries),
+        **_scale(source),
+    }
+    if source.random() < 0.4:
+        arguments["order"] = draw_order(source, shape.lead(source), shape.queries)
+    return arguments
+
+
+def _shared(source: Random, lead: tuple[int, int]) -> tuple[int, int]:
+    return source.choice((1, lead[0])), source.choice((1, lead[1]))
 
 
 _DRAW: dict[str, Callable[[Random, torch.dtype], dict[str, Any]]] = {
     "antidiagonal_scores": _antidiagonal,
     "block_mass": _mass,
     "block_sparse_attention": _block_sparse,
+    "centroid_mass": _centroid_mass,
+    "compensated_attention": _compensated,
     "dense_attention": _dense,
     "kmeans": _kmeans,
     "norm_rope": _norm_rope,
+    "pool_blocks": _pool,
     "reorder_tokens": _reorder,
     "sampled_attention": _sampled,
 }

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videosieve.kernels import Centroids
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
@@ -153,6 +154,13 @@ def _spoil_ragged_mask(source: Random, mask: RaggedBlockMask) -> Any:
     return RaggedBlockMask(*parts)
 
 
+def _spoil_centroids(source: Random, centroids: Centroids) -> Any:
+    parts: list[Any] = [centroids.keys, centroids.values, centroids.log_sizes, centroids.allowed]
+    which = source.choice([i for i, part in enumerate(parts) if part is not None])
+    parts[which] = _changed(source, "part", parts[which])
+    return Centroids(*parts)
+
+
 def _spoil_stream(source: Random, stream: Stream) -> Any:
     parts: dict[str, Any] = {"q": stream.q, "k": stream.k, "q_norm": stream.q_norm, "k_norm": stream.k_norm}
     parts["rotation"] = stream.rotation
@@ -182,6 +190,7 @@ _CHANGES: Mapping[Any, Spoil] = {
     BlockSize: _spoil_block,
     BlockMask: _spoil_block_mask,
     RaggedBlockMask: _spoil_ragged_mask,
+    Centroids: _spoil_centroids,
     Stream: _spoil_stream,
     HeadNorm: _spoil_norm,
     Rotation: _spoil_rotation,

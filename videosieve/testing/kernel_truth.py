@@ -4,7 +4,6 @@ One judge per op. A judge takes what the op returned, the implementation that di
 raises an AssertionError that says what is off and by how much.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,13 +18,22 @@ from videosieve.kernels.norm_rope import NormRope, Stream
 from videosieve.kernels.norm_rope import reference as norm_reference
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.testing.oracles import attention_oracle, pairs_oracle
-from videosieve.testing.tolerances import assert_attention, assert_within, plain_attention
-
-E4M3_STEP = 2.0**-4
-"""e4m3 has three bits after the point: a normal value is off by at most 1/16 of itself."""
-E4M3_LEAST = 2.0**-10
-"""Half of the least step of e4m3, in units of a scale: what a value near 0 may be off."""
+from videosieve.testing.compensation import (
+    judge_centroid_mass,
+    judge_compensated_attention,
+    judge_pool_blocks,
+)
+from videosieve.testing.oracles import mask_on_cpu, ordered, pairs_oracle
+from videosieve.testing.tolerances import (
+    E4M3_LEAST,
+    E4M3_STEP,
+    assert_attention,
+    assert_fp8_attention,
+    assert_within,
+    plain_attention,
+    require,
+    weight_rounding,
+)
 
 
 def judge_block_sparse_attention(
@@ -41,15 +49,15 @@ def judge_block_sparse_attention(
     """Output and LSE [batch, heads, queries(, head_dim)] against fp64 attention over the kept pairs."""
     scale = resolve_scale(scale, q.shape[-1])
     output, lse = result
-    _require(output.dtype == q.dtype, f"output is {output.dtype} for inputs of {q.dtype}")
+    require(output.dtype == q.dtype, f"output is {output.dtype} for inputs of {q.dtype}")
     q, k, v, output, lse = (x.cpu() for x in (q, k, v, output, lse))
-    q, output, lse = (_ordered(x, orders.get("query_order")) for x in (q, output, lse.unsqueeze(-1)))
-    k, v = (_ordered(x, orders.get("key_order")) for x in (k, v))
+    q, output, lse = (ordered(x, orders.get("query_order")) for x in (q, output, lse.unsqueeze(-1)))
+    k, v = (ordered(x, orders.get("key_order")) for x in (k, v))
     pairs, lse = pairs_oracle(mask_on_cpu(mask)), lse.squeeze(-1)
     if backend == "triton-fp8":
         assert_fp8_attention((output, lse), q, k, v, pairs, scale)
     else:
-        assert_attention((output, lse), q, k, v, pairs, scale, lse_slack=_weight_rounding(q.dtype))
+        assert_attention((output, lse), q, k, v, pairs, scale, lse_slack=weight_rounding(q.dtype))
 
 
 def judge_dense_attention(
@@ -64,10 +72,10 @@ def judge_dense_attention(
     """Output [batch, heads, queries, head_dim] against fp64 attention over all keys, or those before a query."""
     del backend
     scale = resolve_scale(scale, q.shape[-1])
-    _require(result.dtype == q.dtype, f"output is {result.dtype} for inputs of {q.dtype}")
+    require(result.dtype == q.dtype, f"output is {result.dtype} for inputs of {q.dtype}")
     q, k, v, result = (x.cpu() for x in (q, k, v, result))
     keep = torch.ones(1, 1, q.shape[2], k.shape[2], dtype=torch.bool)
-    keep = keep.tril() if causal else keep
+    keep = keep.tril(k.shape[2] - q.shape[2]) if causal else keep
     # The LSE is not returned; what stands in for it is right by definition.
     lse = plain_attention(q, k, v, keep, scale)[1]
     assert_attention((result, lse), q, k, v, keep, scale)
@@ -88,7 +96,7 @@ def judge_sampled_attention(
     output, lse, masked_output, masked_lse = parts
     # Half-precision inputs are attended in fp32; Triton alone rounds the weights to the dtype of v, as attention does.
     wide = torch.promote_types(q.dtype, torch.float32)
-    _require(all(x.dtype == wide for x in parts), f"results must be {wide}, got {[x.dtype for x in parts]}")
+    require(all(x.dtype == wide for x in parts), f"results must be {wide}, got {[x.dtype for x in parts]}")
     if backend == "triton":
         parts = [x.to(q.dtype) for x in (output, masked_output)]
         output, masked_output = parts
@@ -157,13 +165,13 @@ def judge_kmeans(
     wide = torch.promote_types(x.dtype, torch.float32)
     eps, rows = torch.finfo(wide).eps, x.double()
     chosen = torch.nn.functional.one_hot(labels.long(), clusters).double()  # [batch, heads, tokens, clusters]
-    _require(torch.equal(sizes.double(), chosen.sum(2)), "sizes are not those of the labels")
+    require(torch.equal(sizes.double(), chosen.sum(2)), "sizes are not those of the labels")
     exact, magnitude = chosen.mT @ rows, chosen.mT @ rows.abs()
     filled, count = sizes.unsqueeze(-1) > 0, sizes.unsqueeze(-1).clamp(min=1)
     # The worst case of a sum of n terms, rounded after each, and of a quotient.
     budget = eps * ((count + 1) * magnitude / count + (exact / count).abs())
     error = torch.where(filled, (means.double() - exact / count).abs() - budget, 0.0)
-    _require(
+    require(
         float(error.max()) <= 0, f"a centroid is off by {float(error.max()):.3g} more than rounding allows"
     )
     if centroids is None or iterations > 1:
@@ -176,7 +184,7 @@ def judge_kmeans(
     distance = start.square().sum(-1).unsqueeze(2) - 2 * rows @ start.mT
     own = distance.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
     excess = (own - distance.amin(-1)) - 2 * (x.shape[-1] + 2) * eps * size.amax(-1)
-    _require(
+    require(
         float(excess.max()) <= 0, f"a label is {float(excess.max()):.3g} farther than the nearest centroid"
     )
 
@@ -196,16 +204,16 @@ def judge_norm_rope(
     rough = norm_reference.norm_rope(streams, order, heads, False)
     truths = exact.q.cpu(), exact.k.cpu()
     for got, near, truth in zip((result.q, result.k), (rough.q, rough.k), truths, strict=True):
-        _require(got.dtype == streams[0].q.dtype, f"q and k must stay {streams[0].q.dtype}, got {got.dtype}")
+        require(got.dtype == streams[0].q.dtype, f"q and k must stay {streams[0].q.dtype}, got {got.dtype}")
         _compare(got.cpu(), near.cpu(), truth, "q or k")
-    _require(fp8 == (result.q8 is not None), f"{fp8=}, but q8 is {type(result.q8).__name__}")
+    require(fp8 == (result.q8 is not None), f"{fp8=}, but q8 is {type(result.q8).__name__}")
     eights, scales = (result.q8, result.k8), (result.q_scale, result.k_scale)
     for values, scale, truth in zip(eights, scales, truths, strict=True):
         if values is not None and scale is not None:
             factor = scale.cpu().double().unsqueeze(-1)
             error = (values.cpu().double() * factor - truth).abs()
             least = torch.maximum(truth.abs() * E4M3_STEP, factor * E4M3_LEAST) * 1.01
-            _require(bool((error <= least).all()), "q8 or k8 is off by more than a step of e4m3")
+            require(bool((error <= least).all()), "q8 or k8 is off by more than a step of e4m3")
 
 
 def judge_reorder_tokens(
@@ -217,82 +225,26 @@ def judge_reorder_tokens(
     index = order.expand(x.shape[:-1]).unsqueeze(-1).expand_as(x)
     exact = x.gather(2, index)
     exact = exact if heads is None else torch.where(heads.cpu()[..., None, None], exact, x)
-    _require(torch.equal(result, exact), "tokens are not where the order puts them")
+    require(torch.equal(result, exact), "tokens are not where the order puts them")
 
 
 JUDGES: dict[str, Callable[..., None]] = {
     "antidiagonal_scores": judge_antidiagonal_scores,
     "block_mass": judge_block_mass,
     "block_sparse_attention": judge_block_sparse_attention,
+    "centroid_mass": judge_centroid_mass,
+    "compensated_attention": judge_compensated_attention,
     "dense_attention": judge_dense_attention,
     "kmeans": judge_kmeans,
     "norm_rope": judge_norm_rope,
+    "pool_blocks": judge_pool_blocks,
     "reorder_tokens": judge_reorder_tokens,
     "sampled_attention": judge_sampled_attention,
 }
 
 
-def mask_on_cpu(mask: BlockMask | RaggedBlockMask) -> BlockMask | RaggedBlockMask:
-    """The same kept blocks in host memory."""
-    if isinstance(mask, BlockMask):
-        return BlockMask(mask.keep.cpu(), mask.block, mask.queries, mask.keys)
-    offsets = mask.query_offsets.cpu(), mask.key_offsets.cpu()
-    return RaggedBlockMask(mask.keep.cpu(), *offsets, mask.queries, mask.keys)
-
-
-def assert_fp8_attention(
-    result: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, pairs: Tensor, scale: float
-) -> None:
-    """Raise an AssertionError unless output and LSE are as near to fp64 as e4m3 scores allow.
-
-    A score moves by at most δ = scale · |q|·|k − mean| · (2/16 + 1/256), a weight by exp(2δ), and so an output.
-
-    Args:
-        result: Output [batch, heads, queries, head_dim] and LSE [batch, heads, queries].
-        q: Queries [batch, heads, queries, head_dim].
-        k: All keys [batch, heads, keys, head_dim]; their mean counts.
-        v: Values [batch, heads, keys, head_dim].
-        pairs: bool [batch|1, heads|1, queries, keys].
-        scale: Factor on every q·k.
-    """
-    exact, exact_lse = attention_oracle(q, k, v, pairs, scale)
-    smooth = (k.double() - k.double().mean(2, keepdim=True)).abs()
-    moved = scale * float((q.double().abs() @ smooth.mT).amax()) * (2 * E4M3_STEP + E4M3_STEP**2)
-    kept, (output, lse) = exact_lse.isfinite(), result
-    _require(torch.equal(kept, lse.isfinite()), "a query without keys must have LSE −inf, and no other")
-    if not kept.any():
-        return _require(not output.any(), "a query without keys must have output 0")
-    error, size = float((output.double() - exact).abs().sum()), float(v.double().abs().amax()) * exact.numel()
-    half = torch.float16 if q.dtype == torch.float32 else q.dtype  # in which weights meet the values
-    most = math.expm1(2 * moved) + 8 * torch.finfo(half).eps
-    _require(
-        error <= most * size, f"the output is off by {error / size:.3g} of the values, more than {most:.3g}"
-    )
-    shift, rounding = float((lse[kept].double() - exact_lse[kept]).abs().max()), _weight_rounding(half)
-    _require(
-        shift <= moved + rounding + 1e-5, f"the LSE is off by {shift:.3g}, more than {moved + rounding:.3g}"
-    )
-    return None
-
-
-def _weight_rounding(dtype: torch.dtype) -> float:
-    """What the LSE may be off where weights of half precision are summed: every one by half a step of its type."""
-    return torch.finfo(dtype).eps / 2 if dtype in (torch.bfloat16, torch.float16) else 0.0
-
-
-def _ordered(x: Tensor, order: Tensor | None) -> Tensor:
-    if order is None:
-        return x
-    return x.gather(2, order.cpu().expand(x.shape[:3]).unsqueeze(-1).expand_as(x))
-
-
 def _compare(
     actual: Tensor, rough: Tensor, exact: Tensor, name: str, least: float = 0.0, slack: float = 0.0
 ) -> None:
-    _require(actual.shape == exact.shape, f"{name} must be {list(exact.shape)}, got {list(actual.shape)}")
+    require(actual.shape == exact.shape, f"{name} must be {list(exact.shape)}, got {list(actual.shape)}")
     assert_within(actual, rough.to(actual.dtype), exact, name, least, slack)
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise AssertionError(message)

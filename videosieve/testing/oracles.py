@@ -45,9 +45,10 @@ def pairs_oracle(mask: BlockMask | RaggedBlockMask) -> Tensor:
         return _ragged_pairs(mask)
     sides = min(mask.block.query, mask.queries), min(mask.block.key, mask.keys)
     tile = torch.ones(sides, dtype=torch.bool)
-    return torch.kron(mask.keep.clone(memory_format=torch.contiguous_format), tile[None, None])[
+    pairs = torch.kron(mask.keep.clone(memory_format=torch.contiguous_format), tile[None, None])[
         ..., : mask.queries, : mask.keys
     ]
+    return pairs.tril(mask.keys - mask.queries) if mask.causal else pairs
 
 
 def _ragged_pairs(mask: RaggedBlockMask) -> Tensor:
@@ -75,3 +76,18 @@ def reorder_oracle(x: Tensor, order: Tensor, heads: Tensor) -> Tensor:
         for token in range(x.shape[2]):
             y[b, h, token] = x[b, h, order[b, h, token]]
     return y
+
+
+def mask_on_cpu(mask: BlockMask | RaggedBlockMask) -> BlockMask | RaggedBlockMask:
+    """The same kept blocks in host memory."""
+    if isinstance(mask, BlockMask):
+        return BlockMask(mask.keep.cpu(), mask.block, mask.queries, mask.keys)
+    offsets = mask.query_offsets.cpu(), mask.key_offsets.cpu()
+    return RaggedBlockMask(mask.keep.cpu(), *offsets, mask.queries, mask.keys)
+
+
+def ordered(x: Tensor, order: Tensor | None) -> Tensor:
+    """Tokens of x [batch, heads, tokens, head_dim] in another order; as they are without one."""
+    if order is None:
+        return x
+    return x.gather(2, order.cpu().expand(x.shape[:3]).unsqueeze(-1).expand_as(x))

@@ -5,6 +5,8 @@ rounding of scores can do to their weights. A kernel that sums in another order 
 scale or a row does not.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,10 @@ from videosieve.testing.oracles import attention_oracle
 
 # A value is rounded when its score, its weight, its sum and its quotient are formed.
 ROUNDINGS = 4
+E4M3_STEP = 2.0**-4
+"""e4m3 has three bits after the point: a normal value is off by at most 1/16 of itself."""
+E4M3_LEAST = 2.0**-10
+"""Half of the least step of e4m3, in units of a scale: what a value near 0 may be off."""
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, keep: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -114,3 +120,49 @@ def assert_within(
     error = float((actual.double() - exact).abs().max())
     if not error <= budget:  # also when it is NaN
         raise AssertionError(f"{name} is off by {error:.3g}, more than {budget:.3g}, in {actual.dtype}")
+
+
+def assert_fp8_attention(
+    result: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, pairs: Tensor, scale: float
+) -> None:
+    """Raise an AssertionError unless output and LSE are as near to fp64 as e4m3 scores allow.
+
+    A score moves by at most δ = scale · |q|·|k − mean| · (2/16 + 1/256), a weight by exp(2δ), and so an output.
+
+    Args:
+        result: Output [batch, heads, queries, head_dim] and LSE [batch, heads, queries].
+        q: Queries [batch, heads, queries, head_dim].
+        k: All keys [batch, heads, keys, head_dim]; their mean counts.
+        v: Values [batch, heads, keys, head_dim].
+        pairs: bool [batch|1, heads|1, queries, keys].
+        scale: Factor on every q·k.
+    """
+    exact, exact_lse = attention_oracle(q, k, v, pairs, scale)
+    smooth = (k.double() - k.double().mean(2, keepdim=True)).abs()
+    moved = scale * float((q.double().abs() @ smooth.mT).amax()) * (2 * E4M3_STEP + E4M3_STEP**2)
+    kept, (output, lse) = exact_lse.isfinite(), result
+    require(torch.equal(kept, lse.isfinite()), "a query without keys must have LSE −inf, and no other")
+    if not kept.any():
+        return require(not output.any(), "a query without keys must have output 0")
+    error, size = float((output.double() - exact).abs().sum()), float(v.double().abs().amax()) * exact.numel()
+    half = torch.float16 if q.dtype == torch.float32 else q.dtype  # in which weights meet the values
+    most = math.expm1(2 * moved) + 8 * torch.finfo(half).eps
+    require(
+        error <= most * size, f"the output is off by {error / size:.3g} of the values, more than {most:.3g}"
+    )
+    shift, rounding = float((lse[kept].double() - exact_lse[kept]).abs().max()), weight_rounding(half)
+    require(
+        shift <= moved + rounding + 1e-5, f"the LSE is off by {shift:.3g}, more than {moved + rounding:.3g}"
+    )
+    return None
+
+
+def weight_rounding(dtype: torch.dtype) -> float:
+    """What the LSE may be off where weights of half precision are summed: every one by half a step of its type."""
+    return torch.finfo(dtype).eps / 2 if dtype in (torch.bfloat16, torch.float16) else 0.0
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise an AssertionError with the message unless it holds."""
+    if not holds:
+        raise AssertionError(message)

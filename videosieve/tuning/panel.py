@@ -1,6 +1,6 @@
 """The onlookers of a screening: every contender computes the calls of a dense replay as it would, and is judged."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import ClassVar
 
@@ -25,7 +25,7 @@ class Contender:
     Attributes:
         family: Its family.
         knob: Value of the knob.
-        method: The method.
+        method: What chooses: the method, in the family's token order.
         error: Relative L1 by (step, layer).
         recall: Recall by (step, layer).
         cost: Seconds ÷ dense seconds, call by call.
@@ -54,6 +54,8 @@ class Contender:
         selection, state = ask(self.method, call, known)
         if selection is None:
             return
+        if self.family.compensate != "none":
+            selection = replace(selection, compensate=True)
         result = attend_selected(call, selection)
         state = self.method.observe(call, result, state)
         output = self.method.correct(call, result.output, state)

@@ -59,7 +59,7 @@ def screen(
     report, parts = progress or (lambda _done, _all: None), parts or Parts()
     count, looked = captured.target.layers, captured.looked
     layers, yardstick = _spread_out(count), _yardstick(captured.tokens)
-    contenders = [Contender(f, knob, f.make(knob)) for f in choices for knob in f.values]
+    contenders = [Contender(f, knob, f.recipe(knob, NOW).chooser) for f in choices for knob in f.values]
     sparse, reuse = [], {kind: [] for kind in captured.drift}
     for done, step in enumerate(looked):
         report(done, len(looked))

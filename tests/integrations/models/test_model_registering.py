@@ -4,6 +4,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
+import torch
 from conftest import SPARSE, build  # type: ignore[import-not-found]
 from torch import nn
 
@@ -18,6 +19,8 @@ from videosieve.integrations.diffusers import (
     sparsify,
     start_of,
 )
+from videosieve.integrations.diffusers.models import find_named
+from videosieve.integrations.transformers.recipes import FAMILIES
 from videosieve.recipe import Recipe, bundled_recipes
 
 
@@ -89,7 +92,7 @@ def test_every_family_begins_with_a_recipe_of_its_own_or_says_that_it_is_a_start
         assert recipe.family in (row.family, row.like)
         assert "starting_point" not in recipe.provenance
     else:
-        assert (recipe.name, recipe.family) == ("svg", "")
+        assert (recipe.name, recipe.family) == ("sieve", "")
         assert row.family in recipe.provenance["starting_point"]
 
 
@@ -98,8 +101,31 @@ def test_without_a_recipe_the_family_s_own_is_taken():
         with sparsify(build("wan").transformer, recipe, steps=4) as run:
             assert run.recipe.name == "svg-wan"
         with sparsify(build("allegro").transformer, recipe, steps=4, density=0.2) as run:
-            assert (run.recipe.name, run.recipe.method.density) == ("svg", 0.2)
+            assert (run.recipe.name, run.recipe.method.density) == ("sieve", 0.2)
             assert "Allegro" in run.recipe.provenance["starting_point"]
+
+
+def test_a_starting_point_shares_its_selection_only_where_that_can_be():
+    row = find_named("MotifVideoTransformer3DModel")
+    assert start_of(row).shared_selection
+    assert not start_of(row, shares=False).shared_selection
+    told = start_of(row, shares=False).provenance["starting_point"]
+    assert "each branch chooses for itself" in told
+    assert "chooses" not in start_of(row).provenance["starting_point"]
+
+
+def test_a_pipeline_with_a_recipe_of_its_own_begins_with_that():
+    row = find_named("HunyuanVideoTransformer3DModel")
+    own = type("Own", (), {"recipe": "radial"})
+    assert start_of(row, own()).name == start_of(row, own).name == "radial"
+    assert start_of(row, object()).name == "svg-hunyuanvideo"
+
+
+def test_every_model_runs_with_the_recipe_that_it_begins_with(tiny):
+    with sparsify(tiny.transformer, steps=2, dense_steps=0, dense_layers=0, min_tokens=0) as run:
+        output = tiny()
+    assert torch.isfinite(output).all()
+    assert {record.action for record in run.trace.records} == {"sparse"}
 
 
 def test_a_recipe_for_another_family_is_refused_unless_it_names_none():
@@ -125,7 +151,7 @@ def test_families_with_the_same_blocks_share_recipes():
 def test_bundled_recipes_for_a_model_name_its_family(name):
     recipe = Recipe.of(name)
     assert recipe.family.lower() == name.rpartition("-")[2]
-    assert recipe.family in {row.family for row in MODELS.values()}
+    assert recipe.family in {row.family for row in MODELS.values()} | set(FAMILIES)
 
 
 RATES = {

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from videosieve.errors import OutputError, RecipeError
+from videosieve.methods import make_method
+from videosieve.recipe import Recipe
+from videosieve.schedule import DenseFirst
 from videosieve.tuning.search import Candidate, Family, Goal, Journal, Point, families, pareto_front
 from videosieve.tuning.search.points import estimate, prompt_offsets
 
@@ -74,6 +77,40 @@ def test_points_candidates_and_families_survive_json():
         back = Family.from_json(json.loads(json.dumps(family.as_json())))
         assert back == family
         assert back.make(back.values[0]) == family.make(family.values[0])
+
+
+def test_what_follows_a_plus_goes_into_the_recipe():
+    both, order, sieve, plain = families(["svg+centroids+shared", "xattention+head", "sieve", "svg"], 20_000)
+    recipe = Candidate(both.name, 0.4, dense_steps=2).recipe({both.name: both}, 20, 512)
+    assert (recipe.compensate, recipe.shared_selection, recipe.token_order) == ("centroids", True, "model")
+    assert (recipe.method, recipe.min_tokens) == (make_method("svg", density=0.4), 512)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    assert order.recipe(0.9, DenseFirst()).token_order == "head"
+    assert sieve.recipe(0.3, DenseFirst()).shared_selection  # as its own recipe
+    assert plain.recipe(0.3, DenseFirst()) == Recipe(
+        make_method("svg", density=0.3), name="tuned", min_tokens=0
+    )
+
+
+def test_the_search_knows_sieve_and_centroids_by_itself():
+    names = [family.name for family in families(None, 1_024)]
+    assert {"sieve", "svg+centroids+shared", "svg+centroids+shared-32"} <= {*names}
+    assert "sieve-32" not in names  # its own blocks are as small there
+    assert "sieve-32" in [family.name for family in families(None, 4_096)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("svg+head", "token_order needs a method that chooses among blocks by queries and keys alone"),
+        ("window_residual+centroids", "does so in its own way"),
+        ("xattention+head+hilbert", "several token orders, head and hilbert"),
+        ("xattention+centroid", "token_order is one of"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(words: str, message: str):
+    with pytest.raises(RecipeError, match=message):
+        families([words], 1_024)
 
 
 def test_unknown_methods_are_refused_with_the_nearest():

@@ -29,6 +29,8 @@ def test_every_bundled_recipe_is_described_and_run_as_it_is(name: str):
     else:
         varied = candidate.plain.recipe({family.name: family}, STEPS, 512)
         assert varied.method == recipe.method
+        for key in ("compensate", "token_order", "shared_selection"):
+            assert getattr(varied, key) == getattr(recipe, key)
 
 
 def test_windows_and_warm_ups_become_counts():

@@ -51,7 +51,10 @@ def tune(
     ] = 15.0,
     methods: Annotated[
         str | None,
-        options.optional("Methods to search, and caching; comma-separated. Default: all."),
+        options.optional(
+            "Methods to search, and caching; comma-separated; +centroids, +shared or a token order may follow a "
+            "name. Default: all, and svg+centroids+shared."
+        ),
     ] = None,
     start: Annotated[
         str | None,

@@ -61,10 +61,10 @@ def sparsify(
     asked = method_or_recipe not in (None, "auto")
     recipe = Recipe.of(method_or_recipe, **overrides) if asked else None  # pyright: ignore[reportArgumentType]
     targets = describe(target)
-    recipe = recipe or Recipe.of(start_of(targets[0].row), **overrides)
+    pipeline = None if isinstance(target, Module) else target
+    recipe = recipe or Recipe.of(_start(targets, pipeline), **overrides)
     for found in targets:
         require_family(recipe, found.row)
-    pipeline = None if isinstance(target, Module) else target
     _require_steps(steps, pipeline, recipe)
     _require_options(recall_rows, backend, check_finite)
     _require_reuse(recipe, targets, pipeline)
@@ -80,6 +80,12 @@ def sparsify(
     if pipeline is not None:
         run.checks += [partial(_replaced, pipeline, found) for found in targets]
     return run
+
+
+def _start(targets: list[Target], pipeline: object) -> Recipe:
+    """The recipe where nobody names one."""
+    says = pipeline is not None or all("cond_uncond" not in found.row.branches for found in targets)
+    return start_of(targets[0].row, pipeline, shares=says)
 
 
 def _replaced(pipeline: Any, found: Target) -> str:

@@ -37,11 +37,12 @@ def antidiagonal_mass(
 
     Args:
         q: Queries [batch, heads, queries, head_dim], any strides.
-        k: Keys [batch, heads, keys, head_dim], any strides.
+        k: Keys [batch, key heads, keys, head_dim], any strides; neighbouring heads of q share one where they are fewer.
         stride: Cell side, tokens, from 1 to 65,536.
         side: Block side, tokens, a multiple of the stride.
         scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
-        causal: Whether cells above the diagonal have no mass; queries and keys are then those of one sequence.
+        causal: Whether cells above the diagonal have no mass; the last query belongs to the last key, and there are as
+            many keys as queries or more, whole cells more for an estimate that is cut where the diagonal is.
         backend: Implementation to use; None takes the fastest that can run the call.
 
     Returns:
@@ -53,14 +54,15 @@ def antidiagonal_mass(
         NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    check_pair(q, k)
+    check_pair(q, k, grouped=True)
     check_whole("stride", stride, 1, MOST_STRIDE, "a number of tokens")
     check_whole("side", side, 1, MOST_SIDE, "a number of tokens")
     if side % stride:
         raise ShapeError(f"side must be a multiple of stride, got {side=} and {stride=}")
-    if causal and q.shape[2] != k.shape[2]:
+    if causal and q.shape[2] > k.shape[2]:
         raise ShapeError(
-            f"a causal mass is of one sequence, got {q.shape[2]} queries and {k.shape[2]} keys; leave causal out"
+            f"a causal mass needs at least as many keys as queries, the last of both belong together; got "
+            f"{q.shape[2]} queries and {k.shape[2]} keys"
         )
     scale = resolve_scale(scale, q.shape[-1])
     if torch.compiler.is_compiling():

@@ -51,7 +51,7 @@ def antidiagonal_mass(
     mass = torch.empty((*q.shape[:2], rows, columns), dtype=torch.float32)
     call = _Call(
         q=TensorPointer.of(q),
-        k=TensorPointer.of(k),
+        k=TensorPointer.of(k, q.shape[1]),
         mass=mass.data_ptr(),
         stride=stride,
         side=side,

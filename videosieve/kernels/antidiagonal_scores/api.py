@@ -33,7 +33,7 @@ def antidiagonal_scores(
 
     Args:
         q: Queries [batch, heads, queries, head_dim], any strides. A stretch of a sequence must start at a cell.
-        k: Keys [batch, heads, keys, head_dim], any strides.
+        k: Keys [batch, key heads, keys, head_dim], any strides; neighbouring heads of q share one where they are fewer.
         stride: Cell side, tokens, from 1 to 65,536.
         scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
@@ -47,7 +47,7 @@ def antidiagonal_scores(
         NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    check_pair(q, k)
+    check_pair(q, k, grouped=True)
     check_whole("stride", stride, 1, MOST_STRIDE, "a number of tokens")
     scale = resolve_scale(scale, q.shape[-1])
     if torch.compiler.is_compiling():

@@ -23,7 +23,7 @@ def antidiagonal_scores(q: Tensor, k: Tensor, stride: int, scale: float) -> Tens
     for b in range(batch):
         for h in range(heads):
             joined_q[:queries] = q[b, h]
-            joined_k[: k.shape[2]] = k[b, h]
+            joined_k[: k.shape[2]] = k[b, h * k.shape[1] // heads]
             # Keys are walked backwards instead of queries: the same pairs.
             cells = joined_k.view(columns, stride, head_dim).flip(1).view(columns, -1)
             torch.mm(joined_q.view(rows, -1), cells.T, out=scores[b, h])

@@ -43,7 +43,7 @@ def antidiagonal_scores(
     scores = torch.empty((*q.shape[:2], rows, columns), dtype=torch.float32)
     call = _Call(
         q=TensorPointer.of(q),
-        k=TensorPointer.of(k),
+        k=TensorPointer.of(k, q.shape[1]),
         scores=scores.data_ptr(),
         stride=stride,
         **sizes(q, k.shape[2], scale / stride),

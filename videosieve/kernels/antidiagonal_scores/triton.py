@@ -36,6 +36,7 @@ def prepare(
         "queries": q.shape[2],
         "keys": k.shape[2],
         "heads": q.shape[1],
+        "group": q.shape[1] // k.shape[1],
         "head_dim": q.shape[3],
         "rows": scores.shape[2],
         "columns": scores.shape[3],

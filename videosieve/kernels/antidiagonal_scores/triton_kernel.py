@@ -14,8 +14,8 @@ def load_rows(base, rows, stride, count, head_dim, D: tl.constexpr):
 
 @triton.jit
 def antidiagonal_kernel(
-    q, k, scores, queries, keys, heads, head_dim, rows, columns, column_tiles, factor, stride, q_strides, k_strides,
-    BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr,
+    q, k, scores, queries, keys, heads, group, head_dim, rows, columns, column_tiles, factor, stride,
+    q_strides, k_strides, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr,
 ):  # fmt: skip
     """BM × BN cells: Σ over s of query stride − 1 − s of the row's cell times key s of the column's, times `factor`.
 
@@ -26,7 +26,7 @@ def antidiagonal_kernel(
     row = (tl.program_id(0) // column_tiles) * BM + tl.arange(0, BM)
     column = (tl.program_id(0) % column_tiles) * BN + tl.arange(0, BN)
     q += batch * q_strides[0] + head * q_strides[1]
-    k += batch * k_strides[0] + head * k_strides[1]
+    k += batch * k_strides[0] + (head // group) * k_strides[1]
     total = tl.zeros((BM, BN), tl.float32)
     for place in tl.range(0, stride):
         query = load_rows(q, row * stride + (stride - 1 - place), q_strides[2], queries, head_dim, D)

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
-from videosieve.kernels.arguments import BOOL, INDEX, check_attention, check_order, check_shared, check_tensor
+from videosieve.kernels.arguments import check_masked, check_order
 from videosieve.kernels.block_sparse_attention import checks, cpu, native, reference
+from videosieve.kernels.block_sparse_attention.checks import is_causal
 from videosieve.kernels.block_sparse_attention.foreign import adapters
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.reorder_tokens import reorder_tokens
@@ -54,9 +55,10 @@ def block_sparse_attention(
 
     Args:
         q: Queries [batch, heads, queries, head_dim], any strides.
-        k: Keys [batch, heads, keys, head_dim].
-        v: Values [batch, heads, keys, head_dim].
-        mask: The kept blocks, of one size or ragged; batch and head axes of size 1 are shared.
+        k: Keys [batch, key heads, keys, head_dim]; their heads may divide those of q, whose neighbours share one then.
+        v: Values, likewise.
+        mask: The kept blocks, of one size or ragged; batch and head axes of size 1 are shared. Where it is causal, what
+            lies ahead of a query inside its blocks is left out too.
         scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: Implementation to use; None takes the fastest that can run the call.
         query_order: Where the mask is in another order than q: a permutation, int64 [queries] or
@@ -73,8 +75,12 @@ def block_sparse_attention(
         NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    _check_shapes(q, k, v, mask)
+    check_masked(q, k, v, mask, grouped=True)
     scale = resolve_scale(scale, q.shape[-1])
+    if is_causal(mask) and (query_order is not None or key_order is not None):
+        raise ShapeError(
+            "a causal mask is about tokens in their own order; leave query_order and key_order out"
+        )
     query_order, key_order = (
         check_order("query_order", query_order, q),
         check_order("key_order", key_order, k),
@@ -117,22 +123,6 @@ def _needs_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
-def _check_shapes(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask) -> None:
-    check_attention(q, k, v)
-    if not isinstance(mask, BlockMask | RaggedBlockMask):
-        raise ShapeError(f"mask must be a BlockMask or a RaggedBlockMask, got {type(mask).__name__}")
-    queries, keys = q.shape[2], k.shape[2]
-    if (mask.queries, mask.keys) != (queries, keys):
-        raise ShapeError(
-            f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
-        )
-    lists = ["keep", "query_offsets", "key_offsets"] if isinstance(mask, RaggedBlockMask) else ["keep"]
-    for name in lists:
-        x = getattr(mask, name)
-        check_tensor(f"mask.{name}", x, ("batch", "heads", *("rows", "columns")[: x.ndim - 2]), BOOL + INDEX)
-        check_shared(f"mask.{name}", x, q.shape[:2], device=q.device)
-
-
 def _as_one_op(
     q: Tensor,
     k: Tensor,
@@ -148,7 +138,7 @@ def _as_one_op(
     if isinstance(mask, RaggedBlockMask):
         offsets = mask.query_offsets, mask.key_offsets
         return op(q, k, v, mask.keep, None, *offsets, scale, backend, query_order, key_order)
-    sides = [mask.block.query, mask.block.key]
+    sides = [mask.block.query, mask.block.key, int(mask.causal)]
     return op(q, k, v, mask.keep, sides, None, None, scale, backend, query_order, key_order)
 
 
@@ -176,7 +166,8 @@ def _operator(  # noqa: PLR0913 - an operator's schema holds tensors and numbers
     if query_offsets is not None and key_offsets is not None:
         mask = RaggedBlockMask(keep, query_offsets, key_offsets, q.shape[2], k.shape[2])
     else:
-        mask = BlockMask(keep, BlockSize(*(sides or ())), q.shape[2], k.shape[2])
+        query_side, key_side, causal = sides or (0, 0, 0)
+        mask = BlockMask(keep, BlockSize(query_side, key_side), q.shape[2], k.shape[2], bool(causal))
     output, lse = block_sparse_attention(
         q, k, v, mask, scale=scale, backend=backend, query_order=query_order, key_order=key_order
     )

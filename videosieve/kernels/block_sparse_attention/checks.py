@@ -17,6 +17,20 @@ MOST_TOKEN_STRIDE = 2**24 - 1  # 127 tokens of a tile further, an offset still h
 AnyMask = BlockMask | RaggedBlockMask
 
 
+def is_causal(mask: AnyMask) -> bool:
+    """Whether a query sees no key ahead of it."""
+    return isinstance(mask, BlockMask) and mask.causal
+
+
+def refuse_shared(q: Tensor, k: Tensor, mask: AnyMask) -> str | None:
+    """Why a kernel that knows neither causal masks nor key heads that are shared cannot run a call, or None."""
+    if is_causal(mask):
+        return "it has no causal attention"
+    if q.shape[1] != k.shape[1]:
+        return f"every query head needs a key head of its own here, got {q.shape[1]} and {k.shape[1]}"
+    return None
+
+
 def refuse_triton_attention(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, scale: float) -> str | None:
     """Why the Triton kernel cannot run a call, or None."""
     return refuse_triton(q, k, v) or refuse_call(q, k, v, mask, scale)
@@ -26,6 +40,8 @@ def refuse_fp8_attention(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, scale: 
     """Why the FP8 kernel cannot run a call, or None."""
     if not isinstance(mask, BlockMask):
         return "FP8 needs blocks of one size, got a ragged mask"
+    if (reason := refuse_shared(q, k, mask)) is not None:
+        return reason
     if q.shape[-1] % LEAST_FP8_DIM:
         return f"head_dim must be a multiple of {LEAST_FP8_DIM} in FP8, got {q.shape[-1]}"
     return refuse_triton(q, k, v, least_arch=LEAST_FP8_ARCH) or refuse_call(q, k, v, mask, scale)

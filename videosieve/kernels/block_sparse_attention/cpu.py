@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videosieve.kernels.block_sparse_attention.plan import Plan, plan_mask
+from videosieve.kernels.block_sparse_attention.plan import Plan, plan_mask, share_keys
+from videosieve.kernels.causal_border import attend_causal
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
 
@@ -34,10 +35,12 @@ def block_sparse_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys; shapes as in the api."""
+    if mask.causal:
+        return attend_causal(q, k, v, mask, scale, block_sparse_attention)
     mask = _fitted(mask)
-    plan = _plan(q, mask)
+    plan = _plan(q, mask, q.shape[1] // k.shape[1])
     if plan.dense:
-        return _attend(q, k, v, scale)
+        return _attend_all(q, k, v, scale)
     batch, heads, queries, head_dim = q.shape
     rows, side = mask.keep.shape[2], mask.block.query
     q_blocks, k_blocks, v_blocks = _blocks(q, side), _blocks(k, mask.block.key), _blocks(v, mask.block.key)
@@ -71,18 +74,29 @@ def _fitted(mask: BlockMask) -> BlockMask:
     return mask.plans.setdefault(name, BlockMask(mask.keep, block, mask.queries, mask.keys))
 
 
-def _plan(q: Tensor, mask: BlockMask) -> Plan:
+def _plan(q: Tensor, mask: BlockMask, group: int) -> Plan:
     batch, heads, _, head_dim = q.shape
     key_budget = torch.get_num_threads() * STEP_BYTES // (2 * head_dim * q.element_size())
     split = q.dtype in (
         torch.float32,
         torch.float64,
     )  # merged parts of a narrower type would be rounded twice
-    name = ("block_sparse_attention.cpu", batch, heads, key_budget, split)
+    name = ("block_sparse_attention.cpu", batch, heads, key_budget, split, group)
     plan = mask.plans.get(name)
     if plan is None:
-        plan = mask.plans[name] = plan_mask(mask, batch, heads, key_budget, split=split)
+        plan = plan_mask(mask, batch, heads, key_budget, split=split)
+        plan = mask.plans[name] = plan if group == 1 else share_keys(plan, mask.keep.shape[3], group)
     return plan
+
+
+def _attend_all(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Every block; one head of each group at a time, because the private operator wants as many key heads."""
+    group = q.shape[1] // k.shape[1]
+    if group == 1:
+        return _attend(q, k, v, scale)
+    parts = [_attend(q[:, first::group], k, v, scale) for first in range(group)]
+    output, lse = (torch.stack(tensors, 2).flatten(1, 2) for tensors in zip(*parts, strict=True))
+    return output, lse
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:

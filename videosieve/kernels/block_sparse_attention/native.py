@@ -30,7 +30,8 @@ def block_sparse_attention(
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys; shapes as in the api. `instruction_set` is for tests and benchmarks."""
     blocks = Blocks(mask.keep, *_offsets(mask), query_order, key_order)
-    return attend_blocks(q, k, v, blocks, scale, instruction_set)
+    causal = isinstance(mask, BlockMask) and mask.causal
+    return attend_blocks(q, k, v, blocks, scale, instruction_set, causal=causal)
 
 
 def _offsets(mask: BlockMask | RaggedBlockMask) -> tuple[Tensor, Tensor]:

@@ -126,6 +126,25 @@ def plan_mask(mask: BlockMask, batch: int, heads: int, key_budget: int, *, split
     return Plan(tuple(steps), has_empty_rows=has_empty_rows)
 
 
+def share_keys(plan: Plan, columns: int, group: int) -> Plan:
+    """The same plan where neighbouring heads share the key blocks of one head.
+
+    Args:
+        plan: Whose key blocks are counted over batch, query heads and columns.
+        columns: Of the mask.
+        group: Query heads that share a key head; divides them.
+
+    Returns:
+        The plan with key blocks counted over batch, key heads and columns.
+    """
+    steps = []
+    for step in plan.steps:
+        lanes = step.key_index.div(columns, rounding_mode="floor")
+        shared = lanes.div(group, rounding_mode="floor") * columns + step.key_index % columns
+        steps.append(replace(step, key_index=shared))
+    return Plan(tuple(steps), plan.dense, plan.has_empty_rows)
+
+
 def _group_sizes(side: int) -> list[tuple[int, int]]:
     """Query blocks per group, largest first, each a multiple of the next, and the fewest keys worth a split."""
     sizes = [(tokens // side, fewest) for tokens, fewest in GROUPS if tokens // side > 1]

@@ -19,13 +19,19 @@ def block_sparse_attention(
     wide = q.dtype if q.dtype == torch.float64 else torch.float32
     output = torch.empty_like(q, dtype=wide)
     lse = torch.empty(q.shape[:-1], dtype=wide, device=q.device)
+    keys, values = (
+        k.to(wide).unsqueeze(2),
+        v.to(wide).unsqueeze(2),
+    )  # one for every group of heads that share it
     for rows in torch.arange(mask.queries, device=q.device).split(ROWS):
-        scores = q[..., rows, :].to(wide) @ k.to(wide).mT * scale
+        grouped = q[..., rows, :].to(wide).unflatten(1, (k.shape[1], -1))
+        scores = (grouped @ keys.mT).flatten(1, 2) * scale
         scores = scores.masked_fill(~mask.rows(rows).to(q.device), -torch.inf)
         largest = scores.amax(-1, keepdim=True)
         largest = largest.masked_fill(largest.isneginf(), 0.0)
         weights = (scores - largest).exp()
         total = weights.sum(-1, keepdim=True)
-        output[..., rows, :] = weights @ v.to(wide) / total.masked_fill(total == 0, 1.0)
+        summed = (weights.unflatten(1, (k.shape[1], -1)) @ values).flatten(1, 2)
+        output[..., rows, :] = summed / total.masked_fill(total == 0, 1.0)
         lse[..., rows] = (total.log() + largest).squeeze(-1)
     return output.to(q.dtype), lse

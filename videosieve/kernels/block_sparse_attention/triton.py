@@ -105,6 +105,7 @@ def prepare(  # noqa: PLR0913 - everything that one launch depends on
     query_order, key_order = (None if x is None else _index(x) for x in (query_order, key_order))
     return launch, dict(
         **dict(q=q, k=k, v=v, out=out, lse=lse, indices=work.indices, counts=work.counts, jobs=work.jobs),
+        **dict(whole_counts=work.whole_counts, group=heads // k.shape[1]),
         **dict(tile_rows=work.tile_rows, tile_starts=work.tile_starts),
         **dict(query_offsets=work.query_offsets, key_offsets=work.key_offsets),
         **dict(query_order=query_order, key_order=key_order),
@@ -118,6 +119,7 @@ def prepare(  # noqa: PLR0913 - everything that one launch depends on
         key_order_lanes=_lanes(key_order),
         **dict(D1=first, D2=second, BM=launch.tile[0], BN=launch.tile[1]),
         **dict(QUERY_SIDE=query_side, KEY_SIDE=key_side, WHOLE_KEYS=keys % key_side == 0, RAGGED=ragged),
+        CAUSAL=isinstance(mask, BlockMask) and mask.causal,
         **dict(QUERY_ORDERED=query_order is not None, KEY_ORDERED=key_order is not None),
         **dict(
             SCALED=scales is not None, ANSWERED=answers is not None, PRECISION="tf32x3" if wide else "tf32"

@@ -7,78 +7,14 @@ The values of a head are cut into two powers of two, D1 + D2, so that a head_dim
 import triton
 import triton.language as tl
 
+from videosieve.kernels.block_sparse_attention.triton_kernel_causal import attend_causal
 from videosieve.kernels.block_sparse_attention.triton_kernel_centroids import attend_centroids
 from videosieve.kernels.block_sparse_attention.triton_kernel_store import store_lse, store_tile
-
-
-@triton.jit
-def online_softmax_update(scores, factor, pivot, total):
-    """Fold a tile of scores into the running softmax: weights, share that the old sums keep, new pivot, new total.
-
-    `factor` is positive and turns scores into exponents of two. Every tile holds a valid key, so the pivot is finite.
-    """
-    new_pivot = tl.maximum(pivot, tl.max(scores, 1) * factor)
-    weights = tl.exp2(scores * factor - new_pivot[:, None])
-    kept = tl.exp2(pivot - new_pivot)
-    return weights, kept, new_pivot, total * kept + tl.sum(weights, 1)
-
-
-@triton.jit
-def token_pointers(base, stride, start, valid, order, COUNT: tl.constexpr, ORDERED: tl.constexpr):
-    """[COUNT, 1] pointers to the tokens at places start … of the sequence, wherever `order` says they lie."""
-    places = tl.arange(0, COUNT)
-    if ORDERED:
-        rows = tl.load(order + start + places, mask=valid, other=0)
-        return base + rows.to(tl.int64)[:, None] * stride
-    return base + start.to(tl.int64) * stride + (places * stride)[:, None]
-
-
-@triton.jit
-def load_values(tokens, valid, FIRST: tl.constexpr, D: tl.constexpr, MASKED: tl.constexpr):
-    """[tokens, D] values from column FIRST on; tokens that are not valid are zeros, where MASKED."""
-    pointers = tokens + (FIRST + tl.arange(0, D))[None, :]
-    if MASKED:
-        return tl.load(pointers, mask=valid[:, None], other=0.0)
-    return tl.load(pointers)
-
-
-@triton.jit
-def attend_tile(
-    state,
-    query,
-    key,
-    start,
-    stop,
-    factor,
-    BN: tl.constexpr,
-    D1: tl.constexpr,
-    D2: tl.constexpr,
-    MASKED: tl.constexpr,
-    ORDERED: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Fold keys start … start + BN − 1, where MASKED only those before `stop`, into (acc1, acc2, pivot, total)."""
-    acc1, acc2, pivot, total = state
-    q1, q2 = query
-    k, k_stride, v, v_stride, order = key
-    valid = start + tl.arange(0, BN) < stop
-    k_tokens = token_pointers(k, k_stride, start, valid, order, BN, ORDERED)
-    k1 = load_values(k_tokens, valid, 0, D1, MASKED)
-    scores = tl.dot(q1, k1.T, input_precision=PRECISION)  # [BM, BN] scores
-    if D2 > 0:
-        k2 = load_values(k_tokens, valid, D1, D2, MASKED)
-        scores = tl.dot(q2, k2.T, scores, input_precision=PRECISION)
-    if MASKED:
-        scores = tl.where(valid[None, :], scores, -float("inf"))
-    weights, kept, pivot, total = online_softmax_update(scores, factor, pivot, total)
-    v_tokens = token_pointers(v, v_stride, start, valid, order, BN, ORDERED)
-    v1 = load_values(v_tokens, valid, 0, D1, MASKED)
-    weights = weights.to(v1.dtype)
-    acc1 = tl.dot(weights, v1, acc1 * kept[:, None], input_precision=PRECISION)
-    if D2 > 0:
-        v2 = load_values(v_tokens, valid, D1, D2, MASKED)
-        acc2 = tl.dot(weights, v2, acc2 * kept[:, None], input_precision=PRECISION)
-    return acc1, acc2, pivot, total
+from videosieve.kernels.block_sparse_attention.triton_kernel_tiles import (
+    attend_tile,
+    load_values,
+    token_pointers,
+)
 
 
 @triton.jit
@@ -170,6 +106,8 @@ def attend_blocks(
     indices,
     counts,
     jobs,
+    whole_counts,
+    group,
     tile_rows,
     tile_starts,
     query_offsets,
@@ -209,6 +147,7 @@ def attend_blocks(
     KEY_SIDE: tl.constexpr,
     WHOLE_KEYS: tl.constexpr,
     RAGGED: tl.constexpr,
+    CAUSAL: tl.constexpr,
     QUERY_ORDERED: tl.constexpr,
     KEY_ORDERED: tl.constexpr,
     SCALED: tl.constexpr,
@@ -239,8 +178,8 @@ def attend_blocks(
     if KEY_ORDERED:
         key_order += (batch * key_order_lanes[0] + head * key_order_lanes[1]) * keys
     q += batch * q_strides[0] + head * q_strides[1]
-    k += batch * k_strides[0] + head * k_strides[1]
-    v += batch * v_strides[0] + head * v_strides[1]
+    k += batch * k_strides[0] + (head // group) * k_strides[1]
+    v += batch * v_strides[0] + (head // group) * v_strides[1]
     out += batch * out_strides[0] + head * out_strides[1]
     lse += lane.to(tl.int64) * queries
     q_tokens = token_pointers(q, q_strides[2], start, stored, query_order, BM, QUERY_ORDERED)
@@ -261,6 +200,12 @@ def attend_blocks(
         key_offsets += mask_lane * (columns + 1)
         state = attend_ragged(
             state, (q1, q2), key, kept, count, key_offsets, factor, BN, D1, D2, KEY_ORDERED, PRECISION
+        )
+    elif CAUSAL:
+        whole = tl.load(whole_counts + mask_lane * rows + row)
+        own = start + tl.arange(0, BM) + (keys - queries)
+        state = attend_causal(
+            state, (q1, q2), key, kept, whole, count, own, keys, factor, BN, D1, D2, KEY_SIDE, PRECISION
         )
     else:
         state = attend_uniform(

@@ -12,7 +12,7 @@ from torch import Tensor
 from videosieve.kernels.block_sparse_attention.triton_kernel_lists import list_kept_blocks
 from videosieve.kernels.launch import COMPILER_OPTIONS
 from videosieve.masks.block_mask import BlockMask
-from videosieve.masks.ragged_mask import RaggedBlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask, whole_offsets
 
 # Tiles whose work differs by less than 1/32 of the most run in sequence order: neighbours share keys in the cache.
 LEVELS = 32
@@ -28,6 +28,8 @@ class Work:
         counts: int32 [batch|1, heads|1, rows]; kept key blocks, or the key tiles they fill where the mask is ragged.
         jobs: int32 [batch · heads · tiles]; query tiles, those with the most keys first.
         tiles: Query tiles per head.
+        whole_counts: int32, shaped like counts; kept key blocks of which every query of the row sees every key, the
+            first in the list. Causal masks only, whose `counts` leave out blocks that lie ahead.
         tile_rows: int32 [batch|1, heads|1, tiles]; query block of every tile. Ragged masks only, as all below.
         tile_starts: int32 [batch|1, heads|1, tiles]; its first query; past the end for tiles that do not exist.
         query_offsets: int32 [batch|1, heads|1, rows + 1].
@@ -38,6 +40,7 @@ class Work:
     counts: Tensor
     jobs: Tensor
     tiles: int
+    whole_counts: Tensor | None = None
     tile_rows: Tensor | None = None
     tile_starts: Tensor | None = None
     query_offsets: Tensor | None = None
@@ -69,10 +72,15 @@ def find_work(mask: BlockMask | RaggedBlockMask, batch: int, heads: int, tile: t
 
 def _uniform_work(mask: BlockMask, batch: int, heads: int, tile: tuple[int, ...]) -> Work:
     bm, bn = tile
-    indices, counts = list_blocks(mask.keep, None, bn)
+    keep, whole_counts = mask.keep, None
+    if mask.causal:
+        whole = mask.pairs == mask.query_sizes.unsqueeze(-1) * mask.block.key  # a partial last block is not
+        whole_counts = (keep & whole).sum(-1, dtype=torch.int32)
+        keep = keep & (mask.pairs > 0)
+    indices, counts = list_blocks(keep, None, bn)
     tiles = counts.shape[-1] * (mask.block.query // bm)
     cost = counts.repeat_interleave(mask.block.query // bm, dim=-1)
-    return Work(indices, counts, _heaviest_first(cost.expand(batch, heads, -1)), tiles)
+    return Work(indices, counts, _heaviest_first(cost.expand(batch, heads, -1)), tiles, whole_counts)
 
 
 def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int, ...]) -> Work:
@@ -81,7 +89,7 @@ def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int,
         mask.keep.shape[:2], mask.query_offsets.shape[:2], mask.key_offsets.shape[:2]
     )
     query_offsets, key_offsets = (
-        _whole(offsets, tokens).expand(*lead, -1).to(torch.int32).contiguous()
+        whole_offsets(offsets, tokens).expand(*lead, -1).to(torch.int32).contiguous()
         for offsets, tokens in ((mask.query_offsets, mask.queries), (mask.key_offsets, mask.keys))
     )
     indices, counts = list_blocks(mask.keep.expand(*lead, -1, -1), key_offsets.diff(), bn)
@@ -100,23 +108,10 @@ def _ragged_work(mask: RaggedBlockMask, batch: int, heads: int, tile: tuple[int,
         counts,
         _heaviest_first(cost),
         tiles,
-        row.to(torch.int32),
-        start,
-        query_offsets,
-        key_offsets,
-    )
-
-
-def _whole(offsets: Tensor, tokens: int) -> Tensor:
-    """Offsets that ascend from 0 to the end, whatever was given: on a GPU nobody has looked at their values.
-
-    Programs then stay inside the tensors and every query is written, where a mask was made of wrong numbers.
-    """
-    inner = offsets[..., 1:-1].clamp(0, tokens)
-    inner = inner.cummax(-1).values if inner.shape[-1] else inner
-    return torch.cat(
-        [offsets.new_zeros(*offsets.shape[:-1], 1), inner, inner.new_full((*offsets.shape[:-1], 1), tokens)],
-        -1,
+        tile_rows=row.to(torch.int32),
+        tile_starts=start,
+        query_offsets=query_offsets,
+        key_offsets=key_offsets,
     )
 
 

@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor
 
+from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import (
+    FLOATS,
+    check_offsets,
+    check_order,
+    check_pair,
+    check_shared,
+    check_tensor,
+)
 from videosieve.kernels.centroid_mass import launch, native, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.triton_support import lazily
@@ -35,9 +44,10 @@ def centroid_mass(
     Args:
         q: Queries [batch, heads, queries, head_dim], any strides.
         keys: Mean keys [batch, heads, columns, head_dim].
-        log_sizes: ln of the tokens of every centroid, fp32 [batch|1, heads|1, columns]; −inf where it has none.
+        log_sizes: ln of the tokens of every centroid, [batch|1, heads|1, columns], fp32 as a rule; −inf where it
+            has none, and one at least has some.
         offsets: int64 [batch|1, heads|1, rows + 1]; block r of queries holds places offsets[r] … offsets[r + 1] − 1.
-        scale: Factor on every q·k̄; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k̄, finite; head_dim ** -0.5 where left out.
         order: Where the blocks are in another order than q: int64 [queries] or [batch|1, heads|1, queries]; place i is
             token order[i] of q.
         backend: Implementation to use; None takes the fastest that can run the call.
@@ -46,33 +56,24 @@ def centroid_mass(
         fp32 [batch, heads, rows, columns], fp64 for fp64 inputs; every row adds up to 1, or is 0 without queries.
 
     Raises:
-        ShapeError: The tensors do not fit together.
+        ShapeError: The tensors do not fit together, or cannot be read. Values of offsets and orders are looked at on
+            the CPU only; on a GPU they are brought into range instead.
+        NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    _check(q, keys, log_sizes, offsets)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    check_pair(q, keys)
+    check_tensor("log_sizes", log_sizes, ("batch", "heads", "columns"), FLOATS)
+    check_shared("log_sizes", log_sizes, q.shape[:2], device=q.device)
+    if log_sizes.shape[2] != keys.shape[2]:
+        raise ShapeError(
+            f"log_sizes must have one value for each of {keys.shape[2]} keys, got {list(log_sizes.shape)}"
+        )
+    offsets, order = check_offsets("offsets", offsets, q), check_order("order", order, q)
+    scale = resolve_scale(scale, q.shape[-1])
     if torch.compiler.is_compiling() and not (torch.is_grad_enabled() and q.requires_grad):
         return torch.ops.videosieve.centroid_mass(q, keys, log_sizes, offsets, scale, order, backend)
     chosen = choose("centroid_mass", IMPLEMENTATIONS, backend, q, keys, log_sizes, offsets, scale, order)
     return chosen.run(q, keys, log_sizes, offsets, scale, order)
-
-
-def _check(q: Tensor, keys: Tensor, log_sizes: Tensor, offsets: Tensor) -> None:
-    if q.ndim != 4 or keys.ndim != 4 or q.shape[:2] != keys.shape[:2] or q.shape[3] != keys.shape[3]:
-        raise ShapeError(
-            f"q and keys must be [batch, heads, tokens, head_dim] and differ in tokens only, "
-            f"got {list(q.shape)} and {list(keys.shape)}"
-        )
-    batch, heads = q.shape[:2]
-    for name, table, last in (("log_sizes", log_sizes, keys.shape[2]), ("offsets", offsets, None)):
-        if table.ndim != 3 or table.shape[0] not in (1, batch) or table.shape[1] not in (1, heads):
-            raise ShapeError(f"{name} must be [1 or {batch}, 1 or {heads}, …], got {list(table.shape)}")
-        if last is not None and table.shape[2] != last:
-            raise ShapeError(f"{name} must have one value for each of {last} keys, got {list(table.shape)}")
-    if offsets.dtype != torch.int64 or offsets.shape[-1] < 2:
-        raise ShapeError(
-            f"offsets must be int64 with two entries at least, got {offsets.dtype} {list(offsets.shape)}"
-        )
 
 
 # Spelled out: torch 2.6 cannot read `X | None`.

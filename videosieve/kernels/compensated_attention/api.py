@@ -1,12 +1,21 @@
 """Compensated attention: documentation, checks, dispatch."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import (
+    BOOL,
+    FLOATS,
+    check_floats,
+    check_masked,
+    check_order,
+    check_shared,
+    check_tensor,
+)
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS as EXACT
 from videosieve.kernels.centroids import AnyMask, Centroids
 from videosieve.kernels.compensated_attention import checks, joined, native, reference
@@ -72,7 +81,7 @@ def compensated_attention(  # noqa: PLR0913 - those of block_sparse_attention, a
         v: Values [batch, heads, keys, head_dim].
         mask: The kept blocks, of one size or ragged; batch and head axes of size 1 are shared.
         centroids: Of the key blocks of the mask, pooled in the order in which it is executed.
-        scale: Factor on every q·k; head_dim ** -0.5 where left out.
+        scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
         backend: As for `block_sparse_attention`; None takes the fastest that can run the call.
         query_order: As for `block_sparse_attention`.
         key_order: As for `block_sparse_attention`; centroids are in the order of the mask already.
@@ -81,11 +90,22 @@ def compensated_attention(  # noqa: PLR0913 - those of block_sparse_attention, a
         Output and both LSEs in the order of q.
 
     Raises:
-        ShapeError: Tensors, mask, centroids and orders do not fit together.
+        ShapeError: Tensors, mask, centroids and orders do not fit together, or cannot be read.
+        NumericsError: The scale is no finite number.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    _check(q, k, v, mask, centroids)
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    check_masked(q, k, v, mask)
+    if isinstance(mask, BlockMask) and mask.causal:
+        raise ShapeError(
+            "centroids answer for whole blocks, and a causal mask cuts blocks on the diagonal; attend to the diagonal "
+            "by itself and join both by their LSE, as a causal selection with compensate=True does"
+        )
+    _check_centroids(q, mask, centroids)
+    scale = resolve_scale(scale, q.shape[-1])
+    query_order, key_order = (
+        check_order("query_order", query_order, q),
+        check_order("key_order", key_order, k),
+    )
     if torch.compiler.is_compiling() and not _needs_gradient(q, k, v):
         return _as_one_op(q, k, v, mask, centroids, scale, backend, query_order, key_order)
     answers = centroids.answers(mask)
@@ -122,31 +142,30 @@ def _needs_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
-def _check(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids) -> None:
-    batch, heads, queries, head_dim = q.shape
-    keys = k.shape[2]
-    if k.shape != v.shape or k.shape != (batch, heads, keys, head_dim):
+def _check_centroids(q: Tensor, mask: AnyMask, centroids: Centroids) -> None:
+    if not isinstance(centroids, Centroids):
         raise ShapeError(
-            f"k and v must be [{batch}, {heads}, keys, {head_dim}], got {list(k.shape)} and {list(v.shape)}"
+            f"centroids must be Centroids, as centroids_of makes them, got {type(centroids).__name__}"
         )
-    if (mask.queries, mask.keys) != (queries, keys):
-        raise ShapeError(
-            f"the mask is for {mask.queries} × {mask.keys} tokens, q and k have {queries} × {keys}"
-        )
-    rows, columns = mask.keep.shape[2:]
-    wanted = (batch, heads, columns, head_dim)
+    check_floats(q=q, centroid_keys=centroids.keys, centroid_values=centroids.values)
+    lead, (rows, columns) = q.shape[:2], mask.keep.shape[2:]
+    wanted = (*lead, columns, q.shape[3])
     if centroids.keys.shape != wanted or centroids.values.shape != wanted:
         raise ShapeError(
             f"centroids must be {list(wanted)}, one for each key block of the mask, got "
             f"{list(centroids.keys.shape)} and {list(centroids.values.shape)}"
         )
-    tables = [("mask.keep", mask.keep, (rows, columns)), ("log_sizes", centroids.log_sizes, (columns,))]
-    tables += [] if centroids.allowed is None else [("allowed", centroids.allowed, (rows, columns))]
+    check_tensor("log_sizes", centroids.log_sizes, ("batch", "heads", "columns"), FLOATS)
+    tables: list[tuple[str, Tensor, tuple[int, ...]]] = [("log_sizes", centroids.log_sizes, (columns,))]
+    if centroids.allowed is not None:
+        check_tensor("allowed", centroids.allowed, ("batch", "heads", "rows", "columns"), BOOL)
+        tables.append(("allowed", centroids.allowed, (rows, columns)))
     for name, table, last in tables:
-        if table.shape[0] not in (1, batch) or table.shape[1] not in (1, heads) or table.shape[2:] != last:
+        if table.shape[2:] != last:
             raise ShapeError(
-                f"{name} must be [1 or {batch}, 1 or {heads}, {', '.join(map(str, last))}], got {list(table.shape)}"
+                f"{name} must be [batch, heads, {', '.join(map(str, last))}], got {list(table.shape)}"
             )
+        check_shared(name, table, lead, device=q.device)
 
 
 def _as_one_op(  # noqa: PLR0913 - the op's arguments

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from videosieve.call import resolve_scale
 from videosieve.errors import ShapeError
@@ -18,7 +17,7 @@ IMPLEMENTATIONS = (
     Implementation("sdpa", anything, backends.sdpa),
     # Faster than torch's on a CPU, yet only by name or by `fastest`: a dense generation keeps the untouched one's bits.
     Implementation("native", native.refuse, native.dense_attention),
-    Implementation("block-sparse", blocks.refuse, blocks.dense_attention, automatic=False),
+    Implementation("block-sparse", anything, blocks.dense_attention, automatic=False),
     Implementation("reference", anything, reference.dense_attention),
 )
 
@@ -36,10 +35,10 @@ def dense_attention(
 
     Args:
         q: Queries [batch, heads, queries, head_dim], any strides.
-        k: Keys [batch, heads, keys, head_dim].
-        v: Values [batch, heads, keys, head_dim].
+        k: Keys [batch, key heads, keys, head_dim]; their heads may divide those of q, whose neighbours share one then.
+        v: Values, likewise.
         scale: Factor on every q·k, finite; head_dim ** -0.5 where left out.
-        causal: Whether query i sees keys 0 … i only.
+        causal: Whether query i sees keys 0 … i + keys − queries only: the last query sees every key.
         backend: Implementation to use; None takes the fastest that can run the call. Inside torch.compile, where
             choosing would break the graph, None leaves the choice to torch.
 
@@ -51,14 +50,19 @@ def dense_attention(
         NumericsError: The scale is no finite number.
         BackendError: The implementation asked for cannot run the call.
     """
-    check_attention(q, k, v)
+    check_attention(q, k, v, grouped=True)
     if not isinstance(causal, bool):
         raise ShapeError(f"causal is True or False, got {causal!r}")
+    if causal and k.shape[2] < q.shape[2]:
+        raise ShapeError(
+            f"causal attention has at least as many keys as queries, the last of both belong together; "
+            f"got {q.shape[2]} queries and {k.shape[2]} keys"
+        )
     scale = resolve_scale(scale, q.shape[-1])
     if scale <= 0:  # torch multiplies the −inf of what causal attention leaves out by it, and returns NaN
         q, scale = (-q, -scale) if scale else (torch.zeros_like(q), 1.0)
     if backend is None and torch.compiler.is_compiling():
-        return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal)
+        return backends.sdpa(q, k, v, scale, causal)
     return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, scale, causal).run(
         q, k, v, scale, causal
     )
@@ -69,12 +73,12 @@ def fastest(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> str:
 
     For dense steps of a sparse generation, which need not equal the untouched pipeline bit by bit.
     """
-    check_attention(q, k, v)
+    check_attention(q, k, v, grouped=True)
     refused = native.refuse(q, k, v, q.shape[-1] ** -0.5, causal) or native.refuse_slow()
     return runner(q, k, v, causal=causal) if refused else "native"
 
 
 def runner(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, backend: str | None = None) -> str:
     """Name of the implementation that `dense_attention` takes for these arguments."""
-    check_attention(q, k, v)
+    check_attention(q, k, v, grouped=True)
     return choose("dense_attention", IMPLEMENTATIONS, backend, q, k, v, q.shape[-1] ** -0.5, causal).name

@@ -19,6 +19,7 @@ from videosieve.kernels.triton_support import architecture, installed
 HALVES = (torch.bfloat16, torch.float16)
 FLASH3_MODULES = ("flash_attn_interface", "fa3_fwd_interface")  # built from source, and the wheel fa3-fwd
 TESTED_TOKENS, ROUNDINGS = 200, 8
+ROWS = 1024  # queries whose mask is in memory at a time, where torch needs one
 RAISED = (
     AssertionError,
     AttributeError,
@@ -38,7 +39,7 @@ def refuse_flash3(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) 
         return f"it needs sm90, got {_where(q)}"
     return (
         _refuse_halves(q, 256)
-        or _refuse_causal(q, k, causal)
+        or _refuse_shape(q, k, causal)
         or _refuse_rows(q, k, v)
         or _refuse_grad(q, k, v)
     )
@@ -52,7 +53,7 @@ def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) 
         return f"it needs sm90 or sm100, got {_where(q)}"
     return (
         _refuse_halves(q, 128)
-        or _refuse_causal(q, k, causal)
+        or _refuse_shape(q, k, causal)
         or _refuse_rows(q, k, v)
         or _refuse_grad(q, k, v)
     )
@@ -62,7 +63,7 @@ def refuse_cudnn(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -
     """Why cuDNN's attention cannot run a call or is not worth it, or None."""
     if q.device.type != "cuda" or architecture(q.device) < 90:
         return f"it is preferred from sm90 on, got {_where(q)}"
-    reason = _refuse_halves(q, 128) or _refuse_causal(q, k, causal)
+    reason = _refuse_halves(q, 128) or _refuse_shape(q, k, causal)
     return reason or _ask_torch("can_use_cudnn_attention", q, k, v, causal)
 
 
@@ -70,7 +71,8 @@ def refuse_flash(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -
     """Why torch's flash attention on CUDA cannot run a call, or None."""
     if q.device.type != "cuda":
         return f"it needs CUDA tensors, got {q.device}"
-    return _refuse_halves(q, 256) or _ask_torch("can_use_flash_attention", q, k, v, causal)
+    reason = _refuse_halves(q, 256) or _refuse_shape(q, k, causal)
+    return reason or _ask_torch("can_use_flash_attention", q, k, v, causal)
 
 
 def flash3(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
@@ -101,7 +103,19 @@ def flash(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor
 
 def sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
     """Whatever torch chooses; shapes as in the api."""
-    return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal)
+    grouped = q.shape[1] != k.shape[1]
+    if not causal or q.shape[2] == k.shape[2]:
+        return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal, enable_gqa=grouped)
+    # torch's causal attention gives the first key to the first query; ours gives the last to the last.
+    parts, ahead = [], k.shape[2] - q.shape[2]
+    for first in range(0, q.shape[2], ROWS):
+        part = q[:, :, first : first + ROWS]
+        seen = first + part.shape[2] + ahead
+        own = torch.arange(first + ahead, seen, device=q.device).unsqueeze(-1)
+        mask = torch.arange(seen, device=q.device) <= own
+        keys, values = k[:, :, :seen], v[:, :, :seen]
+        parts.append(scaled_dot_product_attention(part, keys, values, mask, scale=scale, enable_gqa=grouped))
+    return torch.cat(parts, 2)
 
 
 RUNS = {"flash-attn-3": flash3, "flash-attn-4": flash4}
@@ -148,11 +162,11 @@ def _refuse_halves(q: Tensor, most: int) -> str | None:
     return None if q.shape[-1] <= most else f"head_dim must be at most {most}, got {q.shape[-1]}"
 
 
-def _refuse_causal(q: Tensor, k: Tensor, causal: bool) -> str | None:
-    """Where there are more keys than queries, other libraries let the last query see all of them; torch's first key
-    belongs to its first query, and so does ours."""
+def _refuse_shape(q: Tensor, k: Tensor, causal: bool) -> str | None:
     if causal and q.shape[2] != k.shape[2]:
         return f"causal attention needs as many keys as queries here, got {q.shape[2]} queries and {k.shape[2]} keys"
+    if q.shape[1] != k.shape[1]:
+        return f"every query head needs a key head of its own here, got {q.shape[1]} and {k.shape[1]}"
     return None
 
 

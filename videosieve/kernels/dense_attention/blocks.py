@@ -9,13 +9,7 @@ from videosieve.masks.block_side import LONG_SIDE
 BLOCK = BlockSize(LONG_SIDE, LONG_SIDE)
 
 
-def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
-    """Why the block-sparse kernel cannot run a call, or None."""
-    del q, k, v
-    return "it has no causal attention" if causal else None
-
-
-def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, _causal: bool) -> Tensor:
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
     """softmax(scale · q·kᵀ) · v; shapes as in the api."""
-    mask = BlockMask.dense(q.shape[2], BLOCK, k.shape[2], q.device)
+    mask = BlockMask.dense(q.shape[2], BLOCK, k.shape[2], q.device, causal)
     return block_sparse_attention(q, k, v, mask, scale=scale)[0]

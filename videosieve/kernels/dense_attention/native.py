@@ -7,10 +7,8 @@ from videosieve.kernels.native_attention import Blocks, attend_blocks
 from videosieve.kernels.native_library import load, refuse_library, refuse_tensors
 
 
-def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, causal: bool) -> str | None:
+def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, _causal: bool) -> str | None:
     """Why the native kernel cannot run a call, or None."""
-    if causal:
-        return "it has no causal attention"
     return refuse_library() or refuse_tensors(q, k, v)
 
 
@@ -20,7 +18,8 @@ def refuse_slow() -> str | None:
     return "it was built for no vector instructions that this processor has" if slow else None
 
 
-def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, _causal: bool) -> Tensor:
+def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
     """softmax(scale · q·kᵀ) · v; shapes as in the api."""
     ends = (torch.tensor([[[0, x.shape[2]]]]) for x in (q, k))
-    return attend_blocks(q, k, v, Blocks(torch.ones(1, 1, 1, 1, dtype=torch.bool), *ends), scale)[0]
+    blocks = Blocks(torch.ones(1, 1, 1, 1, dtype=torch.bool), *ends)
+    return attend_blocks(q, k, v, blocks, scale, causal=causal)[0]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from videosieve.errors import ShapeError
+from videosieve.kernels.arguments import check_floats, check_offsets, check_order
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.pool_blocks import launch, native, reference
 from videosieve.kernels.triton_support import lazily
@@ -47,33 +47,16 @@ def pool_blocks(
         Means and spreads.
 
     Raises:
-        ShapeError: x, offsets and order do not fit together.
+        ShapeError: x, offsets and order do not fit together, or cannot be read. Values of offsets and orders are looked
+            at on the CPU only; on a GPU they are brought into range instead.
         BackendError: No implementation, or not the one asked for, can run the call.
     """
-    _check(x, offsets, order)
+    check_floats(x=x)
+    offsets, order = check_offsets("offsets", offsets, x), check_order("order", order, x)
     if torch.compiler.is_compiling() and not (torch.is_grad_enabled() and x.requires_grad):
         return Pooled(*torch.ops.videosieve.pool_blocks(x, offsets, order, backend))
     chosen = choose("pool_blocks", IMPLEMENTATIONS, backend, x, offsets, order)
     return Pooled(*chosen.run(x, offsets, order))
-
-
-def _check(x: Tensor, offsets: Tensor, order: Tensor | None) -> None:
-    if x.ndim != 4:
-        raise ShapeError(f"x must be [batch, heads, tokens, head_dim], got {list(x.shape)}")
-    batch, heads, tokens, _ = x.shape
-    shared = {"offsets": offsets} | ({} if order is None or order.ndim == 1 else {"order": order})
-    for name, table in shared.items():
-        if (
-            table.dtype != torch.int64
-            or table.ndim != 3
-            or table.shape[0] not in (1, batch)
-            or table.shape[1] not in (1, heads)
-        ):
-            raise ShapeError(
-                f"{name} must be int64 [1 or {batch}, 1 or {heads}, …], got {table.dtype} {list(table.shape)}"
-            )
-    if order is not None and order.shape[-1] != tokens:
-        raise ShapeError(f"order must name {tokens} tokens, got {list(order.shape)}")
 
 
 # Spelled out: torch 2.6 cannot read `X | None`.

@@ -19,10 +19,11 @@ from videosieve.fields import check_fields
 from videosieve.kernels import antidiagonal_mass
 from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, State
+from videosieve.methods.estimates.causal_mass import causal_mass
 from videosieve.methods.estimates.exact_mass import exact_mass
 from videosieve.methods.parameters import Block, share
 from videosieve.methods.searches.head_tables import by_layer
-from videosieve.methods.xattention import Stride, check_stride
+from videosieve.methods.xattention import Stride, check_stride, first_and_diagonal
 
 LEAST_THRESHOLD = 1e-3
 """Thresholds are rounded up to multiples of this."""
@@ -38,6 +39,7 @@ class XAttentionProfile(Method):
         recall: Exact softmax mass to keep, mean over the query blocks, in (0, 1].
         stride: As in XAttention.
         block: As in XAttention.
+        causal: As in XAttention: the first and the diagonal block count first.
     """
 
     name: ClassVar[str] = "xattention_profile"
@@ -45,34 +47,48 @@ class XAttentionProfile(Method):
     recall: Annotated[float, share("the exact softmax mass to keep")] = 0.9
     stride: Stride = 8
     block: Block = None
+    causal: bool = False
+
+    @property
+    def is_causal(self) -> bool:
+        return self.causal
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
         check_stride(self.stride, self.block)
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
-        side = block_side(self.block, call.tokens)
-        estimate = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale)
-        needed = fit_thresholds(estimate, exact_mass(call, side), self.recall).amax(0)
+        side = block_side(self.block, call.keys)
+        estimate = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale, causal=self.causal)
+        if self.causal:
+            first = first_and_diagonal(call, side)
+            needed = fit_thresholds(estimate, causal_mass(call, side), self.recall, first).amax(0)
+        else:
+            needed = fit_thresholds(estimate, exact_mass(call, side), self.recall).amax(0)
         return None, needed if state is None else torch.maximum(state, needed)
 
 
-def fit_thresholds(estimate: Tensor, exact: Tensor, recall: float) -> Tensor:
+def fit_thresholds(estimate: Tensor, exact: Tensor, recall: float, first: Tensor | None = None) -> Tensor:
     """The smallest threshold with which top-p on the estimate keeps a recall.
 
     Args:
         estimate: Estimated mass [batch, heads, rows, columns].
         exact: Exact mass, same shape.
         recall: Exact mass to keep, a share of all in (0, 1].
+        first: bool [rows, columns]; blocks that are kept in any case and whose mass counts first. None: none are.
 
     Returns:
         fp64 [batch, heads]; multiples of LEAST_THRESHOLD in (0, 1].
     """
-    order = torch.sort(estimate, dim=-1, descending=True, stable=True).indices
+    worth = estimate if first is None else estimate.masked_fill(first, torch.inf)
+    order = torch.sort(worth, dim=-1, descending=True, stable=True).indices
     ranked = estimate.double().gather(-1, order)
     share = ranked / ranked.sum(-1, keepdim=True)
     # A block is kept when the threshold exceeds the share of the blocks ranked before it.
-    enters, entry = (share.cumsum(-1) - share).flatten(2).sort(-1)
+    before = share.cumsum(-1) - share
+    if first is not None:
+        before = before.masked_fill(first.expand_as(order).gather(-1, order), 0.0)
+    enters, entry = before.flatten(2).sort(-1)
     kept = exact.double().gather(-1, order).flatten(2).gather(-1, entry).cumsum(-1)
     wanted = recall * exact.double().sum((-1, -2)).unsqueeze(-1) * (1 - 1e-9)
     step = torch.searchsorted(kept, wanted).clamp(max=kept.shape[-1] - 1)

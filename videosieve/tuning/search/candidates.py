@@ -7,11 +7,13 @@ from typing import Any
 from videosieve.errors import RecipeError
 from videosieve.methods import METHODS, Method, make_method
 from videosieve.methods.registry import nearest
+from videosieve.methods.sieve import SHORT_SEQUENCE
 from videosieve.recipe import Recipe
 from videosieve.schedule import Broadcast, DenseFirst, FirstMatch, Schedule, Table
 
 DENSITIES = (0.1, 0.2, 0.35, 0.5, 0.7)
 KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "sieve": ("density", DENSITIES),
     "svg": ("density", DENSITIES),
     "spatial_only": ("density", DENSITIES),
     "temporal_only": ("density", DENSITIES),
@@ -31,11 +33,23 @@ KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
 FIXED: dict[str, dict[str, Any]] = {"svg2": {"min_share": 0.0}}
 """Options without which the knob would not rule alone."""
 
+CENTROIDS, SHARED = "centroids", "shared"
+"""What may follow a method's name after a plus: `compensate`, `shared_selection`; all else is a token order."""
+
+SEARCHED = (*KNOBS, f"svg+{CENTROIDS}+{SHARED}")
+"""What is screened where nobody says otherwise."""
+
+ALWAYS_SHARED = ("sieve",)
+"""Methods whose own recipe lets both branches of guidance compute the same blocks."""
+
 CACHING = "caching"
 """Family of the candidates without a method: dense attention and earlier outputs."""
 
 SHORT = 16384
 """Video tokens below which blocks of 32 are tried beside the method's own."""
+
+OWN_SHORT = {"sieve": SHORT_SEQUENCE}
+"""Tokens below which a method's own blocks have 32 tokens already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,9 @@ class Family:
         options: Its other options, (key, value) pairs.
         knob: The field that sizes it; empty where nothing is left to turn.
         values: Values of the knob that are screened, ascending.
+        compensate: As in a recipe.
+        token_order: As in a recipe.
+        shared: A recipe's `shared_selection`.
     """
 
     name: str
@@ -55,11 +72,27 @@ class Family:
     options: tuple[tuple[str, Any], ...] = ()
     knob: str = "density"
     values: tuple[float, ...] = DENSITIES
+    compensate: str = "none"
+    token_order: str = "model"
+    shared: bool = False
 
     def make(self, value: float) -> Method:
         """The method with its knob at a value."""
         turned = {self.knob: value} if self.knob else {}
         return make_method(self.method, **dict(self.options), **turned)
+
+    def recipe(self, value: float, schedule: Schedule, min_tokens: int = 0) -> Recipe:
+        """A recipe with the knob at a value.
+
+        Raises:
+            RecipeError: The method takes no such order, compensation or sharing.
+        """
+        own = {
+            "compensate": self.compensate,
+            "token_order": self.token_order,
+            "shared_selection": self.shared,
+        }
+        return Recipe(self.make(value), schedule, "tuned", min_tokens).override(**own)
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; `from_json` reads it back."""
@@ -82,32 +115,53 @@ def _knob(name: str) -> tuple[str, tuple[float, ...]]:
         raise RecipeError(f"tune turns the density of {name!r}, which has no such parameter; add one")
     raise RecipeError(
         f"tune has no method {name!r}{nearest(name, [*KNOBS, CACHING])}; it searches {', '.join(KNOBS)} and "
-        f"{CACHING}"
+        f"{CACHING}, methods with +{CENTROIDS}, +{SHARED} or a token order such as +head behind them"
     )
+
+
+def _family(words: str) -> Family:
+    """A method, and what follows its name after a plus."""
+    name, *rest = words.split("+")
+    knob, values = _knob(name)
+    orders = [word for word in rest if word not in (CENTROIDS, SHARED)]
+    if len(orders) > 1:
+        raise RecipeError(f"{words!r} names several token orders, {' and '.join(orders)}; give one")
+    family = Family(
+        words,
+        name,
+        tuple(FIXED.get(name, {}).items()),
+        knob,
+        values,
+        CENTROIDS if CENTROIDS in rest else "none",
+        *(orders or ["model"]),
+        shared=SHARED in rest or name in ALWAYS_SHARED,
+    )
+    family.recipe(values[0], DenseFirst())  # refuses what does not go together
+    return family
 
 
 def families(methods: Iterable[str] | None, tokens: int) -> list[Family]:
     """What to screen.
 
     Args:
-        methods: Names of methods, or CACHING; None takes all of KNOBS.
+        methods: Names of methods, such as "svg" or "svg+centroids+shared", or CACHING; None takes SEARCHED.
         tokens: Video tokens.
 
     Returns:
         One family a method, and a second with blocks of 32 where the video is short.
 
     Raises:
-        RecipeError: A method is unknown or has no knob to turn.
+        RecipeError: A method is unknown, has no knob to turn or takes no such addition.
     """
     found = []
-    for name in KNOBS if methods is None else dict.fromkeys(methods):
-        if name == CACHING:
+    for words in SEARCHED if methods is None else dict.fromkeys(methods):
+        if words == CACHING:
             continue
-        knob, values = _knob(name)
-        fixed = tuple(FIXED.get(name, {}).items())
-        found.append(Family(name, name, fixed, knob, values))
-        if tokens < SHORT and "block" in {item.name for item in fields(METHODS[name])}:  # type: ignore[arg-type]
-            found.append(Family(f"{name}-32", name, (*fixed, ("block", 32)), knob, values))
+        family = _family(words)
+        found.append(family)
+        has_blocks = "block" in {item.name for item in fields(METHODS[family.method])}  # type: ignore[arg-type]
+        if OWN_SHORT.get(family.method, 0) <= tokens < SHORT and has_blocks:
+            found.append(replace(family, name=f"{words}-32", options=(*family.options, ("block", 32))))
     return found
 
 
@@ -190,8 +244,9 @@ class Candidate:
             raise RecipeError(
                 f"{self.words()!r} needs the family {self.family!r}; there are {', '.join(known)}"
             )
-        method = make_method("dense") if family is None else family.make(self.knob)
-        return Recipe(method, self.schedule(steps), "tuned", min_tokens)
+        if family is None:
+            return Recipe(make_method("dense"), self.schedule(steps), "tuned", min_tokens)
+        return family.recipe(self.knob, self.schedule(steps), min_tokens)
 
     def words(self) -> str:
         """The candidate in a few words."""

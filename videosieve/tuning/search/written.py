@@ -17,14 +17,15 @@ _TINY = 1e-9  # keeps products such as 0.29 * 100 on their integer
 
 
 def written_family(recipe: Recipe) -> Family | None:
-    """The method of a recipe with every option as it is; None for dense attention, which needs no screening."""
+    """The method of a recipe, its options and the recipe's own as they are; None for dense attention: no screening."""
     method = recipe.method
     if isinstance(method, Dense):
         return None
     plain = METHODS[method.name]()
     changed = ((item.name, getattr(method, item.name)) for item in fields(method))  # type: ignore[arg-type]
     options = tuple((key, value) for key, value in changed if value != getattr(plain, key))
-    return Family(recipe.name + ENDING, method.name, options, "", (1.0,))
+    own = recipe.compensate, recipe.token_order, recipe.shared_selection
+    return Family(recipe.name + ENDING, method.name, options, "", (1.0,), *own)
 
 
 def written_candidate(recipe: Recipe, steps: int, layers: int) -> Candidate:

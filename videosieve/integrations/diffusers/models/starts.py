@@ -1,22 +1,37 @@
 """The recipe that a family begins with: what its paper or authors give, else a starting point that says it is one."""
 
 from dataclasses import replace
+from typing import Any
 
 from videosieve.errors import RecipeError
 from videosieve.integrations.diffusers.models.registering import MODELS
 from videosieve.integrations.diffusers.models.rows import ModelRow
+from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.recipe import Recipe
 
-STARTING_POINT = "svg"
+STARTING_POINT = "sieve"
+"""Where nobody has given settings: the method that stays nearest to dense on the bundled models, at equal density."""
 
 
-def start_of(row: ModelRow) -> Recipe:
-    """The recipe to begin with for a class of transformers."""
-    if row.recipe:
-        return Recipe.of(row.recipe)
+def start_of(row: ModelRow, pipeline: Any = None, *, shares: bool = True) -> Recipe:
+    """The recipe to begin with for a class of transformers.
+
+    Args:
+        row: The class.
+        pipeline: Its pipeline, or that one's class; a `recipe` of its own goes before the family's.
+        shares: Whether a selection can be shared between the branches of guidance.
+    """
+    own = getattr(pipeline, "recipe", None)
+    name = own if isinstance(own, str) else row.recipe
+    if name:
+        return Recipe.of(name)
     recipe = Recipe.of(STARTING_POINT)
     note = f"for {row.family} nobody has given settings; `videosieve tune` searches some for a model and a machine"
-    return replace(recipe, provenance={**recipe.provenance, "starting_point": note})
+    shared = recipe.shared_selection and shares and not sequence_of(row).one_by_one
+    if recipe.shared_selection and not shared:
+        note += "; each branch chooses for itself, because this model cannot share a selection"
+    provenance = {**recipe.provenance, "starting_point": note}
+    return replace(recipe, provenance=provenance, shared_selection=shared)
 
 
 def require_family(recipe: Recipe, row: ModelRow) -> None:

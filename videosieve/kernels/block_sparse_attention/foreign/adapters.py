@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videosieve.kernels.block_sparse_attention.checks import AnyMask
+from videosieve.kernels.block_sparse_attention.checks import AnyMask, refuse_shared
 from videosieve.kernels.block_sparse_attention.foreign.self_test import find_failure
 from videosieve.kernels.triton_support import architecture, installed
 from videosieve.masks.block_mask import BlockMask, BlockSize
@@ -34,7 +34,7 @@ def refuse_flex(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _scale: float) -
         return f"block sides must be multiples of {FLEX_TILE}, got {mask.block}"
     if q.dtype == torch.float64:
         return "it needs bfloat16, float16 or float32, got float64"
-    return _refuse_inputs(q, k, v)
+    return refuse_shared(q, k, mask) or _refuse_inputs(q, k, v)
 
 
 def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _scale: float) -> str | None:
@@ -50,7 +50,7 @@ def refuse_flash4(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _scale: float)
         return f"sm{arch} needs blocks of a multiple of {least} queries × 128 keys, got {block.query} × {block.key}"
     if q.dtype not in HALVES or not 8 <= q.shape[-1] <= 128:
         return f"it needs bfloat16 or float16 and a head_dim from 8 to 128, got {q.dtype} and {q.shape[-1]}"
-    return _refuse_inputs(q, k, v)
+    return refuse_shared(q, k, mask) or _refuse_inputs(q, k, v)
 
 
 def refuse_flashinfer(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _scale: float) -> str | None:
@@ -63,7 +63,7 @@ def refuse_flashinfer(q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, _scale: fl
     if q.dtype not in HALVES or q.shape[-1] not in FLASHINFER_HEAD_DIMS:
         known = ", ".join(map(str, FLASHINFER_HEAD_DIMS))
         return f"it needs bfloat16 or float16 and a head_dim of {known}, got {q.dtype} and {q.shape[-1]}"
-    return _refuse_inputs(q, k, v)
+    return refuse_shared(q, k, mask) or _refuse_inputs(q, k, v)
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask, scale: float) -> tuple[Tensor, Tensor]:

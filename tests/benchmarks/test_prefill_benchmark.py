@@ -1,0 +1,86 @@
+"""The benchmark of prefills on a tiny model: tasks are made by their seed, every column is there, dense is dense."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import prefill
+from benchmarks.prefill_rows import ROWS
+from benchmarks.prefill_tasks import TASKS, make_sample
+from videosieve.prefill.models import LanguageModel
+from videosieve.testing.language import tiny_language_model
+
+
+class Letters:
+    """A tokenizer with a token per letter."""
+
+    def __call__(self, text, **_options):
+        return {"input_ids": [4 + ord(letter) % 180 for letter in text]}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_its_seed_and_as_long_as_asked(task):
+    one, two = (make_sample(task, Letters(), 2500, 3) for _ in range(2))
+    assert torch.equal(one.tokens, two.tokens)
+    assert one.tokens.shape == (1, 2500)
+    assert 0 < one.scored < 2500
+    assert not torch.equal(one.tokens, make_sample(task, Letters(), 2500, 4).tokens)
+
+
+def test_keys_lie_at_five_depths():
+    places = []
+    for number in range(5):
+        sample = make_sample("passkey", Letters(), 2500, number)
+        answer = sample.tokens[0, -sample.scored :]
+        windows = sample.tokens[0].unfold(0, len(answer), 1)
+        places.append(int((windows == answer).all(-1).nonzero()[0]) / 2500)
+    assert places == sorted(places)
+    assert places[-1] - places[0] > 0.6
+
+
+def test_the_table_has_dense_first_and_every_column(monkeypatch, tmp_path, capsys):
+    model = LanguageModel("tiny", tiny_language_model(), Letters())
+    monkeypatch.setattr(prefill, "load_language_model", lambda *_: model)
+    monkeypatch.setattr(prefill, "refuse_wheel", lambda: "")
+    out = tmp_path / "deep" / "prefill.json"
+    words = [
+        "--lengths",
+        "600",
+        "--tasks",
+        "passkey,nll",
+        "--samples",
+        "2",
+        "--min-tokens",
+        "64",
+        "--out",
+        str(out),
+    ]
+    prefill.main([*words, "--methods", "xattention S=16 τ=0.9,minference,random_blocks"])
+    rows = json.loads(out.read_text("utf-8"))["rows"]
+    assert [row["method"] for row in rows[:4]] == [
+        "dense",
+        "xattention S=16 τ=0.9",
+        "minference",
+        "random_blocks",
+    ]
+    assert len(rows) == 8
+    assert rows[0]["density"] == 1
+    assert rows[0]["nll_difference"] == 0
+    assert all(row["density"] <= 1 and row["recall"] <= 1 for row in rows if row["recall"] is not None)
+    assert len(capsys.readouterr().out.splitlines()) == 9
+    with pytest.raises(SystemExit):
+        prefill.main(["--methods", "none"])
+
+
+def test_without_the_wheel_it_says_so_and_ends(monkeypatch, capsys):
+    monkeypatch.setattr(prefill, "refuse_wheel", lambda: "it is not installed")
+    prefill.main([])
+    assert capsys.readouterr().out == "skipped: it is not installed\n"
+
+
+def test_an_interval_holds_the_mean_and_needs_two_values():
+    assert prefill.interval([1.0]) is None
+    low, high = prefill.interval([0.0, 1.0, 2.0, 3.0])
+    assert 0 <= low < 1.5 < high <= 3
+    assert set(ROWS) >= {"dense", "minference", "a_shape"}

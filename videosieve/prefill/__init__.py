@@ -1,0 +1,1 @@
+"""The prefill of a language model, dense and sparse: seconds, density, recall, and what the answers lose by it."""

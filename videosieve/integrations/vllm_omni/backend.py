@@ -13,14 +13,13 @@ from torch import Tensor
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.vllm_omni.params import (
-    OWN,
     attend,
     attend_plain,
     own_params,
     say_dense,
     step_params,
 )
-from videosieve.methods import make_method
+from videosieve.recipe import Recipe
 
 _HOST: Any = import_module("vllm_omni.diffusion.attention.backends.abstract")
 _CONTEXT: Any = import_module("vllm_omni.diffusion.forward_context")
@@ -83,9 +82,7 @@ class VideosieveImpl(_HOST.AttentionImpl):
         options |= options.pop("params", None) or {}
         method = options.pop("method", "svg")
         self._options = own_params(method, options, strict=True)
-        make_method(
-            method, **{key: value for key, value in self._options.items() if key not in (*OWN, "method")}
-        )
+        Recipe.of(method, **{key: value for key, value in self._options["recipe"].items() if key != "method"})
         if qkv_layout not in (None, "BSND"):
             raise IntegrationError(
                 f"{prefix} lays its tensors out as {qkv_layout}; give its role a dense backend"

@@ -36,11 +36,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "xattention": {"block": 32},
     "minference": {"block": 32},
     "svg2": {"query_clusters": 32, "key_clusters": 32, "min_share": 0.0},
+    "svg_ear": {"query_clusters": 32, "key_clusters": 32, "min_share": 0.0},
     "radial": {"block": 32},
     "sliding_tile": {"tile": (2, 4, 4)},
     "sparge": {"block": 64},
     "draft": {"tile": (1, 4, 8)},
     "vsa_coarse": {"tile": (2, 4, 4)},
+    "nabla": {"tile": (1, 4, 8), "window": None},
+    "lvsa": {"block": 32, "window": 1},
     "window_residual": {"block": 32},
     "spatial_only": {"block": 32},
     "temporal_only": {"block": 32},
@@ -55,7 +58,7 @@ RECIPE_OPTIONS: dict[str, dict[str, Any]] = {
     "centroids": {"compensate": "centroids"},
 }
 
-KNOBS = {"xattention": "threshold", "window_residual": "window"}
+KNOBS = {"xattention": "threshold", "nabla": "threshold", "window_residual": "window"}
 """What sizes a method where it is not its density."""
 
 DENSE_STEPS = 0.1

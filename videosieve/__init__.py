@@ -8,7 +8,7 @@ print(run.summary())
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
@@ -55,13 +55,18 @@ from videosieve.version import __version__
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
     from torch.nn import Module
+    from typing_extensions import Unpack
 
     from videosieve.integrations.diffusers import ModelRow
+    from videosieve.integrations.diffusers.options import InspectionOptions, SaliencyOptions, SparsifyOptions
+    from videosieve.tuning.options import TuneOptions
     from videosieve.tuning.outcome import Outcome
 
 
 def sparsify(
-    target: "DiffusionPipeline | Module", recipe: str | Path | Method | Recipe | None = None, **options: Any
+    target: "DiffusionPipeline | Module",
+    recipe: str | Path | Method | Recipe | None = None,
+    **options: "Unpack[SparsifyOptions]",
 ) -> Run:
     """Make a diffusers video pipeline, or the prefill of a language model, sparse, in place and reversibly.
 
@@ -89,7 +94,9 @@ def register_model(row: "ModelRow") -> "ModelRow":
     return register(row)
 
 
-def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **options: Any) -> SaliencyMaps:
+def saliency(
+    pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **options: "Unpack[SaliencyOptions]"
+) -> SaliencyMaps:
     """Generate a video and say where in it each concept is; the video is the same bits as without.
 
     See `videosieve.integrations.diffusers.concepts.saliency` for every option.
@@ -99,7 +106,9 @@ def saliency(pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **
     return saliency_diffusers(pipe, prompt, concepts, **options)
 
 
-def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) -> Inspection:
+def inspect_attention(
+    pipe: "DiffusionPipeline", prompt: str, **options: "Unpack[InspectionOptions]"
+) -> Inspection:
     """Generate a video and show where its attention heads look; the video is the same bits as without.
 
     See `videosieve.integrations.diffusers.inspect_attention` for every option;
@@ -110,7 +119,7 @@ def inspect_attention(pipe: "DiffusionPipeline", prompt: str, **options: Any) ->
     return inspect_diffusers(pipe, prompt, **options)
 
 
-def tune(pipe: "DiffusionPipeline", prompts: Sequence[str], **options: Any) -> "Outcome":
+def tune(pipe: "DiffusionPipeline", prompts: Sequence[str], **options: "Unpack[TuneOptions]") -> "Outcome":
     """Search the recipe that meets a target on this pipeline and machine, and write it as recipe.toml.
 
     See `videosieve.tuning.tune.tune` for every option; one of `psnr`, `recall` and `speedup` is needed.

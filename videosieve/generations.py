@@ -1,7 +1,7 @@
 """What really ran, generation by generation: which steps were dense, sparse or reused, read from the records."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from videosieve.errors import RecipeError
@@ -110,17 +110,59 @@ def generations_of(records: Iterable[Record], warm_reason: str = "warm-up") -> l
     return [Generation.of(number, found[number], warm_reason) for number in sorted(found)]
 
 
-def describe_generations(generations: Sequence[Generation]) -> list[str]:
-    """Lines for people; generations with the same course share one."""
-    lines = []
-    for course, group in groupby(generations, key=lambda one: one.course):
-        numbers = [one.number for one in group]
-        first, last = numbers[0], numbers[-1]
-        name = f"generation {first}" if first == last else f"generations {first}–{last}"
-        lines.append(course if len(generations) == 1 else f"{name}: {course}")
-    if len(lines) > _SHOWN:
-        lines[_SHOWN - 1 :] = [f"and {len(lines) - _SHOWN + 1} more courses"]
-    return lines
+@dataclass
+class Courses:
+    """The courses of many generations in bounded memory: neighbours with the same course share a line.
+
+    Attributes:
+        spans: First and last generation and their course: the first few lines.
+        last: The newest line, where it is none of the first few.
+        more: Lines between the first few and the newest.
+        generations: How many generations there were.
+    """
+
+    spans: list[tuple[int, int, str]] = field(default_factory=list)
+    last: tuple[int, int, str] | None = None
+    more: int = 0
+    generations: int = 0
+
+    def extend(self, generations: Iterable[Generation]) -> None:
+        """Add generations that came after those that are there."""
+        for one in generations:
+            self.generations += 1
+            self._add(one.number, one.course)
+
+    def copy(self) -> "Courses":
+        """Courses of their own."""
+        return Courses(list(self.spans), self.last, self.more, self.generations)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        spans = [*self.spans, *([self.last] if self.last else [])]
+        lines = []
+        for first, last, course in spans:
+            name = f"generation {first}" if first == last else f"generations {first}–{last}"
+            lines.append(course if self.generations == 1 else f"{name}: {course}")
+        if len(lines) + self.more > _SHOWN:
+            lines[_SHOWN - 1 :] = [f"and {len(lines) + self.more - _SHOWN + 1} more courses"]
+        return lines
+
+    def _add(self, number: int, course: str) -> None:
+        newest = self.last or (self.spans[-1] if self.spans else None)
+        if newest is not None and newest[2] == course:
+            span = newest[0], number, course
+        else:
+            span = number, number, course
+            if len(self.spans) < _SHOWN:
+                self.spans.append(span)
+                return
+            self.more += self.last is not None
+            self.last = span
+            return
+        if self.last is not None:
+            self.last = span
+        else:
+            self.spans[-1] = span
 
 
 def _kind(calls: Sequence[Record]) -> str:

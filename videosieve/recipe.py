@@ -79,6 +79,16 @@ class Recipe:
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
 
+    def __repr__(self) -> str:
+        """Name, method, and every value that is not the default: `Recipe('svg-wan': svg, density=0.3, …)`."""
+        try:
+            values = {**_changed(self.method), **keys_of(self.schedule)}
+        except RecipeError:  # a schedule that no file can hold
+            values = {**_changed(self.method), "schedule": self.schedule}
+        values |= {key: getattr(self, key) for key in _OWN_KEYS if getattr(self, key) != _DEFAULTS[key]}
+        parts = [f"{key}={value!r}" for key, value in values.items()]
+        return f"Recipe({self.name!r}: {', '.join([self.method.name, *parts])})"
+
     @classmethod
     def of(cls, source: "str | Path | Method | Recipe", **overrides: Any) -> "Recipe":
         """Make a recipe from whatever a caller has.
@@ -212,6 +222,17 @@ class Recipe:
         return isinstance(self.method, Dense) and not (
             self.schedule.reused_kinds or self.schedule.shares_branches
         )
+
+
+_DEFAULTS = {item.name: item.default for item in fields(Recipe)}
+
+
+def _changed(method: Method) -> dict[str, Any]:
+    """Fields of a method that are not their defaults, and its density."""
+    if not is_dataclass(method):
+        return {}
+    values = {item.name: (getattr(method, item.name), item.default) for item in fields(method)}
+    return {key: own for key, (own, usual) in values.items() if own != usual or key == "density"}
 
 
 def bundled_recipes() -> list[str]:

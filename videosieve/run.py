@@ -11,7 +11,6 @@ from torch import Tensor
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import VideosieveWarning
 from videosieve.forward import Site
-from videosieve.generations import generations_of
 from videosieve.kernels import dense_attention
 from videosieve.kernels.dense_attention import fastest
 from videosieve.kernels.dense_attention import runner as dense_runner
@@ -23,12 +22,11 @@ from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import shares_of
 from videosieve.recipe import Recipe
 from videosieve.records import Outcome
+from videosieve.reports import ASKED, DENSE, Listener, Reports
 from videosieve.schedule import Action
 from videosieve.states import Place, States
 from videosieve.timing import start_timer
 from videosieve.trace import Summary, Trace
-
-_ASKED, _DENSE = "the method asked for it", "the method is dense"
 
 
 class Run:
@@ -44,6 +42,7 @@ class Run:
         checks: Asked by `warnings` for a sentence each, empty where all is well.
         witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
             where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
+        about: What it is attached to, in words.
 
     Args:
         recipe: Method and schedule.
@@ -64,6 +63,8 @@ class Run:
         self.warns = False
         self.notes: list[Callable[[], str]] = []
         self.checks: list[Callable[[], str]] = []
+        self.about = ""
+        self._reports = Reports(recipe)
         self._check_finite = check_finite
         self._recall_rows = recall_rows
         self._backend = backend
@@ -87,7 +88,7 @@ class Run:
         reason = self._dense_reason(call)
         selection, source, note = (None, (), "") if reason else self._choose(call, owner)
         if selection is None:
-            output = self.attend_dense(call, reason or _ASKED, timer, owner)
+            output = self.attend_dense(call, reason or ASKED, timer, owner)
             self._show(call, None, owner)
             return output
         if self.recipe.compensate == "centroids":
@@ -139,14 +140,37 @@ class Run:
         return output.contiguous()
 
     def begin(self, keep: Collection[int] = ()) -> None:
-        """Forget method states, shared selections and stored outputs: a new generation starts. The trace goes on.
+        """A new generation starts: method states, shared selections and stored outputs are forgotten.
+
+        Who asked is told of the generations that are over, and the trace lets the oldest records go (`trace.keep`).
 
         Args:
             keep: Generations that are still running beside the new one, whose memory stays.
         """
+        self._end(keep)
         self._states.forget(keep)
         self._loans.forget(keep)
         self.outputs.clear(keep)
+
+    def reset(self) -> None:
+        """Forget everything but the recipe, between two generations: memory, records and totals.
+
+        Who asked is told of every generation so far. Not while a generation runs: it would go on without its memory.
+        """
+        self.begin()
+        self.trace.clear()
+        self._reports.clear()
+
+    def on_generation(self, listener: Listener) -> None:
+        """Have `listener(number, summary)` called for every generation that is over.
+
+        That shows when the next one begins, and at `reset` and `remove`. What the listener raises is logged.
+        """
+        self._reports.listeners.append(listener)
+
+    def _end(self, running: Collection[int] = ()) -> None:
+        for records in self.trace.close(running):
+            self._reports.tell(records)
 
     def reuse(self, site: Site, kept: Kept) -> None:
         """Note that an attention module returns a stored output."""
@@ -187,25 +211,18 @@ class Run:
         return put_back
 
     def summary(self, gather: bool = False) -> Summary:
-        """Totals over everything traced so far; first of all what is not as the recipe means it.
+        """Totals over everything so far, kept in the trace or not; first of all what is not as the recipe means it.
 
         `gather`: over all ranks of the process group, every one of which must ask (`Summary.over_ranks`).
         """
         notes = [said for note in self.notes if (said := note())]
-        own = Summary.of(self.trace.records, self.warnings(), notes)
+        own = Summary.of(self.trace.records, self.warnings(), self.trace.earlier, notes)
         return own.over_ranks() if gather else own
 
     def warnings(self) -> list[str]:
         """What is not as the recipe means it, a sentence each: the share of dense steps, nothing sparse or hooked."""
-        schedule, records = self.recipe.schedule, self.trace.records
         found = [said for check in self.checks if (said := check())]
-        found += [
-            said for one in generations_of(records, schedule.dense_reason) if (said := one.mismatch(schedule))
-        ]
-        other = {r.reason for r in records if r.action == "dense"} - {schedule.dense_reason, _ASKED, _DENSE}
-        if records and not self.recipe.is_dense and other and all(r.action == "dense" for r in records):
-            found.append(f"nothing was sparse: {'; '.join(sorted(other))}")
-        return found
+        return found + self._reports.sentences(self.trace)
 
     def on_remove(self, undo: Callable[[], object]) -> None:
         """Have `undo` called by `remove`, last registered first."""
@@ -215,6 +232,12 @@ class Run:
         """Put the pipeline back as it was. The trace stays readable; calling it twice is harmless."""
         self._cleanup.close()
         self.outputs.clear()
+        if self._reports.listeners:
+            self._end()
+
+    def __repr__(self) -> str:
+        where = f" on {self.about}" if self.about else ""
+        return f"<Run of {self.recipe!r}{where}: {len(self.trace):,} calls in its trace>"
 
     def __enter__(self) -> "Run":
         return self
@@ -229,7 +252,7 @@ class Run:
 
     def _dense_reason(self, call: AttentionCall) -> str:
         if isinstance(self.recipe.method, Dense):
-            return _DENSE
+            return DENSE
         if call.tokens < self.recipe.min_tokens:
             return f"fewer than {self.recipe.min_tokens} tokens"
         schedule = self.recipe.schedule

@@ -1,13 +1,12 @@
-"""What happened: one record per attention call, as JSON lines in and out, and the summary over them.
-
-Density and recall are always reported together. *Run density* counts every call of the generation, the dense warm-up
-included; *sparse density* counts the sparse calls only. Both are weighted by query–key pairs.
-"""
+"""What happened: one record per attention call, as JSON lines in and out; the oldest go when there are many."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+import logging
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -15,35 +14,119 @@ from videosieve.errors import RecipeError
 from videosieve.fields import from_table
 from videosieve.files import read_json_lines, write_text
 from videosieve.forward import Site
-from videosieve.generations import describe_generations, generations_of
-from videosieve.ranks import RankTotals, gather_totals, imbalance, merged
 from videosieve.records import Outcome, Record
+from videosieve.summary import Summary
+from videosieve.totals import Totals
+
+LOG = logging.getLogger("videosieve")
+KEPT = 3
+"""Generations that keep their records where nobody says how many."""
 
 
 class Trace:
-    """The records of a run. Device tensors and timers are read only when somebody looks."""
+    """The records of a run. Device tensors and timers are read when somebody looks, or when a generation is over.
+
+    Attributes:
+        keep: How many generations keep their records, the newest among them: "last", a number of at least 1, or "all".
+            When one begins, the oldest that are over go; what they add up to stays in `earlier`.
+        earlier: Totals of the generations whose records are gone.
+    """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self._records = list(records)
+        self._keep: Literal["last", "all"] | int = KEPT
+        self.clear()
+        self._take(records)
+
+    def clear(self) -> None:
+        """Forget everything, totals too; `keep` stays."""
+        self.earlier = Totals()
+        self._records: list[Record] = []
+        self._owners: list[_Owner] = []
+        self._open: dict[int, _Owner] = {}
+        self._closed: list[_Owner] = []
         self._pending: list[tuple[Site, Outcome, Callable[[], float]]] = []
+
+    @property
+    def keep(self) -> Literal["last", "all"] | int:
+        """How many generations keep their records."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, value: Literal["last", "all"] | int) -> None:
+        counts = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not counts and value not in ("last", "all"):
+            raise RecipeError(
+                f"trace.keep must be 'last', 'all' or a number of generations >= 1, got {value!r}"
+            )
+        self._keep = value
 
     def add(self, site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> None:
         """Note one call; `milliseconds` is asked once, later."""
+        if LOG.isEnabledFor(logging.DEBUG):
+            LOG.debug(
+                "layer %d, step %d, %s: %s by %s%s", site.layer, site.step, site.branch, outcome.action,
+                outcome.kernel or "nobody", f" ({outcome.reason})" if outcome.reason else "",
+            )  # fmt: skip
         self._pending.append((site, outcome, milliseconds))
 
     @property
     def records(self) -> list[Record]:
-        """All records so far, in call order."""
-        self._records += [_resolve(*entry) for entry in self._pending]
-        self._pending.clear()
+        """All records that are kept, in call order."""
+        pending, self._pending = self._pending, []
+        self._take(_resolve(*entry) for entry in pending)
         return self._records
 
     def __len__(self) -> int:
         return len(self._records) + len(self._pending)
 
+    def close(self, running: Collection[int] = ()) -> list[list[Record]]:
+        """End all generations but those that are still running, and let the oldest records go.
+
+        Args:
+            running: Their numbers.
+
+        Returns:
+            The records of every generation that has ended with this, in order.
+        """
+        records = self.records
+        ended = [owner for number, owner in self._open.items() if number not in running]
+        told = [[r for r, owner in zip(records, self._owners, strict=True) if owner is one] for one in ended]
+        self._open = {number: owner for number, owner in self._open.items() if number in running}
+        self._closed += ended
+        for owner in ended:
+            owner.ended = True
+        self._drop()
+        return told
+
     def summary(self) -> "Summary":
-        """Totals over all records."""
-        return Summary.of(self.records)
+        """Totals over everything traced so far."""
+        return Summary.of(self.records, earlier=self.earlier)
+
+    @property
+    def unfinished(self) -> list[Record]:
+        """The records of generations that have not ended."""
+        records = self.records
+        return [r for r, owner in zip(records, self._owners, strict=True) if not owner.ended]
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._records.append(record)
+            self._owners.append(self._open.setdefault(record.generation, _Owner()))
+
+    def _drop(self) -> None:
+        """Let the oldest records go; the generation that is about to begin counts too."""
+        if self._keep == "all":
+            return
+        over = (1 if self._keep == "last" else self._keep) - 1
+        gone = self._closed[: max(0, len(self._closed) - over)]
+        if not gone:
+            return
+        self._closed = self._closed[len(gone) :]
+        pairs = list(zip(self._records, self._owners, strict=True))
+        for owner in gone:
+            self.earlier.add(record for record, one in pairs if one is owner)
+        left = [(record, one) for record, one in pairs if one not in gone]
+        self._records, self._owners = [one[0] for one in left], [one[1] for one in left]
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per record and line, whole or not at all; an OutputError says why it could not."""
@@ -61,127 +144,17 @@ class Trace:
         return cls(from_table(Record, row, f"{path}:{number}", RecipeError) for number, row in rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Totals of a run.
+class _Owner:
+    """One generation as far as the trace is concerned: a number may come again after its generation has ended."""
 
-    Attributes:
-        calls: Attention calls.
-        sparse_calls: How many of them were sparse.
-        run_density: Computed pairs ÷ all pairs over the whole run, warm-up included.
-        sparse_density: The same over the sparse calls; None without any.
-        recall: Mean true softmax mass inside the kept blocks over the sparse calls; None if not measured.
-        attention_seconds: Time inside attention calls, selection included.
-        pattern_shares: Share of heads that got each pattern, over the sparse calls.
-        dense_reasons: Calls that stayed dense, by reason.
-        reused_calls: Calls that computed nothing and returned an earlier output.
-        borrowed_calls: Sparse calls that took over the selection of another guidance branch.
-        courses: Which steps ran and were dense, sparse or reused, in words, by generation.
-        warnings: What is not as the recipe means it; a run knows, a trace alone does not.
-        compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
-        notes: What a run adds in words, a line each.
-    """
-
-    calls: int
-    sparse_calls: int
-    run_density: float
-    sparse_density: float | None
-    recall: float | None
-    attention_seconds: float
-    pattern_shares: dict[str, float]
-    dense_reasons: dict[str, int]
-    reused_calls: int = 0
-    borrowed_calls: int = 0
-    courses: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    compensated: float | None = None
-    notes: tuple[str, ...] = ()
-    pairs: int = 0
-    sparse_pairs: int = 0
-    ranks: tuple[RankTotals, ...] = ()
-
-    @property
-    def imbalance(self) -> float:
-        """Computed pairs of the rank with most of them ÷ their mean over the ranks, at least 1; 1 for one rank."""
-        return imbalance(self.ranks)
-
-    def over_ranks(self) -> "Summary":
-        """Densities, recall and pairs of all ranks of the process group, and the seconds of the slowest.
-
-        Every rank must ask. Calls, patterns, reasons and courses stay those of this rank.
-        """
-        own = RankTotals(
-            self.run_density,
-            self.sparse_density,
-            self.recall,
-            self.attention_seconds,
-            self.pairs,
-            self.sparse_pairs,
-        )
-        return replace(self, **merged(gather_totals(own)))
-
-    @classmethod
-    def of(cls, records: list[Record], warnings: Sequence[str] = (), notes: Sequence[str] = ()) -> "Summary":
-        """Add up records."""
-        sparse = [record for record in records if record.action == "sparse"]
-        recalls = [value for record in sparse for value in record.recall]
-        answered = [value for record in sparse for value in record.compensated]
-        names = [name for record in sparse for name in record.pattern]
-        reasons = [record.reason for record in records if record.action == "dense"]
-        return cls(
-            calls=len(records),
-            sparse_calls=len(sparse),
-            run_density=_density(records) if records else 1.0,
-            sparse_density=_density(sparse) if sparse else None,
-            recall=sum(recalls) / len(recalls) if recalls else None,
-            attention_seconds=sum(record.milliseconds for record in records) / 1e3,
-            pattern_shares={name: names.count(name) / len(names) for name in sorted(set(names))},
-            dense_reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-            reused_calls=sum(record.action == "reuse" for record in records),
-            borrowed_calls=sum(bool(record.source) for record in sparse),
-            compensated=sum(answered) / len(answered) if answered else None,
-            courses=tuple(describe_generations(generations_of(records))),
-            warnings=tuple(warnings),
-            pairs=sum(record.pairs for record in records),
-            sparse_pairs=sum(record.pairs for record in sparse),
-            notes=tuple(notes),
-        )
-
-    def __str__(self) -> str:
-        parts = [f"warning: {warning}" for warning in self.warnings]
-        parts += [
-            f"{self.calls} attention calls, {self.sparse_calls} sparse",
-            *self.courses,
-            f"run density {self.run_density:.3f}",
-        ]
-        if self.sparse_density is not None:
-            recall = "not measured" if self.recall is None else f"{self.recall:.3f}"
-            parts.append(f"sparse density {self.sparse_density:.3f} at recall {recall}")
-        if len(self.ranks) > 1:
-            each = ", ".join(f"{one.run_density:.3f}" for one in self.ranks)
-            parts.append(
-                f"{len(self.ranks)} ranks at {each}; the busiest does {self.imbalance:.2f} × the mean"
-            )
-        if self.compensated is not None:
-            parts.append(f"centroids answered for {self.compensated:.3f} of the mass")
-        if self.borrowed_calls:
-            parts.append(f"{self.borrowed_calls} took over the selection of another guidance branch")
-        if self.reused_calls:
-            parts.append(f"{self.reused_calls} returned an earlier output")
-        parts.append(f"{self.attention_seconds:.2f} s in attention")
-        parts += [f"{share:.0%} {name} heads" for name, share in self.pattern_shares.items()]
-        parts += [f"{count} dense: {reason}" for reason, count in self.dense_reasons.items()]
-        parts += self.notes
-        return "\n".join(parts)
-
-
-def _density(records: list[Record]) -> float:
-    return sum(r.density * r.pairs for r in records) / sum(r.pairs for r in records)
+    ended = False
 
 
 def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> Record:
-    recall = [] if outcome.recall is None else outcome.recall.float().mean(0).tolist()
-    pattern = [] if outcome.pattern is None else [outcome.patterns[i] for i in outcome.pattern[0].tolist()]
+    recall = _NONE if outcome.recall is None else outcome.recall.float().mean(0).tolist()
+    pattern = (
+        () if outcome.pattern is None else tuple(outcome.patterns[i] for i in outcome.pattern[0].tolist())
+    )
     return Record(
         site.layer,
         site.step,
@@ -192,7 +165,7 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         outcome.pairs,
         float(torch.as_tensor(outcome.density, dtype=torch.float64).mean()),
         recall,
-        pattern,
+        _names(pattern),
         milliseconds(),
         outcome.source,
         site.generation,
@@ -200,5 +173,14 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         site.pass_number,
         site.items,
         outcome.note,
-        [] if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
+        _NONE if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
     )
+
+
+_NONE: list[float] = []
+
+
+@lru_cache(maxsize=1024)
+def _names(pattern: tuple[str, ...]) -> list[str]:
+    """Records with the same pattern share it: a trace has thousands, and a model some dozens of patterns."""
+    return list(pattern)

@@ -108,6 +108,16 @@ _METHODS: dict[str, dict[str, Fits]] = {
         "key_clusters": or_none(whole(1)), "first_iterations": whole(1, 1_000), "step_iterations": whole(1, 1_000),
         "seed": SEED,
     },
+    "svg_ear": {
+        "threshold": share, "min_share": fraction, "density": or_none(share), "query_clusters": or_none(whole(1)),
+        "key_clusters": or_none(whole(1)), "first_iterations": whole(1, 1_000), "step_iterations": whole(1, 1_000),
+        "seed": SEED,
+    },
+    "nabla": {"threshold": share, "window": or_none(triple), "tile": or_none(triple)},
+    "lvsa": {
+        "window": whole(0), "first_frames": whole(0), "reference_frames": whole(1),
+        "density": or_none(share), "block": BLOCK,
+    },
     "radial": {
         "density": or_none(share), "decay": above(0), "widths": word("paper", "official"), "first_frame_sink": truth,
         "block": BLOCK, "decay_thins": truth,

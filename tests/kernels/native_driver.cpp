@@ -87,8 +87,11 @@ Call call_of(const Sizes& s) {
 }
 
 void attention(const Sizes& s, int set) {
-    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element),
-        v(s.batch, s.heads, s.keys, s.head_dim, s.element);
+    const int64_t group = draw(0, 1) ? s.heads : 1;  // all heads share one of the keys, or each has its own
+    Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element),
+        k(s.batch, s.heads / group, s.keys, s.head_dim, s.element),
+        v(s.batch, s.heads / group, s.keys, s.head_dim, s.element);
+    k.view.head_group = v.view.head_group = group;
     const int64_t rows = draw(1, 8), columns = draw(1, 30);
     std::vector<uint8_t> keep(s.heads * rows * columns);
     for (uint8_t& one : keep) one = draw(0, 2) == 0;
@@ -111,6 +114,7 @@ void attention(const Sizes& s, int set) {
         call.mask.key_order = key_order.data();
         call.mask.key_order_strides[1] = s.keys;
     }
+    call.causal = s.keys >= s.queries && !call.mask.query_order && !call.mask.key_order && draw(0, 1);
     call.output = output.data();
     call.lse = lse.data();
     std::vector<float> both(draw(0, 1) ? lse.size() : 0, 12345.0f);

@@ -1,5 +1,7 @@
 """Token orders of other methods: the same method on permuted tokens, orders per head, refusals."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -9,7 +11,7 @@ from videosieve.call import AttentionCall
 from videosieve.forward import Site
 from videosieve.kernels import reorder_tokens
 from videosieve.layout import inverse_order
-from videosieve.methods import attend_selected, make_method
+from videosieve.methods import TokenOrder, attend_selected, make_method
 from videosieve.methods.cubes import cube_orders
 from videosieve.methods.token_orders import Reordered, in_order, orders_of
 from videosieve.schedule import DenseFirst
@@ -26,6 +28,7 @@ OPTIONS = {
     "oracle_top_k": {"density": 0.3, "block": 16},
     "random_blocks": {"density": 0.3, "block": 16},
     "adaspa": {"density": 0.3, "block": 16},
+    "sparge": {"density": 0.3, "block": 16},
 }
 
 
@@ -45,6 +48,7 @@ def test_it_is_the_method_on_permuted_tokens(name, order, layout):
     for _ in range(2):  # AdaSpa learns from its first call
         selection, state = chooser.select(call, state)
         expected, inner = method.select(moved, inner)
+        assert selection.mask.block == chooser.method.block_size(call)
         assert torch.equal(selection.mask.keep, expected.mask.keep)
         actual, wanted = attend_selected(call, selection), attend_selected(moved, expected)
         back = inverse_order(index)
@@ -88,6 +92,29 @@ def test_orders_of_heads_are_chosen_by_every_batch_element():
         single, own = chooser.select(alone, None)
         assert torch.equal(own.chosen, state.chosen[b : b + 1])
         torch.testing.assert_close(attend_selected(alone, single).output, output[b : b + 1])
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_orders_are_tried_in_the_methods_own_blocks(answered):
+    """sparge's key blocks are half its query blocks; every head gets the order of least error on the sampled rows."""
+    layout = LAYOUTS["text first"]
+    call = make_call(layout, heads=3)
+    method = make_method("sparge", density=0.3, block=16)
+    chooser = Reordered(method, "head", answered)
+    selection, state = chooser.select(call, None)
+    assert (selection.mask.block.query, selection.mask.block.key) == (16, 8)
+    names, orders = orders_of("head", layout, 16, torch.device("cpu"))
+    dense = scaled_dot_product_attention(call.q, call.k, call.v)
+    rows = torch.linspace(0, layout.tokens - 1, 32).long()
+    errors = []
+    for order in orders:
+        tried, _ = method.select(in_order(call, order), None)
+        token_order = TokenOrder(order)
+        tried = replace(tried, query_order=token_order, key_order=token_order, compensate=answered)
+        output = attend_selected(call, tried).output
+        errors.append((output - dense)[:, :, rows].abs().sum((-1, -2)))
+    assert torch.equal(torch.stack(errors).argmin(0), state.chosen)
+    assert selection.patterns == names
 
 
 def test_full_density_is_dense_attention_in_any_order():
@@ -146,6 +173,10 @@ def test_a_cube_is_read_with_either_sign():
         ),
         ("xattention", {"token_order": "hilbert", "causal": True}, "queries and keys alone"),
         ("adaspa", {"token_order": "head"}, "learns from the call before"),
+        ("sparge", {"token_order": "4x4x4", "order": "hilbert"}, "an order of its own or needs theirs"),
+        ("sparge", {"token_order": "4x4x4", "sink": True}, "queries and keys alone"),
+        ("radial", {"token_order": "4x4x4"}, "queries and keys alone"),
+        ("sliding_tile", {"token_order": "hilbert"}, "queries and keys alone"),
         ("dense", {"token_order": "hilbert"}, "queries and keys alone"),
     ],
 )

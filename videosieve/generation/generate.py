@@ -70,7 +70,7 @@ class Clip:
 
     def summary(self) -> Summary:
         """Totals over the trace, what is not as the recipe means it first."""
-        return Summary.of(self.trace.records, self.warnings)
+        return Summary.of(self.trace.records, self.warnings, self.trace.earlier)
 
 
 def generate(
@@ -142,6 +142,7 @@ def _run(
     ):
         if "callback_on_step_end" in call_parameters(pipe):
             arguments["callback_on_step_end"] = clock.on_step_end
+        run.trace.keep = "all"  # a video made in sections is many generations
         run.warns = False  # the clip carries the sentences, and whoever made it shows them once
         with memory:
             synchronize(pipe)

@@ -5,7 +5,9 @@ from videosieve.methods.answer import ask
 from videosieve.methods.base import Method, Selection, TokenOrder, attend_selected
 from videosieve.methods.dense import Dense
 from videosieve.methods.draft import DraftAttention
+from videosieve.methods.lvsa import Lvsa
 from videosieve.methods.minference import MInference
+from videosieve.methods.nabla import Nabla
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.radial import RadialAttention
 from videosieve.methods.registry import METHODS, make_method
@@ -14,6 +16,7 @@ from videosieve.methods.sieve import Sieve
 from videosieve.methods.sliding_tile import SlidingTile
 from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.methods.svg_ear import SvgEar
 from videosieve.methods.vsa import VsaCoarse
 from videosieve.methods.xattention import XAttention
 
@@ -22,8 +25,10 @@ __all__ = [
     "AdaSpa",
     "Dense",
     "DraftAttention",
+    "Lvsa",
     "MInference",
     "Method",
+    "Nabla",
     "OracleTopK",
     "RadialAttention",
     "RandomBlocks",
@@ -34,6 +39,7 @@ __all__ = [
     "Sparge",
     "SparseVideoGen",
     "SpatialOnly",
+    "SvgEar",
     "TemporalOnly",
     "TokenOrder",
     "VsaCoarse",

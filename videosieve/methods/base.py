@@ -25,7 +25,8 @@ from videosieve.kernels.block_sparse_attention import TAKE_ORDERS, runner
 from videosieve.kernels.centroids import answered_density
 from videosieve.kernels.compensated_attention import runner as compensated_runner
 from videosieve.layout import inverse_order
-from videosieve.masks.block_mask import BlockMask
+from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.masks.block_side import block_side
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.causal import attend_causal, attend_compensated, causal_mask
 
@@ -127,6 +128,15 @@ class Method(ABC):
     def takes_any_order(self) -> bool:
         """Whether blocks are chosen by queries and keys alone, so that the tokens may come in any order."""
         return False
+
+    def block_size(self, call: AttentionCall) -> BlockSize:
+        """Sides of the blocks of a call, tokens; of methods whose blocks are stretches of the sequence.
+
+        Those that take any order say here in which blocks orders are tried: square ones of the field `block`, unless a
+        method overrides it.
+        """
+        side = block_side(getattr(self, "block", None), call.tokens)
+        return BlockSize(side, side)
 
     @abstractmethod
     def select(self, call: AttentionCall, state: State) -> tuple[Selection | None, State]:

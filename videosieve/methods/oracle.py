@@ -152,9 +152,9 @@ class RandomBlocks(Method):
         blocks = -(-call.tokens // side)
         if self.causal:
             shape = (1, call.all_heads, blocks, -(-call.keys // side))
-            draw = torch.rand(shape, generator=generator_for(self.seed, call.site))[:, call.these_heads]
+            draw = torch.rand(shape, generator=generator_for(self.seed, call.site)).to(call.q.device)
             return causal_selection(
-                draw.to(call.q.device), call, side, self.density, "row", by_pair=False
+                draw[:, call.these_heads], call, side, self.density, "row", by_pair=False
             ), state
         draw = torch.rand(1, call.all_heads, blocks, blocks, generator=generator_for(self.seed, call.site))
         keep = top_k(draw[:, call.these_heads], round(self.density * blocks)).to(call.q.device)

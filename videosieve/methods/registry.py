@@ -10,8 +10,10 @@ from videosieve.methods.adaspa import AdaSpa
 from videosieve.methods.base import Method
 from videosieve.methods.dense import Dense
 from videosieve.methods.draft import DraftAttention
+from videosieve.methods.lvsa import Lvsa
 from videosieve.methods.minference import MInference
 from videosieve.methods.minference_causal import CausalMInference
+from videosieve.methods.nabla import Nabla
 from videosieve.methods.oracle import OracleTopK, RandomBlocks
 from videosieve.methods.radial import RadialAttention
 from videosieve.methods.semantic_permutation import SemanticPermutation
@@ -19,6 +21,7 @@ from videosieve.methods.sieve import Sieve
 from videosieve.methods.sliding_tile import SlidingTile
 from videosieve.methods.sparge import Sparge
 from videosieve.methods.sparse_videogen import SparseVideoGen, SpatialOnly, TemporalOnly
+from videosieve.methods.svg_ear import SvgEar
 from videosieve.methods.vsa import VsaCoarse
 from videosieve.methods.window_residual import WindowResidual
 from videosieve.methods.xattention import XAttention
@@ -34,11 +37,14 @@ METHODS: dict[str, type[Method]] = {
         MInference,
         CausalMInference,
         SemanticPermutation,
+        SvgEar,
         RadialAttention,
         SlidingTile,
         Sparge,
         DraftAttention,
         VsaCoarse,
+        Nabla,
+        Lvsa,
         WindowResidual,
         SpatialOnly,
         TemporalOnly,

@@ -78,6 +78,12 @@ class SemanticPermutation(Method):
 
     def select(self, call: AttentionCall, state: SvgTwoState | None) -> tuple[Selection, SvgTwoState]:
         """Cluster, weigh pairs of clusters, keep the heaviest, put tokens in cluster order."""
+        queries, keys = self.cluster(call, state)
+        selection = ragged_selection(call.layout, queries, keys, self.choose(call, queries, keys))
+        return selection, SvgTwoState(queries.centroids, keys.centroids)
+
+    def cluster(self, call: AttentionCall, state: SvgTwoState | None) -> tuple[Clusters, Clusters]:
+        """Clusters of the video's queries and of its keys, from where the state ended."""
         rounds = self.first_iterations if state is None else self.step_iterations
         q, k = (x[:, :, call.layout.video] for x in (call.q, call.k))
         count_q, count_k = self._counts(q.shape[2])
@@ -88,13 +94,14 @@ class SemanticPermutation(Method):
         else:
             start_q, start_k = state.queries, state.keys
         queries = kmeans(q, count_q, iterations=rounds, centroids=start_q)
-        keys = kmeans(k, count_k, iterations=rounds, centroids=start_k)
+        return queries, kmeans(k, count_k, iterations=rounds, centroids=start_k)
+
+    def choose(self, call: AttentionCall, queries: Clusters, keys: Clusters) -> Tensor:
+        """Kept pairs, bool [batch, heads, query clusters, key clusters]: the fewest that hold the threshold's mass."""
         mass = cluster_mass(queries, keys, call.scale)
         keep = top_p(mass, self.threshold) if self.density is None else self._fill(mass, keys.sizes)
-        if int(self.min_share * count_k):
-            keep = keep | top_k(mass, int(self.min_share * count_k))
-        selection = ragged_selection(call.layout, queries, keys, keep)
-        return selection, SvgTwoState(queries.centroids, keys.centroids)
+        least = int(self.min_share * keys.sizes.shape[-1])
+        return keep | top_k(mass, least) if least else keep
 
     def _counts(self, tokens: int) -> tuple[int, int]:
         query = self.query_clusters or max(min(QUERY_CLUSTERS, tokens // LEAST_QUERIES), 1)

@@ -79,7 +79,7 @@ class Sieve(Method):
         orders = cube_orders(call.layout, cubes, call.q.device)
         if state is None:
             keep = partial(self._keep, call, side, queries=TRIED_QUERIES)
-            state = SieveState(choose_orders(call, orders, side, keep, self.centroids))
+            state = SieveState(choose_orders(call, orders, BlockSize(side, side), keep, self.centroids))
         order = orders[0] if len(cubes) == 1 else orders[state.shape]
         keep, centroids = self._keep(call, side, order)
         token_order = TokenOrder(order)

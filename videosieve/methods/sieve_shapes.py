@@ -8,6 +8,7 @@ from torch import Tensor
 from videosieve.call import AttentionCall
 from videosieve.kernels import Centroids, sampled_attention
 from videosieve.layout import inverse_order
+from videosieve.masks.block_mask import BlockSize
 
 SAMPLED_ROWS = 32
 MASKS_AT_ONCE = 8
@@ -16,9 +17,12 @@ PAIRS_AT_ONCE = {"cpu": 2**24, "cuda": 2**28}
 """Masked pairs (candidates × batch × heads × rows × tokens) per pass, a byte each."""
 
 Keep = Callable[[Tensor], tuple[Tensor, Centroids]]
+Tried = tuple[Tensor, Tensor, Centroids]
 
 
-def choose_orders(call: AttentionCall, orders: Tensor, side: int, keep: Keep, answered: bool) -> Tensor:
+def choose_orders(
+    call: AttentionCall, orders: Tensor, block: BlockSize, keep: Keep, answered: bool
+) -> Tensor:
     """The best of several token orders for every head of every batch element.
 
     The result of full attention is computed for 32 rows, evenly spaced over the sequence, 32 ÷ tokens of dense
@@ -27,7 +31,7 @@ def choose_orders(call: AttentionCall, orders: Tensor, side: int, keep: Keep, an
     Args:
         call: The attention call.
         orders: int64 [candidates, tokens]; gather indices.
-        side: Block side, tokens.
+        block: Sides of the blocks, tokens.
         keep: Kept blocks [batch, heads, rows, columns] and centroids in one order.
         answered: Whether centroids answer for what is left out.
 
@@ -41,26 +45,28 @@ def choose_orders(call: AttentionCall, orders: Tensor, side: int, keep: Keep, an
     at_once = PAIRS_AT_ONCE.get(call.q.device.type, 2**24) // (
         call.batch * call.heads * call.tokens * len(orders)
     )
-    errors = sum(_errors(call, part, side, tried, answered) for part in rows.split(max(at_once, 1)))
+    errors = sum(_errors(call, part, block, tried, answered) for part in rows.split(max(at_once, 1)))
     return torch.as_tensor(errors).argmin(0)
 
 
 def _errors(
     call: AttentionCall,
     rows: Tensor,
-    side: int,
-    tried: list[tuple[Tensor, Tensor, Centroids]],
+    block: BlockSize,
+    tried: list[Tried],
     answered: bool,
 ) -> Tensor:
     """Sums of absolute errors over rows and values, [candidates, batch, heads]."""
     q, errors = call.q[:, :, rows], []
     for first in range(0, len(tried), MASKS_AT_ONCE):
         part = tried[first : first + MASKS_AT_ONCE]
-        block_of = [inverse_order(order) // side for order, _, _ in part]
-        kept = [keep[:, :, block[rows]] for (_, keep, _), block in zip(part, block_of, strict=True)]
+        places = [inverse_order(order) for order, _, _ in part]
+        kept = [
+            keep[:, :, place[rows] // block.query] for (_, keep, _), place in zip(part, places, strict=True)
+        ]
         masks = [
-            blocks.gather(-1, block.expand(*blocks.shape[:3], -1))
-            for blocks, block in zip(kept, block_of, strict=True)
+            blocks.gather(-1, (place // block.key).expand(*blocks.shape[:3], -1))
+            for blocks, place in zip(kept, places, strict=True)
         ]
         sampled = sampled_attention(q, call.k, call.v, masks, scale=call.scale)
         for i, (_, _, centroids) in enumerate(part):

@@ -76,10 +76,17 @@ class Sparge(Method):
         if self.block is not None and self.block % 2:
             raise RecipeError(f"block must be even, key blocks are half as long, got {self.block=}")
 
+    @property
+    def takes_any_order(self) -> bool:
+        return self.order == "frame_major" and not self.sink
+
+    def block_size(self, call: AttentionCall) -> BlockSize:
+        side = block_side(self.block, call.tokens)
+        return BlockSize(side, side // 2)
+
     def select(self, call: AttentionCall, state: State) -> tuple[Selection, State]:
         """Pool, score the self-similar key blocks, keep the heaviest, and all that no mean can speak for."""
-        side = block_side(self.block, call.tokens)
-        block = BlockSize(side, side // 2)
+        block = self.block_size(call)
         order = hilbert_order(call.layout, call.q.device) if self.order == "hilbert" else None
         queries, keys = pool(call.q, block.query, order), pool(call.k, block.key, order)
         query_alike, key_alike = (x.similarity > self._gate for x in (queries, keys))

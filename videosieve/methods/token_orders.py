@@ -18,7 +18,6 @@ from videosieve.errors import RecipeError
 from videosieve.fields import shown
 from videosieve.kernels import Centroids, centroids_of, reorder_tokens
 from videosieve.layout import VideoLayout
-from videosieve.masks.block_side import block_side
 from videosieve.methods.base import Method, Selection, State, TokenOrder
 from videosieve.methods.cubes import cube_name, cube_orders, cubes_for
 from videosieve.methods.geometry.hilbert import hilbert_order
@@ -128,7 +127,8 @@ class Reordered(Method):
         side = self._side(call)
         names, orders = orders_of(self.order, call.layout, side, call.q.device)
         if state is None:
-            chosen = choose_orders(call, orders, side, partial(self._keep, call), self.compensate)
+            keep = partial(self._keep, call)
+            chosen = choose_orders(call, orders, self.method.block_size(call), keep, self.compensate)
             state = ReorderedState(chosen, None)
         order = orders[0] if len(names) == 1 else orders[state.chosen]
         selection, inner = self.method.select(in_order(call, order), state.inner)
@@ -150,8 +150,8 @@ class Reordered(Method):
         return replace(state, inner=self.method.observe(in_order(call, order), moved, state.inner))
 
     def _side(self, call: AttentionCall) -> int:
-        """The side of the method's blocks: those that take any order all choose it alike."""
-        return block_side(getattr(self.method, "block", None), call.tokens)
+        """The side of the method's query blocks."""
+        return self.method.block_size(call).query
 
     def _keep(self, call: AttentionCall, order: Tensor) -> tuple[Tensor, Centroids]:
         moved = in_order(call, order)

@@ -70,6 +70,13 @@ class Outcome:
     seconds: float
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Target, verdict and the best recipe, with how it did in the check."""
+        return (
+            f"<Outcome: {self.order.goal.words()}, {self.verdict}; {len(self.points)} recipes measured, the best is "
+            f"{self.recipe!r}, in the check {figures(self.check)}>"
+        )
+
     @property
     def reached(self) -> bool:
         """Whether the best meets the target and is faster than dense, in the search and in the check."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from videosieve.errors import ModelError
 from videosieve.recipe import Recipe
@@ -31,6 +31,11 @@ from videosieve.tuning.search.screen import saved_share
 from videosieve.tuning.search.written import written_candidate
 from videosieve.tuning.trials import Bench, shoot
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from videosieve.tuning.options import SearchOptions
+
 PATIENCE = 14  # measurements without a better one before the search ends early
 MIN_TOKENS = 512
 
@@ -43,7 +48,7 @@ def tune(
     recall: float | None = None,
     speedup: float | None = None,
     folder: str | Path = "tuned",
-    **options: Any,
+    **options: "Unpack[SearchOptions]",
 ) -> Outcome:
     """Search the fastest recipe of a quality, or the best of a speed, and write it to `folder`.
 

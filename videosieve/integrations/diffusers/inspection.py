@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ from videosieve.observation import Observation
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from videosieve.integrations.diffusers.options import PipelineCall
+
 ATLAS_ROWS = 64
 MOST_SPOTS = 64
 PATCH_BYTES = 2**25  # of all spots together, in memory
@@ -44,7 +49,7 @@ def inspect_attention(
     heads: Sequence[int] | None = None,
     steps: Sequence[int] | None = None,
     recipe: "str | Path | Method | Recipe | Run | None" = None,
-    **call: Any,
+    **call: "Unpack[PipelineCall]",
 ) -> Inspection:
     """Generate a video and look at attention on the way; the video is the same bits as without.
 
@@ -75,16 +80,16 @@ def inspect_attention(
     target = describe(pipe)[0]
     where = (_choose(layers, target.layers, 3, "layers", "self-attentions"),
              _choose(heads, target.heads, 4, "heads", "heads"))  # fmt: skip
-    call.setdefault("output_type", "pt")
+    given: dict[str, Any] = {"output_type": "pt", **call}
     with running(pipe, recipe) as run:
         recorder = _Recorder(pipe, target, where, steps)
         recorder.attach(run, watched=recipe is None)
         try:
-            frames = pipe(prompt=prompt, **call).frames
+            frames = pipe(prompt=prompt, **given).frames
         finally:
             recorder.detach(run)
         name = "the pipeline's own attention" if recipe is None else run.recipe.name
-    video = None if call["output_type"] == "latent" else to_video(frames)
+    video = None if given["output_type"] == "latent" else to_video(frames)
     covering = () if video is None else frame_of(pipe, len(video), recorder.layout.grid)
     return recorder.result(prompt, name, video, covering)
 

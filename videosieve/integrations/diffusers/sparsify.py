@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
@@ -20,6 +20,12 @@ from videosieve.methods.registry import nearest
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.schedule import DenseFirst, Schedule
+from videosieve.trace import LOG
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from videosieve.integrations.diffusers.options import Overrides
 
 
 def sparsify(
@@ -31,7 +37,7 @@ def sparsify(
     recall_rows: int = 16,
     backend: str | None = None,
     fused: bool | None = None,
-    **overrides: Any,
+    **overrides: "Unpack[Overrides]",
 ) -> Run:
     """Make a diffusers video pipeline sparse, in place and reversibly.
 
@@ -75,7 +81,12 @@ def sparsify(
                 f"{found.component} is already sparsified; call .remove() on the earlier run first"
             )
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
+    run.about = ", ".join(
+        f"{one.component} ({one.row.name}, {one.layers} self-attentions)" for one in targets
+    )
+    run.on_remove(partial(LOG.info, "removed recipe %r from %s", recipe.name, run.about))
     attach(targets, run, Clock(run, pipeline, steps), fused)
+    LOG.info("attached %r to %s", recipe, run.about)
     run.warns = True
     if pipeline is not None:
         run.checks += [partial(_replaced, pipeline, found) for found in targets]

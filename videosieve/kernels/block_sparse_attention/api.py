@@ -138,7 +138,7 @@ def _as_one_op(
     if isinstance(mask, RaggedBlockMask):
         offsets = mask.query_offsets, mask.key_offsets
         return op(q, k, v, mask.keep, None, *offsets, scale, backend, query_order, key_order)
-    sides = [mask.block.query, mask.block.key, int(mask.causal)]
+    sides = [mask.block.query, mask.block.key, *([1] if mask.causal else [])]
     return op(q, k, v, mask.keep, sides, None, None, scale, backend, query_order, key_order)
 
 
@@ -166,8 +166,8 @@ def _operator(  # noqa: PLR0913 - an operator's schema holds tensors and numbers
     if query_offsets is not None and key_offsets is not None:
         mask = RaggedBlockMask(keep, query_offsets, key_offsets, q.shape[2], k.shape[2])
     else:
-        query_side, key_side, causal = sides or (0, 0, 0)
-        mask = BlockMask(keep, BlockSize(query_side, key_side), q.shape[2], k.shape[2], bool(causal))
+        query_side, key_side, *causal = sides or (0, 0)
+        mask = BlockMask(keep, BlockSize(query_side, key_side), q.shape[2], k.shape[2], causal == [1])
     output, lse = block_sparse_attention(
         q, k, v, mask, scale=scale, backend=backend, query_order=query_order, key_order=key_order
     )

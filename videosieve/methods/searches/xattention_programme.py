@@ -62,7 +62,7 @@ class XAttentionLevels(Method):
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         """Dense; the state is the sum of recalls, of densities, and of calls: [3, levels, heads]."""
         side = block_side(self.block, call.keys)
-        estimate = antidiagonal_mass(call, self.stride, side, causal=True)
+        estimate = antidiagonal_mass(call.q, call.k, self.stride, side, scale=call.scale, causal=True)
         exact, first = causal_mass(call, side), first_and_diagonal(call, side)
         pairs = BlockMask.dense(
             call.tokens, BlockSize(side, side), call.keys, call.q.device, causal=True

@@ -21,16 +21,23 @@ KNOBS: dict[str, tuple[str, tuple[float, ...]]] = {
     "xattention": ("threshold", (0.5, 0.7, 0.8, 0.9, 0.95)),
     "minference": ("density", DENSITIES),
     "svg2": ("density", DENSITIES),
+    "svg_ear": ("density", DENSITIES),
     "radial": ("density", DENSITIES),
     "sliding_tile": ("density", DENSITIES),
     "sparge": ("density", DENSITIES),
     "draft": ("density", DENSITIES),
     "vsa_coarse": ("density", DENSITIES),
+    "nabla": ("threshold", (0.3, 0.5, 0.6, 0.7, 0.9)),
+    "lvsa": ("density", DENSITIES),
     "window_residual": ("window", (0.05, 0.125, 0.25, 0.4)),
 }
 """What sizes each method, and the values that are screened."""
 
-FIXED: dict[str, dict[str, Any]] = {"svg2": {"min_share": 0.0}}
+FIXED: dict[str, dict[str, Any]] = {
+    "svg2": {"min_share": 0.0},
+    "svg_ear": {"min_share": 0.0},
+    "nabla": {"window": None},
+}
 """Options without which the knob would not rule alone."""
 
 CENTROIDS, SHARED = "centroids", "shared"

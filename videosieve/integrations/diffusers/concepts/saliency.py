@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,11 @@ from videosieve.methods import Method
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from videosieve.integrations.diffusers.options import PipelineCall
+
 
 def saliency(
     pipe: Any,
@@ -31,7 +36,7 @@ def saliency(
     steps: Sequence[int] | None = None,
     method: str | SaliencyMethod = "concept",
     recipe: "str | Path | Method | Recipe | Run | None" = None,
-    **call: Any,
+    **call: "Unpack[PipelineCall]",
 ) -> SaliencyMaps:
     """Generate a video and say where in it each concept is.
 
@@ -64,12 +69,13 @@ def saliency(
             f"saliency looks at one video of one prompt, got {prompt!r}; call it once per video"
         )
     question = make_question(concepts, method, layers, steps)
-    if (video := call.pop("video", None)) is not None:
-        return saliency_of_video(pipe, video, prompt, [question], recipe=recipe, **call)[0]
-    call.setdefault("output_type", "pt")
-    with running(pipe, recipe) as run, ConceptRecorder(pipe, run, question, call) as recorder:
-        frames = pipe(prompt=prompt, **call).frames
-    clip = None if call["output_type"] == "latent" else to_video(frames)
+    given: dict[str, Any] = {**call}
+    if (video := given.pop("video", None)) is not None:
+        return saliency_of_video(pipe, video, prompt, [question], recipe=recipe, **given)[0]
+    given.setdefault("output_type", "pt")
+    with running(pipe, recipe) as run, ConceptRecorder(pipe, run, question, given) as recorder:
+        frames = pipe(prompt=prompt, **given).frames
+    clip = None if given["output_type"] == "latent" else to_video(frames)
     return recorder.result(0, clip, () if clip is None else frame_of(pipe, len(clip), recorder.grid))
 
 

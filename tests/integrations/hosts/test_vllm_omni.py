@@ -35,8 +35,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """`attend_bshd`, answering densely and noting what it was asked."""
     seen: list[dict[str, Any]] = []
 
-    def attend_bshd(q: Any, k: Any, v: Any, asked: dict[str, Any]) -> torch.Tensor:
-        seen.append({**asked, "tokens": q.shape[1], "heads": k.shape[2]})
+    def attend_bshd(
+        q: Any, k: Any, v: Any, asked: dict[str, Any], *, softmax_scale: float | None = None
+    ) -> torch.Tensor:
+        seen.append({**asked, "tokens": q.shape[1], "heads": k.shape[2], "scale": softmax_scale})
         return dense(q, k, v)
 
     plain = ModuleType("videosieve.integrations.plain")
@@ -78,17 +80,27 @@ def test_static_and_per_forward_parameters_arrive_together(calls):
     q, k, v = make()
     output = door.forward(q, k, v, Metadata(per_forward=told, extra={"kv_cache_dtype": "fp8"}))
     assert calls == [
-        {"method": "svg", "density": 0.3, "dense_steps": 0.25, "min_tokens": 0, "step": 2, "steps": 30,
-         "grid": GRID, "tokens": 72, "heads": 2}
+        {"recipe": {"method": "svg", "dense_layers": 0, "density": 0.3, "dense_steps": 0.25, "min_tokens": 0},
+         "step": 2, "steps": 30, "grid": GRID, "tokens": 72, "heads": 2, "scale": 0.25}
     ]  # fmt: skip
     torch.testing.assert_close(output, dense(q, k, v))
 
 
 def test_grouped_keys_and_the_hosts_scale_are_honoured(calls):
     q, k, v = make(heads=4, kv_heads=2)
-    output = SparseAttn("videosieve_xattention", {}, scale=0.5).forward(q, k, v, Metadata())
-    assert calls[0]["heads"] == 4
-    torch.testing.assert_close(output, dense(q * 2, k, v))
+    output = SparseAttn("videosieve_xattention", {"dense_steps": 0}, scale=0.5).forward(q, k, v, Metadata())
+    assert (calls[0]["heads"], calls[0]["scale"]) == (4, 0.5)
+    torch.testing.assert_close(output, dense(q, k, v))
+
+
+def test_a_call_without_a_step_as_in_a_warm_up_is_dense(calls, caplog, monkeypatch):
+    monkeypatch.setattr(params, "_SAID", set())
+    q, k, v = make()
+    with caplog.at_level(logging.WARNING, "videosieve"):
+        output = SparseAttn("videosieve_svg", {"dense_steps": 0.25}).forward(q, k, v, Metadata())
+    torch.testing.assert_close(output, dense(q, k, v))
+    assert calls == []
+    assert "the host does not say the step" in caplog.text
 
 
 def test_cross_attention_masks_and_causal_layers_do_not_come_through(calls):
@@ -107,8 +119,8 @@ def test_a_key_that_nobody_knows_is_left_out_and_said_once(calls, caplog, monkey
     q, k, v = make()
     with caplog.at_level(logging.WARNING, "videosieve"):
         for _ in range(2):
-            SparseAttn("videosieve_svg", {"topk": 3}).forward(q, k, v, Metadata())
-    assert "topk" not in calls[0]
+            SparseAttn("videosieve_svg", {"topk": 3, "dense_steps": 0}).forward(q, k, v, Metadata())
+    assert calls[0]["recipe"] == {"method": "svg", "dense_layers": 0, "dense_steps": 0}
     assert [record.message for record in caplog.records] == [
         "vLLM-Omni handed over 'topk', which method 'svg' does not have; it is left out"
     ]
@@ -126,15 +138,15 @@ def test_nothing_is_registered_unless_the_environment_asks(monkeypatch):
 
 def test_a_backend_knows_layer_step_branch_and_video(host, calls):
     assert host.registered == {host.members["SAGE_ATTN_3"]: BACKEND}
-    layer = host.build("transformer.blocks.7.attn1", method="adaspa", density=0.3, dense_layers=1)
+    layer = host.build("transformer.blocks.7.attn1", method="adaspa", density=0.3, dense_layers=1, layers=30)
     host.at(denoise_step_idx=4, total_denoise_steps=20, cfg_branch="uncond")
     q, k, v = make(tokens=90)
     layout = SimpleNamespace(prefix_len=8, latent_grid=GRID, used_len=None, video_spans=())
     mask = torch.arange(90)[None] < 80
     output = layer.forward(q, k, v, Metadata(attn_mask=mask, video_layout=layout))
     assert calls == [
-        {"method": "adaspa", "density": 0.3, "dense_layers": 1, "layer": 7, "step": 4, "steps": 20,
-         "branch": "uncond", "grid": GRID, "prefix": 8, "tokens": 80, "heads": 2}
+        {"recipe": {"method": "adaspa", "density": 0.3, "dense_layers": 1}, "layers": 30, "layer": 7, "step": 4,
+         "steps": 20, "branch": "uncond", "grid": GRID, "prefix": 8, "tokens": 80, "heads": 2, "scale": 0.25}
     ]  # fmt: skip
     torch.testing.assert_close(output[:, :80], dense(q[:, :80], k[:, :80], v[:, :80]))
     assert not output[:, 80:].any()

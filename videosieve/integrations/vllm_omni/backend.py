@@ -13,14 +13,13 @@ from torch import Tensor
 
 from videosieve.errors import IntegrationError
 from videosieve.integrations.vllm_omni.params import (
-    OWN,
     attend,
     attend_plain,
     own_params,
     say_dense,
     step_params,
 )
-from videosieve.methods import make_method
+from videosieve.recipe import Recipe
 
 _HOST: Any = import_module("vllm_omni.diffusion.attention.backends.abstract")
 _CONTEXT: Any = import_module("vllm_omni.diffusion.forward_context")
@@ -83,9 +82,7 @@ class VideosieveImpl(_HOST.AttentionImpl):
         options |= options.pop("params", None) or {}
         method = options.pop("method", "svg")
         self._options = own_params(method, options, strict=True)
-        make_method(
-            method, **{key: value for key, value in self._options.items() if key not in (*OWN, "method")}
-        )
+        Recipe.of(method, **{key: value for key, value in self._options["recipe"].items() if key != "method"})
         if qkv_layout not in (None, "BSND"):
             raise IntegrationError(
                 f"{prefix} lays its tensors out as {qkv_layout}; give its role a dense backend"
@@ -126,15 +123,20 @@ class VideosieveImpl(_HOST.AttentionImpl):
             return "causal attention"
         if video is None:
             return "a mask without a video layout that says what it means" if mask is not None else ""
-        if len(getattr(video, "video_spans", ())) > 0:
-            return "several videos in one sequence"
-        if video.latent_grid is None:
-            return "a video layout without a grid"
-        frames, height, width = video.latent_grid
-        used = (video.prefix_len or 0) + frames * height * width
-        if used > q.shape[1] or (used < q.shape[1] and mask is None):
-            return f"the layout has {used} tokens and the sequence {q.shape[1]}"
-        return ""
+        return _misfit(video, q.shape[1], mask is not None)
+
+
+def _misfit(video: Any, tokens: int, masked: bool) -> str:
+    """Why a video layout does not describe a sequence, or nothing."""
+    if len(getattr(video, "video_spans", ())) > 0:
+        return "several videos in one sequence"
+    if video.latent_grid is None:
+        return "a video layout without a grid"
+    frames, height, width = video.latent_grid
+    used = (video.prefix_len or 0) + frames * height * width
+    if used > tokens or (used < tokens and not masked):
+        return f"the layout has {used} tokens and the sequence {tokens}"
+    return ""
 
 
 def _moment() -> dict[str, Any]:

@@ -15,8 +15,10 @@ from videosieve.methods import METHODS
 
 LOG = logging.getLogger("videosieve")
 
-OWN = ("prefix", "suffix", "min_tokens", "dense_steps", "dense_layers", "layer", "layers", "branch", "grid")
-"""What a person may write beside the fields of the method; the rest of `attend_bshd`'s comes from the host."""
+OPTIONS = ("min_tokens", "dense_steps", "dense_layers")
+"""Options of a recipe that a person may write beside the fields of the method."""
+PLACES = ("prefix", "suffix", "layer", "layers", "branch", "grid")
+"""Where a call is, as far as a person says it; the rest of `attend_bshd`'s comes from the host."""
 
 HOST = (
     "denoise_step_idx", "total_denoise_steps", "latent_shape", "patch_size", "total_latent_frames", "patches_per_frame",
@@ -35,20 +37,24 @@ def own_params(method: str, params: Mapping[str, Any], strict: bool = False) -> 
         strict: Whether a person has written all of them, so that a key that nobody knows is an error.
 
     Returns:
-        The method, its fields and the keys of `OWN`.
+        `recipe` with the method, its fields and `OPTIONS`, and the keys of `PLACES`. Without `layers`, which the host
+        does not say, no layer is dense unless a person asks for it.
 
     Raises:
         IntegrationError: There is no such method, or no such key where they are strict.
     """
     if method not in METHODS:
         raise IntegrationError(f"there is no method {method!r}; there are {', '.join(METHODS)}")
-    known = {field.name for field in fields(METHODS[method])} | set(OWN)  # type: ignore[arg-type]
+    own = {field.name for field in fields(METHODS[method])} | set(OPTIONS)  # type: ignore[arg-type]
+    known = own | set(PLACES)
     for key in params:
         if key not in known and strict:
             raise IntegrationError(f"method {method!r} has no {key!r}; there are {', '.join(sorted(known))}")
         if key not in known and key not in HOST:
             _say_once(f"vLLM-Omni handed over {key!r}, which method {method!r} does not have; it is left out")
-    return {"method": method, **{key: value for key, value in params.items() if key in known}}
+    recipe = {"method": method, **({} if "layers" in params else {"dense_layers": 0})}
+    recipe |= {key: value for key, value in params.items() if key in own}
+    return {"recipe": recipe, **{key: value for key, value in params.items() if key in PLACES}}
 
 
 def step_params(step: Any, steps: Any) -> dict[str, int]:
@@ -71,7 +77,7 @@ def grid_params(latent_shape: Any, patch_size: Any) -> dict[str, tuple[int, int,
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, params: dict[str, Any], scale: float | None) -> Tensor:
-    """`attend_bshd` with the host's scale and as many heads of keys as of queries.
+    """`attend_bshd` with as many heads of keys as of queries; dense where steps count and the host does not say which.
 
     Args:
         q: Queries [batch, tokens, heads, head_dim].
@@ -88,10 +94,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, params: dict[str, Any], scale: float
     groups, rest = divmod(q.shape[2], k.shape[2])
     if groups > 1 and not rest:
         k, v = (x.repeat_interleave(groups, dim=2) for x in (k, v))
-    usual = q.shape[-1] ** -0.5
-    if scale is not None and abs(scale - usual) > 1e-6 * usual:
-        q = q * (scale / usual)
-    return import_module("videosieve.integrations.plain").attend_bshd(q, k, v, params)
+    if "step" not in params and params["recipe"].get("dense_steps") != 0:
+        say_dense("the host does not say the step, as in its warm-up; dense_steps=0 does without")
+        return attend_plain(q, k, v, None, scale)
+    return import_module("videosieve.integrations.plain").attend_bshd(q, k, v, params, softmax_scale=scale)
 
 
 def attend_plain(

@@ -3,7 +3,8 @@
     --diffusion-attention-config '{"per_role": {"self": {"backend": "SPARSE_ATTN",
         "extra": {"backend": "videosieve_svg", "params": {"density": 0.3, "dense_steps": 0.25}}}}}'
 
-The host calls `fn(query, key, value, params, is_causal=…, softmax_scale=…)`, tensors [batch, tokens, heads, head_dim]. It says neither layer nor guidance branch, so methods that remember something between steps are not offered here.
+The host calls `fn(query, key, value, params, is_causal=…, softmax_scale=…)`, tensors [batch, tokens, heads, head_dim].
+It says neither layer nor guidance branch, so methods that remember something between steps are not offered here.
 """
 
 from collections.abc import Callable

@@ -164,6 +164,12 @@ def test_safetensors_own_temporaries_lie_in_the_room(tmp_path: Path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_half_a_character_is_an_error(tmp_path: Path):
+    with pytest.raises(OutputError, match=r"a.html': it would hold '\\ud800', half a character"):
+        write_text(tmp_path / "a.html", "x\ud800")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
 def test_names_that_cannot_be_are_errors(tmp_path: Path, name: str):
     with pytest.raises(VideosieveError, match="cannot write"):

@@ -110,9 +110,16 @@ def whole_file(path: Path, error: type[VideosieveError] = OutputError) -> Iterat
 
 
 def write_text(path: Path, text: str, error: type[VideosieveError] = OutputError) -> None:
-    """Write a whole text file, UTF-8 with line feeds, or none; errors as for `whole_file`."""
+    """Write a whole text file, UTF-8 with line feeds, or none; errors as for `whole_file`, and for half characters."""
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as cause:
+        raise error(
+            f"cannot write {shown(str(path))}: it would hold {text[cause.start]!a}, half a character that UTF-8 cannot "
+            f"write; take it out"
+        ) from None
     with whole_file(path, error) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(content)
 
 
 def sweep(folder: Path) -> None:

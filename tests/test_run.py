@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-import videosieve.run as run_module
+import videosieve.methods.dense as dense_module
 from videosieve import (
     AttentionCall,
     BackendError,
@@ -74,7 +74,7 @@ def test_dense_takes_the_kernel_that_its_recipe_names():
 
 
 def test_dense_steps_of_a_sparse_recipe_take_the_fastest_kernel(monkeypatch):
-    monkeypatch.setattr(run_module, "fastest", lambda *_, **__: "reference")
+    monkeypatch.setattr(dense_module, "fastest", lambda *_, **__: "reference")
     run = make_run(FirstHalf(), DenseFirst(steps=1, layers=0))
     for step in range(2):
         output = run.attend(make_call(Site(0, 1, step, 2)))

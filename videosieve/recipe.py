@@ -28,10 +28,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from videosieve.errors import RecipeError
-from videosieve.fields import OneOf, Whole, check_fields, shown
+from videosieve.fields import OneOf, Whole, check_fields, nearest, shown
 from videosieve.files import parse_toml, read_text, toml_key, toml_value, write_text
 from videosieve.methods import METHODS, Dense, Method, make_method
-from videosieve.methods.registry import nearest
 from videosieve.methods.token_orders import Reordered, check_order
 from videosieve.plugins import load_plugins
 from videosieve.schedule import DenseFirst, Schedule

@@ -64,3 +64,10 @@ def test_densities_are_sorted_numbers():
 def test_densities_outside_the_range_are_refused(text: str):
     with pytest.raises(RecipeError, match="densities must be"):
         parse_densities(text)
+
+
+def test_a_causal_method_is_refused_before_a_model_is_loaded():
+    with pytest.raises(RecipeError, match="'minference_causal' is causal"):
+        make_recipe("minference_causal")
+    with pytest.raises(RecipeError, match="leave causal out"):
+        make_recipe("xattention", settings=["causal=true"])

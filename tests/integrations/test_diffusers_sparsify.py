@@ -15,6 +15,7 @@ import videosieve
 from videosieve.errors import IntegrationError, RecipeError
 from videosieve.integrations.diffusers import describe, sparsify
 from videosieve.methods import Method
+from videosieve.recipe import Recipe
 from videosieve.testing.pipelines import (
     hunyuanvideo_call,
     tiny_hunyuanvideo_transformer,
@@ -243,3 +244,13 @@ def test_an_empty_text_is_a_layout_without_text():
             torch.randn(1, 8), torch.tensor([1.0]),
         )  # fmt: skip
     assert {r.pairs for r in run.trace.records} == {2 * 72**2}
+
+
+@pytest.mark.parametrize("recipe", ["minference_causal", Recipe.of("xattention", causal=True)])
+def test_a_causal_method_is_refused_on_a_video_model(recipe):
+    pipe = tiny_wan()
+    with pytest.raises(
+        RecipeError, match="no query sees a later key, and video transformers attend both ways"
+    ):
+        sparsify(pipe, recipe, dense_steps=0)
+    sparsify(pipe, "svg").remove()

@@ -11,9 +11,8 @@ from videosieve.batch.executors import EXECUTORS
 from videosieve.batch.jobs import Job, Order, Outcome
 from videosieve.batch.manifest import Manifest
 from videosieve.errors import BackendError, OutputError
-from videosieve.fields import In, checked
+from videosieve.fields import In, checked, nearest
 from videosieve.files import sweep
-from videosieve.methods.registry import nearest
 
 MANIFEST = "manifest.jsonl"
 Retries = Annotated[int, In("[0, 1000]", "must be retries >= 0, at most 1,000")]

@@ -17,7 +17,7 @@ become int, float and bool, lists tuples, names of files paths; so that they com
 
 from videosieve.fields.build import from_table
 from videosieve.fields.check import check_fields, checked, shown
-from videosieve.fields.words import Count, Extent, Fraction, In, OneOf, Says, Seed, Steps, Whole
+from videosieve.fields.words import Count, Extent, Fraction, In, OneOf, Says, Seed, Steps, Whole, nearest
 
 __all__ = [
     "Count",
@@ -32,5 +32,6 @@ __all__ = [
     "check_fields",
     "checked",
     "from_table",
+    "nearest",
     "shown",
 ]

@@ -1,5 +1,7 @@
 """The words of a declaration: ranges, choices, sentences; and the kinds of numbers that many fields share."""
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -59,3 +61,9 @@ Whole = Annotated[int, In("[0, inf)")]
 Fraction = Annotated[float, In("[0, 1]")]
 Steps = Annotated[int, In("[1, 10000]", "must be at least 1 and at most 10,000")]
 Extent = Annotated[int, In("[1, 65536]", "must be at least 1 and at most 65,536")]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """(did you mean 'x'?) for a word that is none of those known, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -7,6 +7,7 @@ from videosieve.errors import RecipeError
 from videosieve.fields import shown
 from videosieve.files import parse_json
 from videosieve.generation.model_index import resolve_recipe
+from videosieve.integrations.diffusers.models import require_both_ways
 from videosieve.methods import Dense
 from videosieve.recipe import Recipe
 
@@ -30,7 +31,7 @@ def make_recipe(
 
     Raises:
         ModelError: "auto", and what the model is cannot be read.
-        RecipeError: Unknown name or key, a value outside its range, or a setting without "=".
+        RecipeError: Unknown name or key, a value outside its range, a setting without "=", or a causal method.
     """
     values = parse_settings(settings)
     if density is not None:
@@ -39,7 +40,9 @@ def make_recipe(
                 f"give the density once, got --density {density} and --set density={values['density']}"
             )
         values["density"] = density
-    return Recipe.of(resolve_recipe(source, model), **values)
+    recipe = Recipe.of(resolve_recipe(source, model), **values)
+    require_both_ways(recipe)
+    return recipe
 
 
 def make_recipes(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videosieve.errors import BackendError
-from videosieve.fields import shown
+from videosieve.fields import nearest, shown
 
 
 def anything(*_args: Any) -> str | None:
@@ -46,7 +46,8 @@ def known_backend(op: str, implementations: Sequence[Implementation], backend: s
     """
     names = [implementation.name for implementation in implementations]
     if backend is not None and backend not in names:
-        raise BackendError(f"{op} has no backend {shown(backend)}; there are {', '.join(names)}")
+        hint = nearest(str(backend), names)
+        raise BackendError(f"{op} has no backend {shown(backend)}{hint}; there are {', '.join(names)}")
     return backend
 
 

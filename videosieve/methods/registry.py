@@ -1,11 +1,10 @@
 """The names of the methods."""
 
-import difflib
 from dataclasses import fields
 from typing import Any
 
 from videosieve.errors import RecipeError
-from videosieve.fields import checked
+from videosieve.fields import checked, nearest
 from videosieve.methods.adaspa import AdaSpa
 from videosieve.methods.base import Method
 from videosieve.methods.dense import Dense
@@ -76,9 +75,3 @@ def make_method(name: str, **parameters: Any) -> Method:
                 f"method {name!r} has no parameter {key!r}{nearest(key, known)}; it has {', '.join(known) or 'none'}"
             )
     return METHODS[name](**parameters)
-
-
-def nearest(word: str, known: Any) -> str:
-    """(did you mean 'x'?) or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

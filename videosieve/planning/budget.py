@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 from videosieve.errors import ModelError, RecipeError
-from videosieve.fields import Extent, In, Steps, checked
+from videosieve.fields import Extent, In, Steps, checked, nearest
 from videosieve.files import is_file, read_table
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.models import MODELS
 from videosieve.layout import VideoLayout
-from videosieve.methods.registry import nearest
 from videosieve.metrics.amdahl import amdahl_bound
 from videosieve.planning.blueprints import BLUEPRINTS, SHAPES, Blueprint
 from videosieve.planning.flops import Work, count_work

@@ -10,7 +10,7 @@ from videosieve.errors import IntegrationError
 from videosieve.fields import Count, checked
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
-from videosieve.integrations.diffusers.models import require_family, start_of
+from videosieve.integrations.diffusers.models import require_both_ways, require_family, start_of
 from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.integrations.diffusers.seam import is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
@@ -58,7 +58,8 @@ def sparsify(
         The run: a context manager with `summary()`, `trace` and `remove()`.
 
     Raises:
-        RecipeError: Unknown method or recipe, unknown key, value outside its range, a recipe for another family.
+        RecipeError: Unknown method or recipe, unknown key, value outside its range, a recipe for another family, a
+            causal method.
         BackendError: Unknown backend.
         IntegrationError: Unsupported model, already sparse, or `steps` is missing. An error changes nothing.
     """
@@ -69,6 +70,7 @@ def sparsify(
     recipe = recipe or Recipe.of(_start(targets, pipeline), **overrides)
     for found in targets:
         require_family(recipe, found.row)
+    require_both_ways(recipe)
     _require_steps(steps, pipeline, recipe)
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
     _require_reuse(recipe, targets, pipeline)

@@ -7,7 +7,7 @@ from typing import Any
 from torch.nn import Module
 
 from videosieve.errors import BackendError, IntegrationError
-from videosieve.fields import Whole, checked
+from videosieve.fields import Whole, checked, nearest
 from videosieve.integrations.language import language_model_of
 from videosieve.integrations.transformers.attention import register
 from videosieve.integrations.transformers.guard import Guard
@@ -18,7 +18,6 @@ from videosieve.integrations.transformers.previous import KNOWN, forget, remembe
 from videosieve.integrations.transformers.recipes import causal_recipe, has_head_tables, require_family
 from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
 from videosieve.methods import Method
-from videosieve.methods.registry import nearest
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 

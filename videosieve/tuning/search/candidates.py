@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from videosieve.errors import RecipeError
+from videosieve.fields import nearest
 from videosieve.methods import METHODS, Method, make_method
-from videosieve.methods.registry import nearest
 from videosieve.methods.sieve import SHORT_SEQUENCE
 from videosieve.recipe import Recipe
 from videosieve.schedule import Broadcast, DenseFirst, FirstMatch, Schedule, Table

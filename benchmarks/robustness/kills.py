@@ -74,9 +74,8 @@ def load_everything() -> None:
     del matplotlib, videosieve.batch
     torch.set_num_threads(1)
     work: Any = sys.modules["videosieve.tuning.tune"]._Work
-    work._has_time = lambda self, _screen: (
-        len(self.points) < 2
-    )  # a search that ends soon, whatever the machine
+    # a search that ends soon, whatever the machine
+    work._has_time = lambda self, _screen: len(self.points) < 2
     card: Any = sys.modules["videosieve.judging.run_card"]
     whole = card.make_config
     card.make_config = lambda *given, **changes: whole(*given, **changes, reading_steps=2)
@@ -217,7 +216,8 @@ def _look_at_the_end(program: Program, folder: Path, expected: Any, tally: Tally
         tally.fault("left behind", rest)
     found = program.result(folder)
     if found != expected:
-        tally.fault("other result", f"{found!r} and not {expected!r}")
+        differs = [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
+        tally.fault("other result", differs)
 
 
 def kill_all(kills: int, seed: int, only: tuple[str, ...] = ()) -> dict[str, Tally]:

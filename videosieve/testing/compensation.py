@@ -10,7 +10,13 @@ from videosieve.kernels.centroids import AnyMask
 from videosieve.kernels.pool_blocks import reference as pool_reference
 from videosieve.masks.block_mask import BlockMask
 from videosieve.testing.oracles import attention_oracle, mask_on_cpu, ordered, pairs_oracle
-from videosieve.testing.tolerances import assert_within, require, score_rounding, weight_rounding
+from videosieve.testing.tolerances import (
+    assert_fp8_attention,
+    assert_within,
+    require,
+    score_rounding,
+    weight_rounding,
+)
 
 
 def pool_oracle(x: Tensor, offsets: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -78,6 +84,20 @@ def assert_compensated(
         scale: Factor on every q·k.
         slack: What else the output may be off, and the LSEs, of kernels that sum rounded weights.
     """
+    queries, keys, values, everything, pairs = _as_one(q, k, v, mask, centroids, scale)
+    output, both = attention_oracle(queries, keys, values, everything, 1.0)
+    _, lse = attention_oracle(q, k, v, pairs, scale)
+    rough = _plain(q, k, v, centroids, everything, scale)
+    moved = slack[0] + score_rounding(queries, keys, values, everything, 1.0)
+    _within(actual.output, rough[0], output, everything.any(-1), "output", moved)
+    _within(actual.answered_lse, rough[2], both, everything.any(-1), "answered LSE", slack[1])
+    _within(actual.lse, rough[1], lse, pairs.any(-1), "LSE", slack[1])
+
+
+def _as_one(
+    q: Tensor, k: Tensor, v: Tensor, mask: AnyMask, centroids: Centroids, scale: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Queries, keys and values in fp64 with centroids as further keys, the pairs of all and of the keys; scale 1."""
     lead = q.shape[:2]
     sizes = centroids.log_sizes.double().expand(*lead, -1)
     real = sizes.isfinite()
@@ -89,13 +109,7 @@ def assert_compensated(
     pairs = pairs_oracle(mask).expand(*lead, -1, -1)
     answers = answers_oracle(mask, centroids.answers(mask)).expand(*lead, -1, -1) & real.unsqueeze(-2)
     everything = torch.cat([pairs, answers], -1)
-    output, both = attention_oracle(queries, keys, values, everything, 1.0)
-    _, lse = attention_oracle(q, k, v, pairs, scale)
-    rough = _plain(q, k, v, centroids, everything, scale)
-    moved = slack[0] + score_rounding(queries, keys, values, everything, 1.0)
-    _within(actual.output, rough[0], output, everything.any(-1), "output", moved)
-    _within(actual.answered_lse, rough[2], both, everything.any(-1), "answered LSE", slack[1])
-    _within(actual.lse, rough[1], lse, pairs.any(-1), "LSE", slack[1])
+    return queries, keys, values, everything, pairs
 
 
 def judge_compensated_attention(
@@ -123,7 +137,11 @@ def judge_compensated_attention(
     slack = 4 * half * float(torch.cat([v, centroids.values], 2).abs().max())
     joined = 0.0 if backend in ("triton", "native", "reference") else slack
     scale = resolve_scale(scale, q.shape[-1])
-    assert_compensated(actual, q, k, v, mask_on_cpu(mask), centroids, scale, (joined, half))
+    if backend == "triton-fp8":
+        queries, keys, values, pairs, _ = _as_one(q, k, v, mask_on_cpu(mask), centroids, scale)
+        assert_fp8_attention((actual.output, actual.answered_lse), queries, keys, values, pairs, 1.0, q.dtype)
+    else:
+        assert_compensated(actual, q, k, v, mask_on_cpu(mask), centroids, scale, (joined, half))
 
 
 def judge_pool_blocks(

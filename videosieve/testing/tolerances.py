@@ -123,7 +123,13 @@ def assert_within(
 
 
 def assert_fp8_attention(
-    result: tuple[Tensor, Tensor], q: Tensor, k: Tensor, v: Tensor, pairs: Tensor, scale: float
+    result: tuple[Tensor, Tensor],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pairs: Tensor,
+    scale: float,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Raise an AssertionError unless output and LSE are as near to fp64 as e4m3 scores allow.
 
@@ -136,6 +142,7 @@ def assert_fp8_attention(
         v: Values [batch, heads, keys, head_dim].
         pairs: bool [batch|1, heads|1, queries, keys].
         scale: Factor on every q·k.
+        dtype: Of the kernel's inputs; that of q where left out.
     """
     exact, exact_lse = attention_oracle(q, k, v, pairs, scale)
     smooth = (k.double() - k.double().mean(2, keepdim=True)).abs()
@@ -145,7 +152,8 @@ def assert_fp8_attention(
     if not kept.any():
         return require(not output.any(), "a query without keys must have output 0")
     error, size = float((output.double() - exact).abs().sum()), float(v.double().abs().amax()) * exact.numel()
-    half = torch.float16 if q.dtype == torch.float32 else q.dtype  # in which weights meet the values
+    half = dtype or q.dtype
+    half = torch.float16 if half == torch.float32 else half  # in which weights meet the values
     most = math.expm1(2 * moved) + 8 * torch.finfo(half).eps
     require(
         error <= most * size, f"the output is off by {error / size:.3g} of the values, more than {most:.3g}"

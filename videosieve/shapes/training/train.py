@@ -86,6 +86,10 @@ def _step_on(trainer: Trainer, out: Path, checkpoint_minutes: float, told: _Told
     """Steps, and notes every one, until the budget is spent or somebody says stop."""
     watch, saved, stop = told
     checkpoint, saved_at = out / CHECKPOINT, time.monotonic()
+    if (
+        trainer.progress >= 1
+    ):  # resumed after a kill behind the last checkpoint: what is made of it may be missing
+        saved(trainer)
     with _Log(out / LOG) as log:
         while trainer.progress < 1:
             row = trainer.step()

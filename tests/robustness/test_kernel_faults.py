@@ -20,9 +20,8 @@ from videosieve.kernels import (
     sampled_attention,
 )
 from videosieve.kernels.arguments import check_order
-from videosieve.kernels.block_sparse_attention.work import _whole  # pyright: ignore[reportPrivateUsage]
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
-from videosieve.masks.ragged_mask import RaggedBlockMask
+from videosieve.masks.ragged_mask import RaggedBlockMask, whole_offsets
 from videosieve.methods import make_method
 from videosieve.testing.factories import band_mask, make_qkv, random_ragged_mask
 from videosieve.testing.kernel_inputs import KernelCall
@@ -141,9 +140,9 @@ def test_offsets_that_leave_the_sequence_are_refused_where_the_mask_is_made(offs
 
 def test_offsets_that_nobody_looked_at_become_a_partition_before_a_program_follows_them():
     wrong = torch.tensor([[[3, 50, -7, 20, 2**40, 9]]])
-    assert _whole(wrong, 40).tolist() == [[[0, 40, 40, 40, 40, 40]]]
-    assert _whole(torch.tensor([[[0, 5, 5, 30, 40]]]), 40).tolist() == [[[0, 5, 5, 30, 40]]]
-    assert _whole(torch.tensor([[[7, 7]]]), 40).tolist() == [[[0, 40]]]
+    assert whole_offsets(wrong, 40).tolist() == [[[0, 40, 40, 40, 40, 40]]]
+    assert whole_offsets(torch.tensor([[[0, 5, 5, 30, 40]]]), 40).tolist() == [[[0, 5, 5, 30, 40]]]
+    assert whole_offsets(torch.tensor([[[7, 7]]]), 40).tolist() == [[[0, 40]]]
 
 
 def test_places_that_nobody_looked_at_are_clamped_into_the_sequence():
@@ -243,7 +242,7 @@ def test_blocks_longer_than_the_sequence_cost_no_memory(size):
         antidiagonal_scores(q, k, size)
 
 
-def test_factors_and_orders_that_are_strided_reach_the_triton_kernel_whole():
+def test_factors_and_orders_that_are_strided_reach_the_triton_kernelwhole_offsets():
     q, k, _ = make_qkv(20, 20, heads=3, head_dim=64)
     weight, table = torch.linspace(0.5, 2, 128)[::2], torch.linspace(0, 3, 20 * 64).view(20, 64)[:, ::2]
     norm = HeadNorm("layer", 1e-3, weight, torch.tensor(0.25).expand(64))

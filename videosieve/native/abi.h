@@ -225,15 +225,15 @@ VIDEOSIEVE_API int32_t videosieve_abi(void);
 /* Names of the instruction sets that this library has and this processor runs, fastest first; null past the end. */
 VIDEOSIEVE_API const char* videosieve_instruction_set(int32_t index);
 
-/* `set` counts as in videosieve_instruction_set. */
-VIDEOSIEVE_API const char* videosieve_attention(const videosieve_attention_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_sampled(const videosieve_sampled_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_mass(const videosieve_mass_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_antidiagonal_mass(const videosieve_antidiagonal_mass_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_cluster(const videosieve_cluster_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_pool(const videosieve_pool_call* call, int32_t set);
-VIDEOSIEVE_API const char* videosieve_centroid_mass(const videosieve_centroid_mass_call* call, int32_t set);
+/* The one list of calls: CALL(name) has a structure videosieve_name_call, and a function videosieve_name that computes it;
+ * its `set` counts as in videosieve_instruction_set. */
+#define VIDEOSIEVE_CALLS(CALL) \
+    CALL(attention) CALL(sampled) CALL(mass) CALL(antidiagonal) CALL(antidiagonal_mass) CALL(cluster) CALL(pool) \
+    CALL(centroid_mass)
+#define VIDEOSIEVE_DECLARE(name) \
+    VIDEOSIEVE_API const char* videosieve_##name(const videosieve_##name##_call* call, int32_t set);
+VIDEOSIEVE_CALLS(VIDEOSIEVE_DECLARE)
+#undef VIDEOSIEVE_DECLARE
 
 /* 2^x of count numbers: the function that the kernels use, for tests. */
 VIDEOSIEVE_API const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set);

@@ -177,12 +177,12 @@ const char* refuse(const videosieve_centroid_mass_call& call) {
 }
 
 template <class Call>
-const char* run(const Call& call, int32_t set, void (*compute)(const Call&, const Kernels&)) {
+const char* run(const Call& call, int32_t set) {
     const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
     if (!kernels) return no_such_set;
     if (const char* reason = refuse(call)) return reason;
     try {
-        compute(call, *kernels);
+        videosieve::compute(call, *kernels);
     } catch (const std::bad_alloc&) {
         return no_memory;
     }
@@ -198,37 +198,9 @@ const char* videosieve_instruction_set(int32_t index) {
     return kernels ? kernels->name : nullptr;
 }
 
-const char* videosieve_attention(const videosieve_attention_call* call, int32_t set) {
-    return run(*call, set, videosieve::attend);
-}
-
-const char* videosieve_sampled(const videosieve_sampled_call* call, int32_t set) {
-    return run(*call, set, videosieve::sample);
-}
-
-const char* videosieve_mass(const videosieve_mass_call* call, int32_t set) {
-    return run(*call, set, videosieve::weigh_blocks);
-}
-
-const char* videosieve_antidiagonal(const videosieve_antidiagonal_call* call, int32_t set) {
-    return run(*call, set, videosieve::score_antidiagonals);
-}
-
-const char* videosieve_antidiagonal_mass(const videosieve_antidiagonal_mass_call* call, int32_t set) {
-    return run(*call, set, videosieve::weigh_antidiagonals);
-}
-
-const char* videosieve_cluster(const videosieve_cluster_call* call, int32_t set) {
-    return run(*call, set, videosieve::cluster);
-}
-
-const char* videosieve_pool(const videosieve_pool_call* call, int32_t set) {
-    return run(*call, set, videosieve::pool_blocks);
-}
-
-const char* videosieve_centroid_mass(const videosieve_centroid_mass_call* call, int32_t set) {
-    return run(*call, set, videosieve::weigh_centroids);
-}
+#define VIDEOSIEVE_DEFINE(name) \
+    const char* videosieve_##name(const videosieve_##name##_call* call, int32_t set) { return run(*call, set); }
+VIDEOSIEVE_CALLS(VIDEOSIEVE_DEFINE)
 
 const char* videosieve_exp2(const float* x, float* y, int64_t count, int32_t set) {
     const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);

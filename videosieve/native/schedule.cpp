@@ -163,7 +163,7 @@ int cost_class(const Tile& tile) {
 
 }  // namespace
 
-void attend(const videosieve_attention_call& call, const Kernels& kernels) {
+void compute(const videosieve_attention_call& call, const Kernels& kernels) {
     const Mask mask(call);
     std::vector<Tile> tiles;
     std::vector<Run> first_runs;

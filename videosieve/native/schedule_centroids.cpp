@@ -17,7 +17,7 @@ const int64_t* of_head(const int64_t* x, const int64_t* strides, int64_t b, int6
 
 }  // namespace
 
-void pool_blocks(const videosieve_pool_call& call, const Kernels& kernels) {
+void compute(const videosieve_pool_call& call, const Kernels& kernels) {
     const int64_t parts = (call.blocks + pooled_blocks - 1) / pooled_blocks;
     const auto pool_part = [&](int64_t task, int, float* scratch) {
         const int64_t part = task % parts, head = task / parts, b = head / call.heads, h = head % call.heads;
@@ -33,7 +33,7 @@ void pool_blocks(const videosieve_pool_call& call, const Kernels& kernels) {
                      kernels.pool_scratch(call.head_dim), pool_part);
 }
 
-void weigh_centroids(const videosieve_centroid_mass_call& call, const Kernels& kernels) {
+void compute(const videosieve_centroid_mass_call& call, const Kernels& kernels) {
     const Run all{0, call.keys};
     const auto weigh_row = [&](int64_t task, int, float* scratch) {
         const int64_t row = task % call.rows, head = task / call.rows, b = head / call.heads, h = head % call.heads;

@@ -36,7 +36,7 @@ void sort_by_label(const int32_t* labels, int64_t tokens, int64_t clusters, int6
 
 }  // namespace
 
-void cluster(const videosieve_cluster_call& call, const Kernels& kernels) {
+void compute(const videosieve_cluster_call& call, const Kernels& kernels) {
     const int64_t heads = call.batch * call.heads, parts = (call.keys + task_queries - 1) / task_queries;
     const std::vector<float> halves = halves_of(call);
     std::vector<int64_t> order(heads * call.keys), offsets(heads * (call.clusters + 1));

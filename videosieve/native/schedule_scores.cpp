@@ -19,7 +19,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-void sample(const videosieve_sampled_call& call, const Kernels& kernels) {
+void compute(const videosieve_sampled_call& call, const Kernels& kernels) {
     const Run all{0, call.keys};
     const int64_t parts = divide_up(call.queries, sampled_queries), rows = call.batch * call.heads * call.queries;
     const auto sample_part = [&](int64_t task, int, float* scratch) {
@@ -43,7 +43,7 @@ void sample(const videosieve_sampled_call& call, const Kernels& kernels) {
                      kernels.sampled_scratch(call.head_dim, call.mask_count), sample_part);
 }
 
-void weigh_blocks(const videosieve_mass_call& call, const Kernels& kernels) {
+void compute(const videosieve_mass_call& call, const Kernels& kernels) {
     const Run all{0, call.keys};
     const int64_t rows = divide_up(call.queries, call.query_side), columns = divide_up(call.keys, call.key_side);
     const auto weigh_row = [&](int64_t task, int, float* scratch) {
@@ -64,7 +64,7 @@ void weigh_blocks(const videosieve_mass_call& call, const Kernels& kernels) {
                      kernels.mass_scratch(call.head_dim), weigh_row);
 }
 
-void score_antidiagonals(const videosieve_antidiagonal_call& call, const Kernels& kernels) {
+void compute(const videosieve_antidiagonal_call& call, const Kernels& kernels) {
     const int64_t rows = divide_up(call.queries, call.stride), columns = divide_up(call.keys, call.stride);
     const int64_t panel_bytes = cells_of_panel * call.stride * call.head_dim * static_cast<int64_t>(sizeof(float));
     const int64_t cells = cells_of_panel * std::clamp<int64_t>(joined_bytes / panel_bytes, 1, 4);
@@ -84,7 +84,7 @@ void score_antidiagonals(const videosieve_antidiagonal_call& call, const Kernels
                      score_part);
 }
 
-void weigh_antidiagonals(const videosieve_antidiagonal_mass_call& call, const Kernels& kernels) {
+void compute(const videosieve_antidiagonal_mass_call& call, const Kernels& kernels) {
     const int64_t cells = divide_up(call.queries, call.stride), columns = divide_up(call.keys, call.stride);
     const int64_t rows = divide_up(call.queries, call.side), blocks = divide_up(call.keys, call.side);
     const int64_t block_cells = call.side / call.stride;

@@ -67,7 +67,9 @@ def test_the_table_has_dense_first_and_every_column(monkeypatch, tmp_path, capsy
     assert len(rows) == 8
     assert rows[0]["density"] == 1
     assert rows[0]["nll_difference"] == 0
-    assert all(row["density"] <= 1 and row["recall"] <= 1 for row in rows if row["recall"] is not None)
+    measured = [row for row in rows if row["recall"] is not None]
+    # a recall is a mean of sums in fp32: one that is whole may come out some units in the last place above
+    assert all(row["density"] <= 1 and row["recall"] <= 1 + 1e-6 for row in measured)
     assert len(capsys.readouterr().out.splitlines()) == 9
     with pytest.raises(SystemExit):
         prefill.main(["--methods", "none"])

@@ -16,7 +16,6 @@ from videosieve.methods import METHODS, attend_selected, make_method
 from videosieve.metrics import relative_l1
 from videosieve.testing.factories import make_call
 
-
 VIDEO = {name for name in METHODS if not make_method(name).is_causal} - {"dense"}
 
 

@@ -199,22 +199,6 @@ def test_a_stranger_leaves_a_loop_without_a_scheduler_alone():
     assert not {one[:4] for one in names_of(strangers)} & set(names_of(model.said))
 
 
-def test_a_pipeline_that_goes_on_after_the_list_of_its_scheduler_says_how_long():
-    """Staggered frames: every one has a copy of the scheduler, and the list of one is shorter than the loop."""
-    model, _ = watched(("cond",))
-
-    class Staggered(Pipe):
-        @torch.no_grad()
-        def __call__(self, steps):
-            self.times(steps)
-            self._num_timesteps = steps + 2
-            for number in range(steps + 2):
-                self.transformer(torch.tensor([900.0 - 100 * number, 950.0 - 90 * number]))
-
-    Staggered(FAMILIES["flow Euler"](), model)(3)
-    assert steps_of(model.said) == [(step, 5) for step in range(5)]
-
-
 def test_a_loop_by_hand_is_not_held_to_the_last_call_of_its_pipeline():
     model, _ = watched(("cond",))
     pipe = Pipe(FAMILIES["flow Euler"](), model)

@@ -69,6 +69,7 @@ def test_every_section_of_the_pipeline_is_a_generation_with_the_planned_steps(tr
     pipe = tiny_pipeline()
     untouched = pipe(**pipeline_call(true_cfg)).frames
     with sparsify(pipe, "svg", **(SPARSE | {"dense_steps": 1, "steps": None})) as run:
+        run.trace.keep = "all"
         layouts, attend = [], run.attend
         run.attend = lambda call, owner="": (layouts.append(call.layout), attend(call, owner))[1]
         videos = [pipe(**pipeline_call(true_cfg)).frames for _ in range(2)]

@@ -33,7 +33,8 @@ def test_steps_and_branches_are_as_planned(case, dense_steps):
         for branch in case.branches
         for layer in range(layers)
     ]
-    assert {r.steps for r in run.trace.records} == {case.steps}
+    # where every frame has a scheduler of its own, their number of steps is known at the second one
+    assert {r.steps for r in run.trace.records if r.step} == {case.steps}
     assert layouts == {VideoLayout.of(*case.grid)}
     assert torch.isfinite(torch.as_tensor(video[0])).all()
 

@@ -8,7 +8,6 @@ nearest function above the forward that holds a pipeline or a scheduler. Nothing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from inspect import getattr_static, unwrap
 from itertools import takewhile
 from threading import get_ident
 from types import CodeType, FrameType
@@ -52,15 +51,6 @@ class Caller:
     site: CodeType | None = None
     inner: object = None
     path: tuple[object, ...] = ()
-
-    @property
-    def announced(self) -> int:
-        """Iterations that a pipeline whose own call is the loop says it makes: where frames are staggered, more than
-        its scheduler lists. 0 where the loop is another's, for a pipeline keeps the number of its last call."""
-        call = unwrap(getattr_static(type(self.holder), "__call__", len))  # pipelines decorate it
-        if self.code is None or getattr(call, "__code__", None) is not self.code:
-            return 0
-        return getattr(self.holder, "_num_timesteps", None) or 0
 
     def is_alive(self) -> bool:
         """Whether the loop, or the function that called the transformer, is still running."""

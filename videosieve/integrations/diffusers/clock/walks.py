@@ -126,7 +126,7 @@ class Walk:
         """
         listed = len(self._ladder) if self._ladder is not None and is_set_up(self.scheduler()) else 0
         if listed and self._trusted:
-            self._steps = max(listed - self._first, caller.announced)
+            self._steps = listed - self._first
         else:
             told = getattr(caller.holder, "_num_timesteps", None) or getattr(known, "_num_timesteps", None)
             self._steps = self._given_steps or told or listed

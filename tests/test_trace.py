@@ -91,3 +91,11 @@ def test_a_density_per_head_is_read_with_the_record():
     trace.add(Site(), Outcome("sparse", "triton", 100, torch.tensor([[0.25, 0.75]])), lambda: 1.0)
     assert trace.records[0].density == 0.5
     assert type(trace.records[0].density) is float
+
+
+def test_what_is_done_to_the_list_of_records_leaves_the_trace_whole():
+    trace = example()
+    trace.records.clear()
+    assert len(trace.records) == 2
+    trace.clear()
+    assert not trace.records

@@ -71,10 +71,10 @@ class Trace:
 
     @property
     def records(self) -> list[Record]:
-        """All records that are kept, in call order."""
+        """All records that are kept, in call order; a list of yours. `clear` forgets them."""
         pending, self._pending = self._pending, []
         self._take(_resolve(*entry) for entry in pending)
-        return self._records
+        return list(self._records)
 
     def __len__(self) -> int:
         return len(self._records) + len(self._pending)

@@ -85,7 +85,7 @@ def test_a_sparse_generation_shows_its_executed_masks(family):
     pipe, call = family
     with sparsify(pipe, "svg", **SPARSE) as run:
         sparse = pipe(**call()).frames[0]
-        run.trace.records.clear()
+        run.trace.clear()
         inside = look(pipe, call, heads=[0, 1], steps=[0, 2], recipe=run)
         records = [r for r in run.trace.records if r.step == 2 and r.branch != "uncond"]
         assert not run.witnesses

@@ -24,7 +24,7 @@ from videosieve.trace import LOG
 
 WITHOUT_GRID = ("xattention", "minference", "svg2", "adaspa", "oracle_top_k", "random_blocks")
 """Methods that choose by queries and keys alone."""
-WITH_MEMORY = ("adaspa", "sieve", "svg2", "window_residual")
+WITH_MEMORY = ("adaspa", "sieve", "svg2", "svg_ear", "window_residual")
 """Methods that remember something from step to step."""
 MOST_OWNERS = 64
 """Models or requests whose place is remembered, those heard of last."""

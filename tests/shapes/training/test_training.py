@@ -239,8 +239,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tmp_path: Path, monkeypat
         part.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("videosieve.shapes.checkpoint.save_file", full)
-    with pytest.raises(ModelError, match=r"No space left.*intact.*resume"):
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(ModelError, match=r"No space left.*the earlier one is intact; make room"):
         write_checkpoint(path, {"x": torch.zeros(2)}, {"count": 2})
     assert read_checkpoint(path)[1] == {"count": 1}
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -36,13 +36,18 @@ class Overrides(TypedDict, total=False):
     token_order: str
     family: str
     block: int | None
+    blocks: int
+    budget: float | None
     causal: bool
     centroids: bool
+    columns: int
     cubes: Any
     decay: float
     decay_thins: bool
     density: float | None
+    first: int
     first_frame_sink: bool
+    first_frames: int
     first_iterations: int
     head_adaptive: bool
     head_patterns: Any
@@ -51,6 +56,7 @@ class Overrides(TypedDict, total=False):
     keep_first: bool
     kernel: str | None
     key_clusters: int | None
+    last: int
     min_share: float
     order: str
     pattern: str
@@ -59,14 +65,17 @@ class Overrides(TypedDict, total=False):
     query_clusters: int | None
     rank: str
     recall_split: float
+    reference_frames: int
     residual: bool
     rows: int
     scope: str
     search_steps: tuple[float | int, ...]
     search_stride: int | None
     seed: int
+    shape: str
     similarity: float | None
     sink: bool
+    slashes: int
     step_iterations: int
     stride: int
     threshold: float | None

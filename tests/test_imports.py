@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "videosieve"
 # A room may import from its own floor's rooms listed together, and from every floor below. The top is the package face.
 FLOORS = [
     ["errors", "version"],
-    ["fields", "finite", "visible"],
+    ["fields", "finite", "overrides", "visible"],
     ["files"],
     ["layout", "masks", "frame_rate", "forward", "timing", "records", "ranks"],
     ["call"],

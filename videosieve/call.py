@@ -87,6 +87,8 @@ class AttentionCall:
         ):
             if not isinstance(value, kind):
                 checked(name, value, kind, ShapeError)
+        if self.gather is not None and not callable(self.gather):
+            raise ShapeError(f"gather must be a function or None, got gather={shown(self.gather)}")
         if not _belong_together(self.q, self.k, self.v):
             raise ShapeError(
                 "q, k and v must share one shape [batch, heads, tokens, head_dim], but for heads of k and v that "

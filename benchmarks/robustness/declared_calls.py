@@ -61,8 +61,9 @@ def shapes_of_calls() -> list[Declared]:
         Declared(
             Site,
             {"layer": whole(0, 9), "layers": whole(4), "step": whole(0, 9), "steps": whole(4), "branch": is_text,
-             "generation": whole(0), "pass_number": whole(0), "items": listed(whole(0))},
-            {"layer": 3, "layers": 10, "step": 3, "steps": 10},
+             "generation": whole(0), "pass_number": whole(0), "items": listed(whole(0)), "heads": whole(3),
+             "first_head": whole(0, 3)},
+            {"layer": 3, "layers": 10, "step": 3, "steps": 10, "heads": 4, "first_head": 2},
         ),
         Declared(
             Forward,
@@ -72,8 +73,13 @@ def shapes_of_calls() -> list[Declared]:
         ),
         Declared(
             AttentionCall,
-            {**dict.fromkeys(("q", "k", "v", "layout", "site"), nothing), "guided": truth, "scale": or_none(
-                lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 3.4e38)},
+            {
+                **dict.fromkeys(("q", "k", "v", "layout", "site"), nothing), "guided": truth,
+                "gather": or_none(callable),
+                "scale": or_none(
+                    lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 3.4e38
+                ),
+            },
             {**dict.fromkeys("qkv", torch.zeros(1, 1, 4, 2)), "layout": VideoLayout.of(1, 2, 2), "site": Site()},
         ),
         Declared(BlockSize, {"query": whole(1), "key": whole(1)}, {"query": 4, "key": 4}),

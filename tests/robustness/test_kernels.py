@@ -24,7 +24,7 @@ from videosieve.testing.triton_interpreter import interpreted
 
 sources = st.randoms(use_true_random=False)
 EXAMPLES = 25
-TRITON_OPS = [op for op in OPS if op != "dense_attention"]
+TRITON_OPS = [op for op in OPS if op not in ("antidiagonal_mass", "dense_attention")]
 TRITON_DTYPES = (torch.float32, torch.float16)  # the interpreter multiplies bf16 wrongly
 every_op = pytest.mark.parametrize("op", OPS)
 

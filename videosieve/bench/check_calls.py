@@ -84,6 +84,12 @@ def check_calls(size: Size) -> list[CheckCall]:
         CheckCall("sampled_attention", "two masks", fp16, lambda d, t: _sampled(n, d, t)),
         CheckCall("block_mass", "partial blocks", bf16, lambda d, t: _mass(n, d, t)),
         CheckCall("antidiagonal_scores", "partial cells", bf16, lambda d, t: _antidiagonal(n, d, t)),
+        CheckCall(
+            "antidiagonal_mass",
+            "partial cells",
+            bf16,
+            lambda d, t: {**_antidiagonal(n, d, t), "side": 64},
+        ),
         CheckCall("pool_blocks", "reordered, one empty", bf16, lambda d, t: _pool(n, d, t)),
         CheckCall("centroid_mass", "reordered", fp16, lambda d, t: _centroid_mass(n, d, t)),
         CheckCall("kmeans", "warm start", fp16, lambda d, t: _kmeans(n, d, t)),

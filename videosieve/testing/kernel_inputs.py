@@ -142,6 +142,13 @@ def _antidiagonal(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     return {**arguments, "stride": source.choice((1, 2, 3, 8, 16, 100, 1025))}
 
 
+def _antidiagonal_mass(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    arguments = _antidiagonal(source, dtype)
+    q, k, stride = (arguments[name] for name in ("q", "k", "stride"))
+    causal = source.random() < 0.3 and q.shape[2] <= k.shape[2]
+    return {**arguments, "side": stride * source.choice((1, 2, 5)), "causal": causal}
+
+
 def _kmeans(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     shape = _Shape(source)
     x, clusters = shape.tensor(source, dtype), source.randint(1, shape.keys)
@@ -252,6 +259,7 @@ def _shared(source: Random, lead: tuple[int, int]) -> tuple[int, int]:
 
 
 _DRAW: dict[str, Callable[[Random, torch.dtype], dict[str, Any]]] = {
+    "antidiagonal_mass": _antidiagonal_mass,
     "antidiagonal_scores": _antidiagonal,
     "block_mass": _mass,
     "block_sparse_attention": _block_sparse,

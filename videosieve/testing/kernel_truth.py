@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from videosieve.call import resolve_scale
+from videosieve.kernels.antidiagonal_mass import reference as antidiagonal_mass_reference
 from videosieve.kernels.antidiagonal_scores import reference as antidiagonal_reference
 from videosieve.kernels.block_mass import reference as mass_reference
 from videosieve.kernels.kmeans import Clusters
@@ -147,6 +148,31 @@ def judge_antidiagonal_scores(
     _compare(result, rough, exact, "scores", least=float(terms.max()))
 
 
+def judge_antidiagonal_mass(
+    result: Tensor,
+    backend: str,
+    q: Tensor,
+    k: Tensor,
+    stride: int,
+    side: int,
+    scale: float | None = None,
+    causal: bool = False,
+) -> None:
+    """Masses [batch, heads, query blocks, key blocks] against fp64."""
+    del backend
+    scale = resolve_scale(scale, q.shape[-1])
+    q, k, result = (x.cpu() for x in (q, k, result))
+    wide, mass = torch.promote_types(q.dtype, torch.float32), antidiagonal_mass_reference.antidiagonal_mass
+    exact = mass(q.double(), k.double(), stride, side, scale, causal)
+    rough = mass(q.to(wide), k.to(wide), stride, side, scale, causal)
+    # A score is rounded as it grows, by what its terms come to, before it becomes an exponent.
+    terms = antidiagonal_reference.antidiagonal_scores(q.double().abs(), k.double().abs(), stride, abs(scale))
+    # a partial cell divides by the tokens that it has, at least one of a stride
+    size = stride * float(terms.max())
+    slack = torch.finfo(wide).eps * size * float(exact.max())
+    _compare(result, rough, exact, "mass", least=float(exact.max()), slack=slack)
+
+
 def judge_kmeans(
     result: Clusters,
     backend: str,
@@ -229,6 +255,7 @@ def judge_reorder_tokens(
 
 
 JUDGES: dict[str, Callable[..., None]] = {
+    "antidiagonal_mass": judge_antidiagonal_mass,
     "antidiagonal_scores": judge_antidiagonal_scores,
     "block_mass": judge_block_mass,
     "block_sparse_attention": judge_block_sparse_attention,

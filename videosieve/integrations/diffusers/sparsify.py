@@ -23,7 +23,7 @@ from videosieve.trace import LOG
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from videosieve.integrations.diffusers.options import Overrides
+    from videosieve.overrides import Overrides
 
 
 def sparsify(

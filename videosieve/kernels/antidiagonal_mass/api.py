@@ -57,6 +57,8 @@ def antidiagonal_mass(
     check_pair(q, k, grouped=True)
     check_whole("stride", stride, 1, MOST_STRIDE, "a number of tokens")
     check_whole("side", side, 1, MOST_SIDE, "a number of tokens")
+    if not isinstance(causal, bool):
+        raise ShapeError(f"causal is True or False, got {causal!r}")
     if side % stride:
         raise ShapeError(f"side must be a multiple of stride, got {side=} and {stride=}")
     if causal and q.shape[2] > k.shape[2]:

@@ -195,11 +195,17 @@ def test_an_evaluation_keeps_its_batches_and_tidies_up_at_any_moment(tmp_path: P
         assert names(folder) == []
 
 
-def test_sigterm_ends_a_verb_as_an_interrupt_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_sigterm_ends_a_verb_as_an_interrupt_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
     def stop(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("it went on")
 
+    before = signal.signal(
+        signal.SIGTERM, signal.SIG_DFL
+    )  # as a process begins; ray leaves a handler of its own
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
     monkeypatch.setattr("videosieve.report.write_report", stop)
     result = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert (result.exit_code, result.stderr.strip()) == (128 + signal.SIGTERM, "terminated")

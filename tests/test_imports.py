@@ -20,7 +20,7 @@ FLOORS = [
     ["call"],
     ["kernels"],
     ["methods"],
-    ["schedule", "concepts", "inspection", "plugins"],
+    ["schedule", "concepts", "inspection", "plugins", "method_rules"],
     ["generations"],
     ["totals"],
     ["summary"],

@@ -30,6 +30,7 @@ from typing import Annotated, Any
 from videosieve.errors import RecipeError
 from videosieve.fields import OneOf, Whole, check_fields, nearest, shown
 from videosieve.files import parse_toml, read_text, toml_key, toml_value, write_text
+from videosieve.method_rules import require_compensable, require_shareable
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.token_orders import Reordered, check_order
 from videosieve.plugins import load_plugins
@@ -72,8 +73,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
-        _require_shareable(self.method, self.shared_selection)
-        _require_compensable(self.method, self.compensate)
+        require_shareable(self.method, self.shared_selection)
+        require_compensable(self.method, self.compensate)
         check_order(self.token_order, self.method)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
@@ -240,32 +241,6 @@ def bundled_recipes() -> list[str]:
     return sorted(
         entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
     )
-
-
-def _require_shareable(method: Method, shared: bool) -> None:
-    if shared and (isinstance(method, Dense) or type(method).correct is not Method.correct):
-        raise RecipeError(
-            f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "
-            f"{method.name!r} is none. Leave shared_selection out"
-        )
-
-
-def _require_compensable(method: Method, compensate: str) -> None:
-    if compensate == "none":
-        return
-    if isinstance(method, Dense):
-        raise RecipeError(
-            "compensate needs a method that leaves blocks out; 'dense' leaves none. Leave compensate out"
-        )
-    if type(method).correct is not Method.correct:
-        raise RecipeError(
-            f"compensate answers for what is left out, and {method.name!r} does so in its own way. Leave compensate out"
-        )
-    if method.keeps_columns:
-        raise RecipeError(
-            f"compensate answers for whole blocks, and {method.name!r} keeps single keys of blocks that it leaves out, "
-            f"which would be counted twice. Leave compensate out"
-        )
 
 
 def _section(table: dict[str, Any], key: str) -> dict[str, Any]:

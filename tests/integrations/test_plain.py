@@ -146,3 +146,8 @@ def test_it_imports_torch_and_no_host():
     program = f"import sys, videosieve.integrations.plain; print([m for m in '{heavy}'.split(',') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_causal_method_is_refused():
+    with pytest.raises(RecipeError, match="'minference_causal' is causal"):
+        bind("minference_causal", dense_steps=0)

@@ -7,7 +7,7 @@ from videosieve.errors import RecipeError
 from videosieve.fields import shown
 from videosieve.files import parse_json
 from videosieve.generation.model_index import resolve_recipe
-from videosieve.integrations.diffusers.models import require_both_ways
+from videosieve.method_rules import require_both_ways
 from videosieve.methods import Dense
 from videosieve.recipe import Recipe
 
@@ -41,7 +41,7 @@ def make_recipe(
             )
         values["density"] = density
     recipe = Recipe.of(resolve_recipe(source, model), **values)
-    require_both_ways(recipe)
+    require_both_ways(recipe.method)
     return recipe
 
 

@@ -18,6 +18,7 @@ from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
 from videosieve.forward import Site
 from videosieve.layout import VideoLayout
+from videosieve.method_rules import require_both_ways
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.trace import LOG
@@ -41,11 +42,12 @@ class PlainAttention:
         **options: Fields of the method, `dense_steps`, `dense_layers`, `min_tokens` and the like.
 
     Raises:
-        RecipeError: Unknown method, option or value; a recipe that returns earlier outputs.
+        RecipeError: Unknown method, option or value; a causal method; a recipe that returns earlier outputs.
     """
 
     def __init__(self, method: Any = "svg", **options: Any) -> None:
         recipe = Recipe.of(method, **options)
+        require_both_ways(recipe.method)
         if recipe.schedule.reused_kinds or recipe.schedule.shares_branches:
             raise RecipeError(
                 f"recipe {recipe.name!r} returns earlier outputs, which an attention call cannot; take another"

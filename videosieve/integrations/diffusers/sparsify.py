@@ -10,10 +10,11 @@ from videosieve.errors import IntegrationError
 from videosieve.fields import Count, checked
 from videosieve.integrations.diffusers.attach import attach
 from videosieve.integrations.diffusers.clock import Clock
-from videosieve.integrations.diffusers.models import require_both_ways, require_family, start_of
+from videosieve.integrations.diffusers.models import require_family, start_of
 from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.integrations.diffusers.seam import is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.method_rules import require_both_ways
 from videosieve.methods import Method
 from videosieve.recipe import Recipe
 from videosieve.run import Run
@@ -70,7 +71,7 @@ def sparsify(
     recipe = recipe or Recipe.of(_start(targets, pipeline), **overrides)
     for found in targets:
         require_family(recipe, found.row)
-    require_both_ways(recipe)
+    require_both_ways(recipe.method)
     _require_steps(steps, pipeline, recipe)
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
     _require_reuse(recipe, targets, pipeline)

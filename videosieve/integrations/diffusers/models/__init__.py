@@ -9,7 +9,7 @@ from videosieve.integrations.diffusers.models.lookup import (
 from videosieve.integrations.diffusers.models.parts import Condition, Cut, Extra, Text
 from videosieve.integrations.diffusers.models.registering import MODELS, register_model
 from videosieve.integrations.diffusers.models.rows import ModelRow
-from videosieve.integrations.diffusers.models.starts import require_both_ways, require_family, start_of
+from videosieve.integrations.diffusers.models.starts import require_family, start_of
 
 __all__ = [
     "MODELS",
@@ -23,7 +23,6 @@ __all__ = [
     "find_transformers",
     "frame_rate_of",
     "register_model",
-    "require_both_ways",
     "require_family",
     "start_of",
 ]

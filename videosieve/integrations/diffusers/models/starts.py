@@ -49,16 +49,3 @@ def require_family(recipe: Recipe, row: ModelRow) -> None:
         f"recipe {recipe.name!r} was made for {recipe.family}{unknown}, and this is a {row.family}; take {instead!r}, "
         f"or leave family out of the recipe to use it all the same"
     )
-
-
-def require_both_ways(recipe: Recipe) -> None:
-    """Refuse a causal method, which would make another video without a word.
-
-    Raises:
-        RecipeError: It is one.
-    """
-    if recipe.method.is_causal:
-        raise RecipeError(
-            f"recipe {recipe.name!r} is causal, no query sees a later key, and video transformers attend both ways; "
-            f"causal methods are for language models, take another method or leave causal out"
-        )

@@ -1,0 +1,41 @@
+"""What a recipe, and the place where it runs, may ask of a method; a RecipeError where it cannot be had."""
+
+from videosieve.errors import RecipeError
+from videosieve.methods import Dense, Method
+
+
+def require_shareable(method: Method, shared: bool) -> None:
+    """Refuse a shared selection of a method that has none to share."""
+    if shared and (isinstance(method, Dense) or type(method).correct is not Method.correct):
+        raise RecipeError(
+            f"shared_selection needs a method that chooses blocks and whose output is their attention alone; "
+            f"{method.name!r} is none. Leave shared_selection out"
+        )
+
+
+def require_compensable(method: Method, compensate: str) -> None:
+    """Refuse centroids for a method that leaves nothing out, or answers for it already."""
+    if compensate == "none":
+        return
+    if isinstance(method, Dense):
+        raise RecipeError(
+            "compensate needs a method that leaves blocks out; 'dense' leaves none. Leave compensate out"
+        )
+    if type(method).correct is not Method.correct:
+        raise RecipeError(
+            f"compensate answers for what is left out, and {method.name!r} does so in its own way. Leave compensate out"
+        )
+    if method.keeps_columns:
+        raise RecipeError(
+            f"compensate answers for whole blocks, and {method.name!r} keeps single keys of blocks that it leaves out, "
+            f"which would be counted twice. Leave compensate out"
+        )
+
+
+def require_both_ways(method: Method) -> None:
+    """Refuse a causal method on a video, which would be another one without a word."""
+    if method.is_causal:
+        raise RecipeError(
+            f"{method.name!r} is causal, no query sees a later key, and video transformers attend both ways; causal "
+            f"methods are for language models, take another method or leave causal out"
+        )

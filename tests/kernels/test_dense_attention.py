@@ -132,3 +132,16 @@ def test_tensors_that_do_not_fit_are_refused():
         ShapeError, match=r"k and v must be \[1, 2, keys, 16\], got \[1, 2, 30, 16\] and \[1, 2, 29, 16\]"
     ):
         dense_attention(q, k, v[:, :, 1:])
+
+
+@pytest.mark.parametrize("strides", [(1, 1, 3, 1), (2000, 1000, 1, 1), (4000, 1, 60, 1), (1, 3840, 48, 1)])
+def test_queries_that_overlap_in_memory_are_read_as_they_are(strides):
+    """torch lays its output out like q, and then writes over it."""
+    shape, source = (2, 2, 40, 48), torch.Generator().manual_seed(0)
+    length = 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    q = torch.randn(length, generator=source).as_strided(shape, strides)
+    k, v = (torch.randn(shape, generator=source) for _ in range(2))
+    for causal in (False, True):
+        result = dense_attention(q, k, v, causal=causal, backend="sdpa")
+        exact = dense_attention(q.double(), k.double(), v.double(), causal=causal, backend="reference")
+        torch.testing.assert_close(result.double(), exact, atol=1e-4, rtol=1e-4)

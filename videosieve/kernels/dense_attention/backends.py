@@ -104,6 +104,10 @@ def flash(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor
 def sdpa(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
     """Whatever torch chooses; shapes as in the api."""
     grouped = q.shape[1] != k.shape[1]
+    if any(q.stride(axis) == 1 and q.shape[axis] > 1 for axis in range(3)):
+        # On a CPU torch lays the output out in the order of q's strides and writes rows of head_dim into it: where
+        # another axis has a stride of 1 as well, as in windows that overlap, they land on one another.
+        q = q.contiguous()
     if not causal or q.shape[2] == k.shape[2]:
         return scaled_dot_product_attention(q, k, v, scale=scale, is_causal=causal, enable_gqa=grouped)
     # torch's causal attention gives the first key to the first query; ours gives the last to the last.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -159,12 +160,7 @@ class AttentionCall:
 
     def pairs(self, *, causal: bool) -> int:
         """Query–key pairs of all heads and batch elements; those alone that are not ahead where it is causal."""
-        pairs = (
-            self.tokens * self.ahead + self.tokens * (self.tokens + 1) // 2
-            if causal
-            else self.tokens * self.keys
-        )
-        return self.batch * self.heads * pairs
+        return _count_pairs(self.batch * self.heads, self.tokens, self.keys, causal)
 
     @property
     def head_dim(self) -> int:
@@ -196,6 +192,13 @@ class AttentionCall:
                     f"{name} must be finite: first NaN or infinity at {batch=}, {head=}, {token=}, "
                     f"layer={self.site.layer}, step={self.site.step}; {int((~finite).sum())} such values in all"
                 )
+
+
+@lru_cache(maxsize=64)
+def _count_pairs(heads: int, queries: int, keys: int, causal: bool) -> int:
+    """The same number object for thousands of records."""
+    pairs = queries * (keys - queries) + queries * (queries + 1) // 2 if causal else queries * keys
+    return heads * pairs
 
 
 def _belong_together(q: Tensor, k: Tensor, v: Tensor) -> bool:

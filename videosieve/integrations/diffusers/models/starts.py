@@ -10,7 +10,7 @@ from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.recipe import Recipe
 
 STARTING_POINT = "sieve"
-"""Where nobody has given settings: the method that stays nearest to dense on the bundled models, at equal density."""
+"""Where nobody has given settings: our own method, measured on the bundled models alone (docs/methods/sieve.md)."""
 
 
 def start_of(row: ModelRow, pipeline: Any = None, *, shares: bool = True) -> Recipe:

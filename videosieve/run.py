@@ -177,7 +177,7 @@ class Run:
 
     def _end(self, running: Collection[int] = ()) -> None:
         for records in self.trace.close(running):
-            self._reports.tell(records)
+            self._reports.tell(records, self.trace.reached)
 
     def reuse(self, site: Site, kept: Kept) -> None:
         """Note that an attention module returns a stored output."""

@@ -32,6 +32,8 @@ class Trace:
         keep: How many generations keep their records, the newest among them: "last", a number of at least 1, or "all".
             When one begins, the oldest that are over go; what they add up to stays in `earlier`.
         earlier: Totals of the generations whose records are gone.
+        reached: The last step of every generation that has run or ended lately, where the integration says it; a cache
+            may leave the last steps without a record.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -42,6 +44,7 @@ class Trace:
     def clear(self) -> None:
         """Forget everything, totals too; `keep` stays."""
         self.earlier = Totals()
+        self.reached: dict[int, int] = {}
         self._records: list[Record] = []
         self._owners: list[_Owner] = []
         self._open: dict[int, _Owner] = {}
@@ -93,6 +96,7 @@ class Trace:
             The records of every generation that has ended with this, in order.
         """
         self._read()
+        self.reached = {n: step for n, step in self.reached.items() if n in running or n in self._open}
         ended = [owner for number, owner in self._open.items() if number not in running]
         told = [self._of(one) for one in ended]
         self._open = {number: owner for number, owner in self._open.items() if number in running}

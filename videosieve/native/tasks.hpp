@@ -8,7 +8,8 @@ namespace videosieve {
 
 template <class Call>
 Numbers numbers_of(const Call& call) {
-    return {call.head_dim, static_cast<Element>(call.element), call.scale};
+    const auto element = static_cast<Element>(call.element);
+    return {call.head_dim, element, call.scale, element == Element::bfloat16};
 }
 
 inline void* moved(const void* x, int32_t element, int64_t values) {

@@ -1,4 +1,4 @@
-"""Products of pairs of bf16 by the native CPU kernel, where the processor has them: what the tests of all sets leave open."""
+"""Products of bf16 by the native CPU kernel, where the processor has them: what the tests of all sets leave open."""
 
 from pathlib import Path
 
@@ -6,11 +6,20 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from videosieve.call import AttentionCall
+from videosieve.comparison.plan import name_recipes
+from videosieve.errors import BackendError, RecipeError
+from videosieve.forward import Site
+from videosieve.kernels import block_sparse_attention, centroids_of, native_library
 from videosieve.kernels.block_sparse_attention import native
 from videosieve.kernels.dense_attention import native as dense
-from videosieve.kernels.native_library import load, refuse_library
+from videosieve.kernels.native_library import NativeLibrary, load, refuse_library, refuse_products
+from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.recipe import Recipe
+from videosieve.run import Run
 from videosieve.testing.factories import make_qkv, random_mask, random_ragged_mask
+from videosieve.testing.kernel_inputs import KernelCall
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
 from videosieve.testing.tolerances import assert_attention
 
@@ -128,3 +137,94 @@ def test_heads_that_share_keys_share_their_pairs():
     repeated = (x.repeat_interleave(3, 1) for x in (k, v))
     for one, other in zip(attend(q, k, v, mask), attend(q, *repeated, mask), strict=True):
         assert torch.equal(one, other)
+
+
+@needs_pairs
+@pytest.mark.parametrize("head_dim", [1, 7, 64, 128])
+def test_fp32_rounded_inside_is_bf16_but_for_the_output(head_dim):
+    """q, k, v are rounded once, in every way of reading them; the output is that of bf16 before it is rounded."""
+    q, k, v = make_qkv(300, 333, heads=2, head_dim=head_dim)
+    order = torch.randperm(333, generator=torch.Generator().manual_seed(0))
+    for mask, key_order in (
+        (random_mask(300, 333, BlockSize(32, 32), 0.7, heads=2), None),
+        (random_mask(300, 333, BlockSize(32, 32), 0.7, heads=2), order),
+        (random_ragged_mask(300, 333, (5, 40), 0.5, heads=2), None),
+        (BlockMask.dense(300, BlockSize(64, 64), keys=333, causal=True), None),
+    ):
+        output, lse = block_sparse_attention(
+            q, k, v, mask, scale=0.3, backend="native-bf16", key_order=key_order
+        )
+        halves = [x.bfloat16() for x in (q, k, v)]
+        expected, expected_lse = block_sparse_attention(*halves, mask, scale=0.3, key_order=key_order)
+        assert output.dtype == torch.float32
+        assert torch.equal(output.bfloat16(), expected)
+        assert torch.equal(lse, expected_lse)
+        plain = block_sparse_attention(q, k, v, mask, scale=0.3, key_order=key_order)[0]
+        assert not torch.equal(output, plain)
+
+
+@needs_pairs
+def test_centroids_and_dense_attention_are_rounded_inside_as_well():
+    q, k, v = make_qkv(203, 203, heads=2, head_dim=64)
+    mask = random_mask(203, 203, BlockSize(32, 32), 0.4, heads=2)
+    centroids = centroids_of(k, v, mask)
+    for op, arguments in (
+        ("compensated_attention", {"mask": mask, "centroids": centroids}),
+        ("block_sparse_attention", {"mask": mask}),
+        ("dense_attention", {"causal": True}),
+    ):
+        call = KernelCall(op, {"q": q, "k": k, "v": v, "scale": 0.3, **arguments})
+        call.judge(call.run("native-bf16"), "native-bf16")
+
+
+def test_what_cannot_be_rounded_is_refused_with_the_reason():
+    q, k, v = make_qkv(63, 63, dtype=torch.float16)
+    mask = random_mask(63, 63, BlockSize(16, 16), 0.5)
+    with pytest.raises(BackendError, match=r"it rounds fp32 to bf16, got torch.float16"):
+        block_sparse_attention(q, k, v, mask, backend="native-bf16")
+
+
+def test_the_library_itself_refuses_to_round_without_products(monkeypatch):
+    q, k, v = make_qkv(63, 63)
+    mask = random_mask(63, 63, BlockSize(16, 16), 0.5)
+    with pytest.raises(BackendError, match="refused attention: this instruction set has no products of bf16"):
+        native.block_sparse_attention(q, k, v, mask, 0.3, instruction_set="portable", rounded=True)
+    with pytest.raises(BackendError, match="refused attention: only fp32 is rounded"):
+        native.block_sparse_attention(*(x.half() for x in (q, k, v)), mask, 0.3, rounded=True)
+    monkeypatch.setattr(native_library, "load", lambda: NativeLibrary(None, ("avx2", "portable")))
+    assert "the fastest set of this processor and build is avx2" in refuse_products()
+    with pytest.raises(BackendError, match=r"prefers bf16: it needs products of bf16 .* Leave prefer out"):
+        Run(Recipe.of("svg", prefer="bf16"))
+
+
+@needs_pairs
+def test_a_recipe_that_prefers_bf16_rounds_dense_and_sparse_calls_of_fp32_alone():
+    recipe = Recipe.of("svg", prefer="bf16", dense_steps=1, dense_layers=0, min_tokens=0)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    run = Run(recipe)
+    for dtype, kernels in ((torch.float32, ["native-bf16"] * 2), (torch.bfloat16, ["native"] * 2)):
+        q, k, v = make_qkv(256, 256, heads=2, head_dim=64, dtype=dtype)
+        for step in range(2):
+            site = Site(step=step, steps=2)
+            run.attend(AttentionCall(q, k, v, VideoLayout.of(4, 8, 8), site, 0.125))
+        assert [record.kernel for record in run.trace.records[-2:]] == kernels
+    assert [record.action for record in run.trace.records] == ["dense", "sparse"] * 2
+    q, k, v = make_qkv(256, 256, heads=2, head_dim=64, dtype=torch.float16)
+    with pytest.raises(BackendError, match="it rounds fp32 to bf16, got torch.float16"):
+        run.attend(AttentionCall(q, k, v, VideoLayout.of(4, 8, 8), Site(step=1, steps=2), 0.125))
+
+
+def test_prefer_is_checked():
+    with pytest.raises(RecipeError, match="prefer"):
+        Recipe.of("svg", prefer="fp8")
+    with pytest.raises(RecipeError, match="'dense' computes what the untouched pipeline does"):
+        Recipe.of("dense", prefer="bf16")
+    with pytest.raises(RecipeError, match="leave one of them out"):
+        Run(Recipe.of("svg", prefer="bf16"), backend="cpu")
+
+
+def test_a_comparison_of_what_prefers_bf16_shows_what_rounding_alone_costs():
+    named = name_recipes([Recipe.of("svg", prefer="bf16")])
+    assert list(named) == ["dense", "dense (native-bf16 kernel)", "svg"]
+    assert list(name_recipes([Recipe.of("svg", prefer="bf16")], floor=False)) == ["dense", "svg"]
+    assert list(name_recipes([Recipe.of("svg")])) == ["dense", "svg"]

@@ -67,6 +67,9 @@ typedef struct {
     float* lse; /* [batch, heads, queries], contiguous; over the kept keys */
     /* 0, or 1: query i sees key j only where j <= i + keys - queries. Needs keys >= queries and no orders. */
     int64_t causal;
+    /* 0: products of the elements; 1: fp32 elements are rounded to bf16 first, once, and meet in products of bf16, where
+     * the instruction set has them. Sums, softmax and results are fp32 either way. */
+    int64_t rounded;
     int64_t batch;
     int64_t heads;
     int64_t queries;

@@ -193,10 +193,22 @@ const char* refuse(const videosieve_centroid_mass_call& call) {
 }
 
 template <class Call>
+const char* refuse_products(const Call&, const Kernels&) {
+    return nullptr;
+}
+
+const char* refuse_products(const videosieve_attention_call& call, const Kernels& kernels) {
+    if (!call.rounded) return nullptr;
+    if (call.element != 0) return "only fp32 is rounded to bf16";
+    return kernels.pairs ? nullptr : "this instruction set has no products of bf16";
+}
+
+template <class Call>
 const char* run(const Call& call, int32_t set) {
     const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
     if (!kernels) return no_such_set;
     if (const char* reason = refuse(call)) return reason;
+    if (const char* reason = refuse_products(call, *kernels)) return reason;
     try {
         videosieve::compute(call, *kernels);
     } catch (const std::bad_alloc&) {

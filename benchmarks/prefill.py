@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = load_language_model(options.model, options.device, options.dtype)
     results = {
         "model": options.model, "machine": describe_machine(found.model.device), "versions": describe_versions(),
-        "dtype": str(found.model.dtype).removeprefix("torch."), "samples": options.samples, "min_tokens": options.min_tokens, "rows": [],
+        "dtype": str(found.model.dtype).removeprefix("torch."),
+        "samples": options.samples, "min_tokens": options.min_tokens, "rows": [],
     }  # fmt: skip
     print(HEAD)
     for length in options.lengths:

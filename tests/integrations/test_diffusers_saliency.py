@@ -16,10 +16,10 @@ from videosieve import SaliencyMethod
 from videosieve.concepts import attend_concepts, output_scores
 from videosieve.errors import IntegrationError, PromptError, RecipeError, ShapeError
 from videosieve.integrations.diffusers import describe, saliency, sparsify
+from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concepts.question import choose_steps
 from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
 from videosieve.integrations.diffusers.concepts.saliency import make_question
-from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.integrations.diffusers.watch import watch
 from videosieve.shapes.model import build_networks

@@ -12,11 +12,14 @@ from videosieve.layout import Grid
 from videosieve.run import Run
 
 
-def running(pipe: Any, recipe: Any) -> Any:
-    """A context with the run to look at: of a recipe, one that is given, or of the pipeline's own attention (None)."""
+def running(pipe: Any, recipe: Any, images: bool = False) -> Any:
+    """A context with the run to look at: of a recipe, one that is given, or of the pipeline's own attention (None).
+
+    Only the last can look at an image pipeline, and does so where `images` are wanted.
+    """
     if isinstance(recipe, Run):
         return nullcontext(recipe)
-    return watch(pipe) if recipe is None else sparsify(pipe, recipe)
+    return watch(pipe, images) if recipe is None else sparsify(pipe, recipe)
 
 
 def to_video(frames: Any) -> Tensor:
@@ -29,6 +32,14 @@ def to_video(frames: Any) -> Tensor:
     if not isinstance(first, Tensor):
         first = torch.from_numpy(first).permute(0, 3, 1, 2)
     return first.detach().float().cpu()
+
+
+def frames_of(output: Any) -> Any:
+    """What a pipeline's output holds: frames of videos, or images, each of which counts as a video of one frame."""
+    if hasattr(output, "frames"):
+        return output.frames
+    images = output.images
+    return [[image] for image in images] if isinstance(images, list) else images[:, None]
 
 
 def frame_of(pipe: Any, frames: int, grid: Grid | None) -> tuple[int, ...]:

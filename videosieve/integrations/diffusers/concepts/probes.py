@@ -9,7 +9,7 @@ from torch import Tensor
 
 from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, linear_vectors, output_scores
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.concepts.streams import find_family
+from videosieve.integrations.diffusers.concepts.families import find_family
 from videosieve.integrations.diffusers.concepts.text import ConceptText
 from videosieve.integrations.diffusers.targets import Target
 from videosieve.observation import Observation
@@ -35,22 +35,25 @@ class StreamProbe:
         self._text, self._method, self._layers = text, method, layers
         self._linear = method.vectors == "linear"
         self._stages = [
-            (self._family.kind(name), target.transformer.get_submodule(name.rpartition(".")[0]))
-            for name in target.attentions
+            (self._family.kind(name), name, target.transformer.get_submodule(name.rpartition(".")[0]))
+            for name in list(target.attentions)[: layers[-1] + 1]
         ]
+        self._latents, self._timestep = target.row.latents, target.row.timestep
         self._arguments: Mapping[str, Any] = {}
         self._next = 0
-        self._concepts = self._condition = torch.empty(0)
+        self._concepts = torch.empty(0)
+        self._condition: Any = None
 
     def begin(self, arguments: Mapping[str, Any]) -> None:
         """A forward of the transformer begins with these arguments."""
         self._arguments = arguments
         self._next = 0
 
-    def see(self, seen: Observation, rows: slice, emit: Emit) -> None:
+    def see(self, seen: Observation, rows: slice, item: int, emit: Emit) -> None:
         """Take concepts through one layer; `emit` gets their scores [batch, concepts, tokens] where it is wanted.
 
-        Layers must come one after the other from the first: after a gap (a cache skipped one) nothing more is emitted.
+        `rows` of the call are looked at; the first of them is this `item` of the forward's batch. Layers must come one
+        after the other from the first: after a gap (a cache skipped one) nothing more is emitted.
         """
         layer = seen.site.layer
         if layer != self._next or layer > self._layers[-1]:
@@ -58,11 +61,12 @@ class StreamProbe:
             return
         self._next += 1
         if layer == 0:
-            one = _first_row(self._arguments, rows, seen.q.shape[0])
+            one = self._one_item(item)
             self._concepts = self._family.embed(self._transformer, self._text, one)
             self._condition = self._family.condition(self._transformer, one)
-        kind, block = self._stages[layer]
-        inside = kind.enter(block, self._concepts, self._condition)
+        kind, name, block = self._stages[layer]
+        modulation = self._family.modulate(self._transformer, self._condition, name)
+        inside = kind.enter(block, self._concepts, modulation)
         q, k, v, output = (x[rows, :, seen.layout.video] for x in (seen.q, seen.k, seen.v, seen.output))
         found = attend_concepts((inside.q, inside.k, inside.v), (k, v), seen.scale, self._method.sight)
         if layer in self._layers:
@@ -77,6 +81,16 @@ class StreamProbe:
     def attach(self) -> list[Callable[[], object]]:
         """Nothing more to hook; returns what takes it off."""
         return []
+
+    def _one_item(self, item: int) -> dict[str, Any]:
+        """The forward's arguments for one item of its batch; whatever is not given per item stays."""
+        one = dict(self._arguments)
+        one[self._timestep] = torch.as_tensor(one[self._timestep]).reshape(-1)
+        batch = len(one[self._latents])
+        for name, value in one.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape[0] == batch:
+                one[name] = value[item : item + 1]
+        return one
 
 
 class CrossProbe:
@@ -108,8 +122,9 @@ class CrossProbe:
         del arguments
         self._waiting = None
 
-    def see(self, seen: Observation, rows: slice, emit: Emit) -> None:
+    def see(self, seen: Observation, rows: slice, item: int, emit: Emit) -> None:
         """Note the self-attention before the cross-attention of the same block; `emit` gets the scores after it."""
+        del item
         self._waiting = (seen, rows, emit)
 
     def attach(self) -> list[Callable[[], object]]:
@@ -135,13 +150,3 @@ class CrossProbe:
         keys = attn.norm_k(attn.to_k(concepts))
         q, k = (x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (queries[rows], keys))
         emit(key_scores(q, linear_vectors(k.float()) if self._linear else k, q.shape[-1] ** -0.5))
-
-
-def _first_row(arguments: Mapping[str, Any], rows: slice, batch: int) -> dict[str, Any]:
-    """The arguments of the first of `rows`; whatever is not given per batch element stays."""
-    one = dict(arguments)
-    one["timestep"] = torch.as_tensor(one["timestep"]).reshape(-1)
-    for name, value in one.items():
-        if isinstance(value, Tensor) and value.ndim and value.shape[0] == batch:
-            one[name] = value[rows][:1]
-    return one

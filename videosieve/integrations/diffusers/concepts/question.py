@@ -35,12 +35,13 @@ def named_layers(pipe: Any, method: SaliencyMethod) -> tuple[int, ...] | None:
     return (getattr(pipe, "config", {}).get("saliency_layers") or {}).get(method.name)
 
 
-def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ...]:
+def choose_layers(wanted: Sequence[int] | None, target: Target, depth: int | None = None) -> tuple[int, ...]:
     """The layers to average, ascending.
 
     Args:
         wanted: Indices of self-attentions in call order; None for all.
         target: The transformer.
+        depth: How many layers, from the first, can be looked at; None for all.
 
     Returns:
         At least one layer.
@@ -48,9 +49,11 @@ def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ..
     Raises:
         IntegrationError: None of them, or one that does not exist.
     """
+    count = target.layers if depth is None else depth
     if wanted is None:
-        return tuple(range(target.layers))
-    require_indices(wanted, target.layers, "layers", "self-attentions")
+        return tuple(range(count))
+    kind = "self-attentions" if count == target.layers else "self-attentions with text"
+    require_indices(wanted, count, "layers", kind)
     return tuple(sorted(set(wanted)))
 
 

@@ -12,6 +12,7 @@ from videosieve.concepts import RunningMaps, SaliencyMaps, to_probabilities
 from videosieve.errors import IntegrationError
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import bind_forward
+from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES, find_family
 from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
 from videosieve.integrations.diffusers.concepts.question import (
     Question,
@@ -19,9 +20,9 @@ from videosieve.integrations.diffusers.concepts.question import (
     choose_steps,
     named_layers,
 )
-from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES, find_family
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
-from videosieve.integrations.diffusers.targets import describe
+from videosieve.integrations.diffusers.models import IMAGES
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import Grid
 from videosieve.observation import Observation
 from videosieve.run import Run
@@ -36,7 +37,7 @@ class ConceptRecorder:
         label: Step that every pass counts as, whatever the clock says; None believes the clock.
 
     Args:
-        pipe: A diffusers video pipeline.
+        pipe: A diffusers pipeline of videos or images.
         run: The run of its `sparsify`; "dense" computes what the untouched pipeline would.
         question: What to look for.
         arguments: Of the coming call, for the text template and length.
@@ -52,13 +53,16 @@ class ConceptRecorder:
         self.label: int | None = None
         self.steps: tuple[int, ...] = ()
         self._pipe, self._run, self._question = pipe, run, question
-        targets = describe(pipe)
+        targets = describe(pipe, images=True)
         if question.method.name == "concept":
             find_family(targets[0].row.name)
         wanted = named_layers(pipe, question.method) if question.layers is None else question.layers
-        self.layers = choose_layers(wanted, targets[0])
+        streams = CONCEPT_FAMILIES.get(targets[0].row.name)
+        depth = streams.depth(targets[0].transformer, targets[0].layers) if streams else None
+        self.layers = choose_layers(wanted, targets[0], depth)
         text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
         self._targets = {target.component: target for target in targets}
+        self._items = 0
         self._probes: dict[str, StreamProbe | CrossProbe] = {
             target.component: StreamProbe(target, text, question.method, self.layers)
             if target.row.name in CONCEPT_FAMILIES
@@ -75,7 +79,7 @@ class ConceptRecorder:
             for undo in probe.attach():
                 self._undo.callback(undo)
             transformer = self._targets[name].transformer
-            hook: Any = torch.compiler.disable(self._watch(probe, transformer))
+            hook: Any = torch.compiler.disable(self._watch(probe, self._targets[name]))
             self._undo.callback(transformer.register_forward_pre_hook(hook, with_kwargs=True).remove)
         self._run.observers.append(self._observe)
         self._undo.callback(self._run.observers.remove, self._observe)
@@ -106,7 +110,10 @@ class ConceptRecorder:
                 f"began): a step cache skipped them, gradients were on, or the steps were never reached; disable the "
                 f"cache, use torch.no_grad(), or choose other steps"
             )
-        shape = (self._grid.frames, self._grid.height, self._grid.width)
+        grid = self._grid
+        flat = (grid.height, grid.width)
+        targets = list(self._targets.values())
+        shape = flat if targets[0].row.name in IMAGES else (grid.frames, *flat)
 
         def shaped(maps: Tensor) -> Tensor:
             return maps[index].unflatten(-1, shape).cpu()
@@ -128,13 +135,15 @@ class ConceptRecorder:
         """The token grid of the video; None before the first forward."""
         return self._grid
 
-    def _watch(self, probe: "StreamProbe | CrossProbe", transformer: Module) -> Callable[..., None]:
-        bind = bind_forward(transformer)
+    def _watch(self, probe: "StreamProbe | CrossProbe", target: Target) -> Callable[..., None]:
+        bind, row = bind_forward(target.transformer), target.row
 
         def before(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module
             self._running.begin()
-            probe.begin(bind(args, kwargs))
+            arguments = bind(args, kwargs)
+            self._items = len(arguments.get(row.latents, ()))
+            probe.begin(arguments)
 
         return before
 
@@ -151,13 +160,19 @@ class ConceptRecorder:
             if self._running.passes > before and step not in self.steps:
                 self.steps = (*self.steps, step)
 
+        first = self._first_item(seen)
+        if seen.site.items and seen.site.items[0] != first:
+            return  # items are attended one by one, and this is another one
         self._grid = seen.layout.grid
-        self._probes[seen.owner].see(seen, self._rows(seen), emit)
+        rows = (
+            slice(0, 1) if seen.site.items else slice(first, first + self._items // (2 if seen.guided else 1))
+        )
+        self._probes[seen.owner].see(seen, rows, first, emit)
 
-    def _rows(self, seen: Observation) -> slice:
-        """The conditional part of the batch; guidance puts the unconditional one before it."""
-        batch = seen.q.shape[0]
-        return slice(batch // 2 if seen.guided else 0, batch)
+    def _first_item(self, seen: Observation) -> int:
+        """Where the conditional part of the forward's batch begins."""
+        behind = seen.guided and not self._targets[seen.owner].row.conditional_first
+        return self._items // 2 if behind else 0
 
     def _wanted(self, site: Site) -> int | None:
         """The step as which a call counts; None where it does not."""

@@ -16,7 +16,7 @@ from videosieve.integrations.diffusers.concepts.saliency import make_question
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.integrations.diffusers.models import IMAGES
 from videosieve.integrations.diffusers.watch import watch
-from videosieve.testing.images import GRID, HEIGHT, IMAGE_CASES, WIDTH
+from videosieve.testing.models.pipelines.images import GRID, HEIGHT, IMAGE_CASES, WIDTH
 
 WORDS = ["cat", "red dog", "sea"]
 TOKENS = GRID[0] * GRID[1]
@@ -187,7 +187,9 @@ def test_maps_equal_a_second_call_of_every_block_with_concepts_in_the_text_slot(
         pipe(**call)
         probe = recorder._probes["transformer"]
         with torch.no_grad():
-            concepts = probe._family.embed(probe._transformer, probe._text, probe._one_item(0))
+            concepts = probe._family.embed(
+                probe._transformer, probe._text, probe._take_one(probe._arguments, 0)
+            )
     found = recorder.result()
     assert len(found.parts) == len(blocks) == len(describe(pipe, images=True)[0].attentions)
     for layer, (module, arguments, output) in enumerate(blocks):
@@ -213,7 +215,9 @@ def test_concepts_enter_as_the_tokens_of_their_own_prompt(name, monkeypatch):
         pipe(**call)
         probe = recorder._probes["transformer"]
         with torch.no_grad():
-            own = probe._family.embed(probe._transformer, probe._text, probe._one_item(0))[0]
+            own = probe._family.embed(probe._transformer, probe._text, probe._take_one(probe._arguments, 0))[
+                0
+            ]
     for number, word in enumerate(WORDS):
         alone = case.arguments(num_inference_steps=1, **case.plain) | {"prompt": word}
         (_, first, _), *_ = record_blocks(pipe, alone, monkeypatch)

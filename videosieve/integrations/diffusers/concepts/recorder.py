@@ -12,6 +12,7 @@ from videosieve.concepts import RunningMaps, SaliencyMaps, to_probabilities
 from videosieve.errors import IntegrationError
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import bind_forward
+from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
 from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES, find_family
 from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
 from videosieve.integrations.diffusers.concepts.question import (
@@ -54,7 +55,7 @@ class ConceptRecorder:
         self.steps: tuple[int, ...] = ()
         self._pipe, self._run, self._question = pipe, run, question
         targets = describe(pipe, images=True)
-        if question.method.name == "concept":
+        if question.method.name == "concept" or targets[0].row.name not in CROSS_FAMILIES:
             find_family(targets[0].row.name)
         wanted = named_layers(pipe, question.method) if question.layers is None else question.layers
         streams = CONCEPT_FAMILIES.get(targets[0].row.name)
@@ -63,6 +64,8 @@ class ConceptRecorder:
         text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
         self._targets = {target.component: target for target in targets}
         self._items = 0
+        self._first_conditional = 0
+        self._generation: int | None = None
         self._probes: dict[str, StreamProbe | CrossProbe] = {
             target.component: StreamProbe(target, text, question.method, self.layers)
             if target.row.name in CONCEPT_FAMILIES
@@ -149,7 +152,7 @@ class ConceptRecorder:
 
     def _observe(self, seen: Observation) -> None:
         step = self._wanted(seen.site)
-        if step is None:
+        if step is None or seen.site.layer > self.layers[-1]:
             return
         layer, temperature = seen.site.layer, self._question.method.temperature
 
@@ -160,7 +163,8 @@ class ConceptRecorder:
             if self._running.passes > before and step not in self.steps:
                 self.steps = (*self.steps, step)
 
-        first = self._first_item(seen)
+        self._require_one_generation(seen)
+        first = self._first_conditional = self._first_item(seen)
         if seen.site.items and seen.site.items[0] != first:
             return  # items are attended one by one, and this is another one
         self._grid = seen.layout.grid
@@ -168,6 +172,18 @@ class ConceptRecorder:
             slice(0, 1) if seen.site.items else slice(first, first + self._items // (2 if seen.guided else 1))
         )
         self._probes[seen.owner].see(seen, rows, first, emit)
+
+    def _require_one_generation(self, seen: Observation) -> None:
+        """Of a video that is made piece by piece every piece has a grid of its own, and other things in it."""
+        if self.label is not None:
+            return  # a given video, which is seen at several noise levels
+        if self._generation not in (None, seen.site.generation):
+            row = self._targets[seen.owner].row
+            raise IntegrationError(
+                f"this call of {type(self._pipe).__name__} makes the video piece by piece, each a generation of its "
+                f"own, and maps of {row.family} are those of one piece; ask for fewer frames (num_frames)"
+            )
+        self._generation = seen.site.generation
 
     def _first_item(self, seen: Observation) -> int:
         """Where the conditional part of the forward's batch begins."""

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videosieve.concepts.method import Pool
 from videosieve.errors import IntegrationError, PromptError
-from videosieve.integrations.diffusers.concepts.text_sources import PLAIN, SOURCES, TextSource
+from videosieve.integrations.diffusers.concepts.text_sources import PLAIN, SOURCES, Frame
 from videosieve.integrations.diffusers.targets import describe
 
 _CAUSAL = ("Llama", "Llava", "Qwen", "Mistral", "Gemma")  # text encoders whose last token has read the others
@@ -68,13 +68,18 @@ def encode_concepts(
             f"{type(pipe).__name__} encodes text together with an image, so a concept alone has no embedding; use its "
             f"pipeline that generates from text alone"
         )
-    frame, crop = source.frame(pipe, arguments)
+    frame = source.frame(pipe, arguments)
     options = _options(known, arguments, len(concepts))
-    embeds, mask = source.embeddings(pipe.encode_prompt(prompt=list(concepts), **options))
-    places = [_find_words(tokenizer, concept, frame, source.special) for concept in concepts]
+    embeds, mask = source.embeddings(pipe, pipe.encode_prompt(prompt=list(concepts), **options))
+    places = [_find_words(tokenizer, concept, frame) for concept in concepts]
     _require_different(concepts, places)
-    mask = torch.ones(embeds.shape[:2], dtype=torch.int64) if mask is None else mask
-    words = _mark_words(concepts, places, embeds.shape[1], crop, source, tokenizer, source.skipped(pipe))
+    left = source.padded(pipe) and getattr(tokenizer, "padding_side", "right") == "left"
+    shifts = [
+        embeds.shape[1] - found.length if left else source.skipped(pipe) - frame.crop for found in places
+    ]
+    words = _mark(places, shifts, embeds.shape[1], concepts)
+    if mask is None:
+        mask = _mark([found.whole(frame.crop) for found in places], shifts, embeds.shape[1]).long()
     return ConceptText(embeds, mask.to(embeds.device), _weigh(words, _resolve(pool, pipe)).to(embeds.device))
 
 
@@ -107,15 +112,15 @@ class _Places:
     ids: tuple[int, ...]
     length: int
 
+    def whole(self, crop: int) -> "_Places":
+        """The whole text in the place of the words, but for what is cut off."""
+        return replace(self, own=tuple(range(crop, self.length)))
 
-def _find_words(tokenizer: Any, concept: str, frame: str, special: bool) -> _Places:
-    start = frame.index("{}")
-    tokens = tokenizer(
-        frame.replace("{}", concept),
-        return_offsets_mapping=True,
-        truncation=False,
-        add_special_tokens=special,
-    )
+
+def _find_words(tokenizer: Any, concept: str, frame: Frame) -> _Places:
+    start = frame.text.index("{}")
+    text = frame.text.replace("{}", concept)
+    tokens = tokenizer(text, return_offsets_mapping=True, truncation=False, add_special_tokens=frame.special)
     spans, ids = tokens["offset_mapping"], tokens["input_ids"]
     own = tuple(i for i, (a, b) in enumerate(spans) if a < b and a < start + len(concept) and b > start)
     names = tuple(ids[i] for i in own)
@@ -138,28 +143,18 @@ def _require_different(concepts: tuple[str, ...], places: list[_Places]) -> None
         seen[found.ids] = concept
 
 
-def _mark_words(
-    concepts: tuple[str, ...],
-    places: list[_Places],
-    length: int,
-    crop: int,
-    source: TextSource,
-    tokenizer: Any,
-    skipped: int,
-) -> Tensor:
-    """Which of `length` token embeddings are a concept's own words: bool [concepts, length]."""
-    words = torch.zeros(len(concepts), length, dtype=torch.bool)
-    left = source.padded and getattr(tokenizer, "padding_side", "right") == "left"
-    for row, (concept, found) in enumerate(zip(concepts, places, strict=True)):
-        shift = length - found.length if left else skipped - crop
+def _mark(places: list[_Places], shifts: list[int], length: int, concepts: tuple[str, ...] = ()) -> Tensor:
+    """Which of `length` token embeddings are a concept's own: bool [concepts, length]; checked where they are named."""
+    marks = torch.zeros(len(places), length, dtype=torch.bool)
+    for row, (found, shift) in enumerate(zip(places, shifts, strict=True)):
         own = [place + shift for place in found.own]
-        if not 0 <= own[0] <= own[-1] < length:
+        if concepts and not 0 <= own[0] <= own[-1] < length:
             raise PromptError(
-                f"the concept {concept!r} must fit into the model's text of {length} tokens; shorten it, or raise "
-                f"max_sequence_length"
+                f"the concept {concepts[row]!r} must fit into the model's text of {length} tokens; shorten it, or "
+                f"raise max_sequence_length"
             )
-        words[row, own] = True
-    return words
+        marks[row, [place for place in own if 0 <= place < length]] = True
+    return marks
 
 
 def _resolve(pool: Pool, pipe: Any) -> Pool:

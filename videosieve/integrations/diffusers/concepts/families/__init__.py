@@ -1,6 +1,7 @@
 """The concept stream of each joint-attention family, one file per kinship."""
 
 from videosieve.errors import IntegrationError
+from videosieve.integrations.diffusers.concepts.crossed import why_neither
 from videosieve.integrations.diffusers.concepts.families import cogvideox, flux, hunyuan, images, mochi, motif
 from videosieve.integrations.diffusers.concepts.streams import ConceptFamily
 
@@ -18,8 +19,10 @@ def find_family(name: str) -> ConceptFamily:
     """The concept family of a transformer class.
 
     Raises:
-        IntegrationError: Its text only lends keys and values, or nobody has written its row.
+        IntegrationError: Its text only lends keys and values, or it has no saliency at all.
     """
+    if name not in CONCEPT_FAMILIES and (neither := why_neither(name)):
+        raise IntegrationError(f"{neither}, {', '.join(CONCEPT_FAMILIES)}")
     if name not in CONCEPT_FAMILIES:
         raise IntegrationError(
             f"method 'concept' compares attention outputs of text and video, and in {name} text tokens have none: they "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from videosieve.concepts.accumulate import Keep
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
 from videosieve.fields import In, checked, from_table
@@ -48,6 +49,7 @@ class SaliencyMaps:
             decoded. Of an image its one frame; `image` is the same without that axis.
         frame_of: For every video frame the frame of the token grid that covers it.
         raw: Whether the maps are means of dot products and not of probabilities.
+        kept: What `parts` are of: "layers", "steps" or "sites"; "mean" where there are none.
     """
 
     concepts: tuple[str, ...]
@@ -59,6 +61,7 @@ class SaliencyMaps:
     video: Tensor | None = None
     frame_of: tuple[int, ...] = ()
     raw: bool = False
+    kept: Keep = "mean"
 
     @property
     def of_image(self) -> bool:
@@ -69,6 +72,20 @@ class SaliencyMaps:
     def image(self) -> Tensor | None:
         """The generated or given image, fp32 [3, height, width] in [0, 1]; None of a video, or not decoded."""
         return self.video[0] if self.of_image and self.video is not None else None
+
+    def means(self) -> dict[str, Tensor]:
+        """Maps of single layers and steps by name, "layer 3" and "step 7", as far as parts were kept.
+
+        Layers come first; of sites the means over the other axis. Indices are from 0, as everywhere.
+        """
+        axes = {"layers": (0,), "steps": (1,), "sites": (0, 1)}.get(self.kept, ())
+        named: dict[str, list[Tensor]] = {}
+        for axis in axes:
+            for key, part in sorted(
+                self.parts.items(), key=lambda item, axis=axis: item[0][axis % len(item[0])]
+            ):
+                named.setdefault(f"{('layer', 'step')[axis]} {key[axis % len(key)]}", []).append(part)
+        return {name: torch.stack(parts).mean(0) for name, parts in named.items()}
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """The maps as probabilities: as they are, or the softmax over concepts of raw ones.
@@ -218,7 +235,8 @@ class SaliencyMaps:
         tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
         tensors |= {} if self.video is None else {"video": self.video}
         facts = {
-            name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of", "raw")
+            name: getattr(self, name)
+            for name in ("concepts", "method", "layers", "steps", "frame_of", "raw", "kept")
         }
         write_tensors(path, tensors, {"saliency": json.dumps(facts)})
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from videosieve.cli import options
-from videosieve.cli.console import say
+from videosieve.cli.console import command_line, say
 from videosieve.cli.progress import GenerationBar
 
 
@@ -24,9 +24,29 @@ def saliency(
             "--frames takes the first ones, --height and --width scale it."
         ),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        options.optional("Look at this picture, with an image model; --height and --width scale it."),
+    ] = None,
     model: options.Model = "shapes-s",
     method: Annotated[str, typer.Option(help="concept, or cross_attention.")] = "concept",
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
+    space: Annotated[str, typer.Option(help="What concept compares: output, or value.")] = "output",
+    sight: Annotated[
+        str, typer.Option(help="What concepts attend to: both, video, concepts or none.")
+    ] = "both",
+    vectors: Annotated[str, typer.Option(help="Of concepts: plain, or linear (normalised).")] = "plain",
+    average: Annotated[
+        str, typer.Option(help="Softmax and mean: probabilities, mean_first or raw.")
+    ] = "probabilities",
+    pool: Annotated[str, typer.Option(help="Tokens of a concept: auto, mean, first or last.")] = "auto",
+    keep: Annotated[
+        str | None,
+        options.optional(
+            "Maps to step through on the page: mean (none), layers, steps or sites (both); memory grows with them. "
+            "Default: sites for the bundled models, layers for images, else mean."
+        ),
+    ] = None,
     layers: Annotated[
         str | None,
         options.indices(" of self-attentions", "the model's, or all"),
@@ -52,7 +72,7 @@ def saliency(
     ),
     fps: options.Fps = None,
 ) -> None:
-    """Generate a video, or take one, and show where in it each concept is; a generated video is the same as without.
+    """Generate a video or an image, or take one, and show where in it each concept is; it is the same as without.
 
     videosieve saliency "a red circle moves left" --concept "red circle" --concept background -o saliency
 
@@ -60,38 +80,54 @@ def saliency(
     """
     from videosieve.concepts import normalise_concepts
     from videosieve.errors import ModelError
-    from videosieve.generation.footage import fit_footage, read_footage
+    from videosieve.generation.footage import fit_footage, read_footage, read_picture
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
     from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
-    from videosieve.generation.saliency import find_saliency, parse_indices, parse_method, write_saliency
+    from videosieve.generation.saliency import (
+        default_keep,
+        find_saliency,
+        parse_indices,
+        parse_method,
+        require_fitting,
+        write_saliency,
+    )
 
     request = Request(
         choose_prompt(prompt, prompt_option),
         steps=steps, seed=seed, height=height, width=width, frames=frames, guidance=guidance,
     )  # fmt: skip
     concepts = list(normalise_concepts(concept or []))
-    chosen = parse_method(method, temperature)
+    switches = {"space": space, "sight": sight, "vectors": vectors, "average": average, "pool": pool}
+    switches["keep"] = keep or default_keep(model)
+    chosen = parse_method(method, temperature, **switches)
     places = parse_indices("layers", layers), parse_indices("look-at", look_at)
     plan = None if recipe is None else make_recipe(recipe, None, (), model)
     rate = options.frame_rate(fps, model)
-    if video is not None and guidance is not None:
-        raise ModelError("a given video is looked at without guidance; leave --guidance out")
+    if guidance is not None and (video or picture) is not None:
+        raise ModelError("what is given is looked at without guidance; leave --guidance out")
+    if video is not None and picture is not None:
+        raise ModelError("give --video or --picture, not both")
+    require_fitting(model, video=video, frames=frames, fps=fps, picture=picture)
     given = None if video is None else read_footage(video, frames)
+    image = None if picture is None else read_picture(picture, height, width)
     make_folder(output)
     check_words(model, request.prompt, *concepts)
     with GenerationBar() as bar:
         bar.begin("saliency", f"loading {model}")
-        pipe = load_pipeline(model, device, dtype)
+        pipe = load_pipeline(model, device, dtype, images=True)
         if given is not None:
             given = fit_footage(pipe, given, height, width, whole=frames is not None)
-        bar.begin("saliency", "generating" if given is None else f"looking at {video}")
+        looked_at = video or picture
+        bar.begin("saliency", "generating" if looked_at is None else f"looking at {looked_at}")
         found = find_saliency(
-            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan, video=given
-        )
+            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan,
+            given=given if image is None else image,
+        )  # fmt: skip
         bar.begin("saliency", f"writing {output}")
-        page = write_saliency(found, output, request.prompt, rate)
+        about = {"model": model, "seed": seed, "command": command_line()}
+        page = write_saliency(found, output, request.prompt, rate, about)
     for name, mask in zip(found.concepts, found.masks(), strict=True):
-        say(f"{name}: wins {mask.float().mean():.1%} of the video")
+        say(f"{name}: wins {mask.float().mean():.1%} of the {'image' if found.of_image else 'video'}")
     say(f"open {page}")

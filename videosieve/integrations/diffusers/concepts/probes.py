@@ -11,6 +11,7 @@ from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, lin
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
 from videosieve.integrations.diffusers.concepts.families import find_family
+from videosieve.integrations.diffusers.concepts.streams import Entered
 from videosieve.integrations.diffusers.concepts.text import ConceptText
 from videosieve.integrations.diffusers.targets import Target
 from videosieve.observation import Observation
@@ -71,13 +72,21 @@ class StreamProbe:
         q, k, v, output = (x[rows, :, seen.layout.video] for x in (seen.q, seen.k, seen.v, seen.output))
         found = attend_concepts((inside.q, inside.k, inside.v), (k, v), seen.scale, self._method.sight)
         if layer in self._layers:
-            joint = self._method.name == "concept"
-            vectors = found if joint else inside.k
-            vectors = linear_vectors(vectors.float()) if self._linear else vectors
-            emit(output_scores(output, vectors) if joint else key_scores(q, vectors, seen.scale))
+            emit(self._score((q, v, output), inside, found, seen.scale))
         if layer < self._layers[-1]:
             joined = found.transpose(1, 2).flatten(2).to(self._concepts.dtype)
             self._concepts = kind.leave(block, self._concepts, joined, inside)
+
+    def _score(
+        self, video: tuple[Tensor, Tensor, Tensor], inside: Entered, found: Tensor, scale: float
+    ) -> Tensor:
+        """Scores [batch, concepts, tokens] in the space that the method compares."""
+        q, v, output = video
+        spaces = {"output": (output, found), "value": (v, inside.v.expand(len(v), -1, -1, -1))}
+        joint = self._method.name == "concept"
+        tokens, vectors = spaces[self._method.space] if joint else (q, inside.k)
+        vectors = linear_vectors(vectors.float()) if self._linear else vectors
+        return output_scores(tokens, vectors) if joint else key_scores(q, vectors, scale)
 
     def attach(self) -> list[Callable[[], object]]:
         """Nothing more to hook; returns what takes it off."""

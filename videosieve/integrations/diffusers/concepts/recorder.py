@@ -118,19 +118,24 @@ class ConceptRecorder:
         targets = list(self._targets.values())
         shape = flat if targets[0].row.name in IMAGES else (grid.frames, *flat)
 
+        method = self._question.method
+
         def shaped(maps: Tensor) -> Tensor:
+            if method.average == "mean_first":
+                maps = to_probabilities(maps, method.temperature)
             return maps[index].unflatten(-1, shape).cpu()
 
         return SaliencyMaps(
             self._question.concepts,
             shaped(self._running.mean),
-            self._question.method.name,
+            method.name,
             self.layers,
             self.steps,
             {key: shaped(part) for key, part in self._running.parts.items()},
             video,
             frame_of,
-            self._question.method.average == "raw",
+            method.average == "raw",
+            method.keep,
         )
 
     @property
@@ -158,8 +163,8 @@ class ConceptRecorder:
 
         def emit(scores: Tensor) -> None:
             before = self._running.passes
-            raw = self._question.method.average == "raw"
-            self._running.add(layer, step, scores if raw else to_probabilities(scores, temperature))
+            first = self._question.method.average == "probabilities"
+            self._running.add(layer, step, to_probabilities(scores, temperature) if first else scores)
             if self._running.passes > before and step not in self.steps:
                 self.steps = (*self.steps, step)
 

@@ -49,6 +49,7 @@ class SaliencyMaps:
             decoded. Of an image its one frame; `image` is the same without that axis.
         frame_of: For every video frame the frame of the token grid that covers it.
         raw: Whether the maps are means of dot products and not of probabilities.
+        noise: The noise level of every step as a fraction of all training timesteps; empty where it is not known.
         kept: What `parts` are of: "layers", "steps" or "sites"; "mean" where there are none.
     """
 
@@ -62,6 +63,7 @@ class SaliencyMaps:
     frame_of: tuple[int, ...] = ()
     raw: bool = False
     kept: Keep = "mean"
+    noise: tuple[float, ...] = ()
 
     @property
     def of_image(self) -> bool:
@@ -236,7 +238,7 @@ class SaliencyMaps:
         tensors |= {} if self.video is None else {"video": self.video}
         facts = {
             name: getattr(self, name)
-            for name in ("concepts", "method", "layers", "steps", "frame_of", "raw", "kept")
+            for name in ("concepts", "method", "layers", "steps", "frame_of", "raw", "kept", "noise")
         }
         write_tensors(path, tensors, {"saliency": json.dumps(facts)})
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import ModelError
 from videosieve.finite import require_finite
+from videosieve.generation.footage import read_footage, read_picture
 from videosieve.generation.media import make_folder, write_poster, write_video
 from videosieve.generation.model_index import is_bundled, makes_images
 from videosieve.generation.refusals import told_as_model_error, why_not_finite
@@ -55,23 +56,38 @@ def parse_indices(what: str, text: str | None) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(found))
 
 
-def require_fitting(model: str, **options: Any) -> None:
-    """Refuse options of videos with an image model, and a picture with a video model, before anything is loaded.
+def read_given(
+    model: str, *, video: Path | None, picture: Path | None, request: Request, fps: float | None = None
+) -> Tensor | None:
+    """What is to be looked at instead of something generated; options that do not fit are refused before it is read.
 
     Args:
         model: As `load_pipeline` takes it.
-        **options: `video`, `frames`, `fps` and `picture`; None where not given.
+        video: A video file, an animation or a folder of pictures.
+        picture: A picture.
+        request: Its frames are those to read, its size that of a picture.
+        fps: As far as given.
+
+    Returns:
+        A video [frames, 3, height, width] as it is, a picture [3, height, width] at the size asked for, or None.
 
     Raises:
-        ModelError: One does not fit.
+        ModelError: An option of videos with an image model, a picture with a video model, guidance, or a file that
+            cannot be read.
     """
     images = makes_images(model)
+    options = {"video": video, "frames": request.frames, "fps": fps, "picture": picture}
     names = ("video", "frames", "fps") if images else ("picture",)
-    if wrong := [f"--{name}" for name in names if options.get(name) is not None]:
+    if wrong := [f"--{name}" for name in names if options[name] is not None]:
         raise ModelError(
             f"{model!r} makes {'images' if images else 'videos'} and takes no {' and no '.join(wrong)}; leave that "
             f"out, or give --{'picture' if images else 'video'}"
         )
+    if request.guidance is not None and (video or picture) is not None:
+        raise ModelError("what is given is looked at without guidance; leave --guidance out")
+    if video is not None:
+        return read_footage(video, request.frames)
+    return None if picture is None else read_picture(picture, request.height, request.width)
 
 
 def find_saliency(

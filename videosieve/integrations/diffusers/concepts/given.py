@@ -11,7 +11,7 @@ from torch import Tensor
 
 from videosieve.errors import IntegrationError, ShapeError
 from videosieve.integrations.diffusers.clock import bind_forward
-from videosieve.integrations.diffusers.concepts.question import NOISE, choose_steps
+from videosieve.integrations.diffusers.concepts.question import NOISE, choose_steps, noise_levels
 from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
 from videosieve.integrations.diffusers.targets import describe
 
@@ -128,6 +128,7 @@ def one_step(pipe: Any, level: int | None, recorders: list[ConceptRecorder]) -> 
         (step,) = choose_steps((nearest if level is None else level,), scheduler, len(times))
         for recorder in recorders:
             recorder.label = step
+            recorder.noise |= {step: noise_levels(scheduler)[step]}
         scheduler.timesteps = times[step : step + 1]
         if len(getattr(scheduler, "sigmas", ())) == len(times) + 1:
             scheduler.sigmas = scheduler.sigmas[step : step + 2]

@@ -74,10 +74,16 @@ def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> 
     if wanted is not None:
         require_indices(wanted, steps, "steps", "denoising steps")
         return tuple(sorted(set(wanted)))
-    times = [float(time) / scheduler.config.num_train_timesteps for time in scheduler.timesteps]
-    middle = tuple(step for step, time in enumerate(times) if NOISE[0] <= time <= NOISE[1])
+    times = noise_levels(scheduler)
+    middle = tuple(step for step, time in times.items() if NOISE[0] <= time <= NOISE[1])
     third = range(steps // 3, max(steps // 3 + 1, -(-2 * steps // 3)))
     return middle if middle and len(times) == steps else tuple(third)
+
+
+def noise_levels(scheduler: Any) -> dict[int, float]:
+    """The noise of every step of a scheduler whose timesteps are set, as a fraction of all training timesteps."""
+    count = scheduler.config.num_train_timesteps
+    return {step: float(time) / count for step, time in enumerate(scheduler.timesteps)}
 
 
 def require_indices(wanted: Sequence[int], count: int, name: str, what: str) -> None:

@@ -20,6 +20,7 @@ from videosieve.integrations.diffusers.concepts.question import (
     choose_layers,
     choose_steps,
     named_layers,
+    noise_levels,
 )
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.integrations.diffusers.models import IMAGES
@@ -35,6 +36,7 @@ class ConceptRecorder:
     Attributes:
         layers: Layers that are averaged.
         steps: Steps that were averaged so far.
+        noise: Noise level by step, as a fraction of all training timesteps, as far as it is known.
         label: Step that every pass counts as, whatever the clock says; None believes the clock.
 
     Args:
@@ -53,6 +55,7 @@ class ConceptRecorder:
     ) -> None:
         self.label: int | None = None
         self.steps: tuple[int, ...] = ()
+        self.noise: dict[int, float] = {}
         self._pipe, self._run, self._question = pipe, run, question
         targets = describe(pipe, images=True)
         if question.method.name == "concept" or targets[0].row.name not in CROSS_FAMILIES:
@@ -136,6 +139,7 @@ class ConceptRecorder:
             frame_of,
             method.average == "raw",
             method.keep,
+            tuple(self.noise[step] for step in self.steps) if set(self.steps) <= set(self.noise) else (),
         )
 
     @property
@@ -202,5 +206,8 @@ class ConceptRecorder:
         if self.label is not None:
             return self.label
         if site.steps not in self._chosen:
-            self._chosen[site.steps] = choose_steps(self._question.steps, self._pipe.scheduler, site.steps)
+            scheduler = self._pipe.scheduler
+            self._chosen[site.steps] = choose_steps(self._question.steps, scheduler, site.steps)
+            if len(scheduler.timesteps) == site.steps:
+                self.noise = noise_levels(scheduler)
         return site.step if site.step in self._chosen[site.steps] else None

@@ -8,6 +8,7 @@ import typer
 from videosieve.cli import options
 from videosieve.cli.console import command_line, say
 from videosieve.cli.progress import GenerationBar
+from videosieve.cli.verbs.saliency.ablation import ablate_layers, require_apart
 
 
 def saliency(
@@ -55,6 +56,26 @@ def saliency(
         str | None,
         options.indices(" of denoising steps", "middle noise levels"),
     ] = None,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Score every layer at every noise level instead, on scenes with masks; takes no prompt.",
+        ),
+    ] = False,
+    scenes: Annotated[
+        Path | None,
+        options.optional(
+            "For --ablate: a folder as saliency-score takes it; default: clips that the bundled model's world renders."
+        ),
+    ] = None,
+    clips: Annotated[int | None, options.optional("For --ablate: rendered clips, >= 1; default: 20.")] = None,
+    figure: Annotated[
+        str | None,
+        options.optional(
+            "For --ablate: pixel_accuracy, miou, object_iou, map, authors_miou, …; default: miou."
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         options.optional(options.OWN_ATTENTION),
@@ -77,10 +98,25 @@ def saliency(
     videosieve saliency "a red circle moves left" --concept "red circle" --concept background -o saliency
 
     videosieve saliency "a red circle" --video circle.mp4 --concept "red circle" --concept background
+
+    videosieve saliency --ablate --clips 20 -o ablation
     """
+    switches = {"space": space, "sight": sight, "vectors": vectors, "average": average, "pool": pool}
+    ours = {"--scenes": scenes, "--clips": clips, "--figure": figure}
+    theirs = {
+        "a prompt": prompt or prompt_option, "--concept": concept, "--video": video, "--picture": picture,
+        "--keep": keep, "--recipe": recipe, "--height": height, "--width": width, "--frames": frames,
+        "--guidance": guidance, "--fps": fps,
+    }  # fmt: skip
+    require_apart(ablate, ours, theirs)
+    if ablate:
+        ablate_layers(
+            model, (method, temperature, switches), scenes, clips, figure, layers, look_at, steps, seed, device, dtype,
+            output,
+        )  # fmt: skip
+        return
     from videosieve.concepts import normalise_concepts
-    from videosieve.errors import ModelError
-    from videosieve.generation.footage import fit_footage, read_footage, read_picture
+    from videosieve.generation.footage import fit_footage
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
     from videosieve.generation.recipe_settings import make_recipe
@@ -90,7 +126,7 @@ def saliency(
         find_saliency,
         parse_indices,
         parse_method,
-        require_fitting,
+        read_given,
         write_saliency,
     )
 
@@ -99,31 +135,23 @@ def saliency(
         steps=steps, seed=seed, height=height, width=width, frames=frames, guidance=guidance,
     )  # fmt: skip
     concepts = list(normalise_concepts(concept or []))
-    switches = {"space": space, "sight": sight, "vectors": vectors, "average": average, "pool": pool}
     switches["keep"] = keep or default_keep(model)
     chosen = parse_method(method, temperature, **switches)
     places = parse_indices("layers", layers), parse_indices("look-at", look_at)
     plan = None if recipe is None else make_recipe(recipe, None, (), model)
     rate = options.frame_rate(fps, model)
-    if guidance is not None and (video or picture) is not None:
-        raise ModelError("what is given is looked at without guidance; leave --guidance out")
-    if video is not None and picture is not None:
-        raise ModelError("give --video or --picture, not both")
-    require_fitting(model, video=video, frames=frames, fps=fps, picture=picture)
-    given = None if video is None else read_footage(video, frames)
-    image = None if picture is None else read_picture(picture, height, width)
+    given = read_given(model, video=video, picture=picture, request=request, fps=fps)
     make_folder(output)
     check_words(model, request.prompt, *concepts)
     with GenerationBar() as bar:
         bar.begin("saliency", f"loading {model}")
         pipe = load_pipeline(model, device, dtype, images=True)
-        if given is not None:
+        if video is not None and given is not None:
             given = fit_footage(pipe, given, height, width, whole=frames is not None)
         looked_at = video or picture
         bar.begin("saliency", "generating" if looked_at is None else f"looking at {looked_at}")
         found = find_saliency(
-            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan,
-            given=given if image is None else image,
+            pipe, request, concepts, chosen, layers=places[0], look_at=places[1], recipe=plan, given=given
         )  # fmt: skip
         bar.begin("saliency", f"writing {output}")
         about = {"model": model, "seed": seed, "command": command_line()}

@@ -11,6 +11,7 @@ import videosieve
 from videosieve import SaliencyMethod
 from videosieve.errors import IntegrationError, OutputError, PromptError, ShapeError
 from videosieve.integrations.diffusers import describe, saliency
+from videosieve.integrations.diffusers.concepts import memory
 from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
 from videosieve.integrations.diffusers.concepts.saliency import make_question
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
@@ -365,3 +366,25 @@ def test_bad_requests_are_refused_and_change_nothing(name):
     with pytest.raises(error, match=message):
         look(case, pipe, **options)
     assert hooks_of(pipe) == hooks
+
+
+def test_more_concepts_than_memory_allows_are_refused_at_once(monkeypatch):
+    """Two heads' scores and weights, and the sums of the mean and of four layers, open and closed: 4 + 10 numbers."""
+    case = IMAGE_CASES["flux"]
+    pipe = case.make()
+    needed = 4 * len(WORDS) * TOKENS * (2 * 2 + 2 * 5)
+    method = SaliencyMethod(keep="layers")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed)
+    look(case, pipe, method=method)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: needed - 1)
+    hooks = hooks_of(pipe)
+    with pytest.raises(
+        IntegrationError, match="saliency of 3 concepts over 24 tokens.*ask for fewer.*keep='mean'"
+    ):
+        look(case, pipe, method=method)
+    assert hooks_of(pipe) == hooks
+
+
+def test_free_memory_is_known_or_nobody_says():
+    assert memory.free_bytes(torch.device("meta")) is None
+    assert (memory.free_bytes(torch.device("cpu")) or 1) > 0

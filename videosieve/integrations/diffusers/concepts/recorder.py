@@ -14,6 +14,7 @@ from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import bind_forward
 from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
 from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES, find_family
+from videosieve.integrations.diffusers.concepts.memory import require_memory
 from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
 from videosieve.integrations.diffusers.concepts.question import (
     Question,
@@ -176,11 +177,27 @@ class ConceptRecorder:
         first = self._first_conditional = self._first_item(seen)
         if seen.site.items and seen.site.items[0] != first:
             return  # items are attended one by one, and this is another one
+        if self._grid is None:
+            self._require_memory(seen)
         self._grid = seen.layout.grid
         rows = (
             slice(0, 1) if seen.site.items else slice(first, first + self._items // (2 if seen.guided else 1))
         )
         self._probes[seen.owner].see(seen, rows, first, emit)
+
+    def _require_memory(self, seen: Observation) -> None:
+        question, tokens = self._question, seen.layout.grid.tokens
+        heads = seen.q.shape[1] if isinstance(self._probes[seen.owner], StreamProbe) else 0
+        steps = self._chosen.get(seen.site.steps) or question.steps or (0,)
+        require_memory(
+            len(question.concepts),
+            tokens,
+            heads,
+            question.method.keep,
+            len(self.layers),
+            len(steps),
+            seen.q.device,
+        )
 
     def _require_one_generation(self, seen: Observation) -> None:
         """Of a video that is made piece by piece every piece has a grid of its own, and other things in it."""

@@ -70,7 +70,7 @@ def compare(
     from videosieve.generation.request import Request
 
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
-    named = name_recipes(make_recipes(methods, density, settings or (), model))
+    named = name_recipes(make_recipes(methods, density, settings or (), model), floor)
     recipes, caches = with_caches(named, [parse_cache(text) for text in cache or []])
     plan = Plan(
         gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),

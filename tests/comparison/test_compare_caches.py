@@ -30,7 +30,7 @@ def make_plan(caches: tuple[str, ...] = (CACHE,)) -> Plan:
 def test_a_cache_has_a_row_of_its_own_and_one_with_every_method(nano: Any, tmp_path):
     results = compare(nano, make_plan(), tmp_path)
     dense, svg, cached, both = results.clips
-    assert [clip.method for clip in results.clips] == ["dense", "svg", CACHE, f"svg+{CACHE}"]
+    assert [clip.method for clip in results.clips] == ["dense", "svg", "first_block", "svg+first_block"]
     assert [clip.kind for clip in (svg, cached, both)] == [METHOD] * 3
     assert dense.run_density == 1 > cached.run_density
     assert both.run_density < min(svg.run_density, cached.run_density)
@@ -43,12 +43,17 @@ def test_a_cache_has_a_row_of_its_own_and_one_with_every_method(nano: Any, tmp_p
     recipe = Recipe.from_toml(results.recipes[both.method])
     assert recipe.provenance["cache"] == CACHE
     assert recipe.provenance["cache_of"].startswith("diffusers ")
-    assert not results.warnings.get(CACHE)
+    assert not results.warnings.get("first_block")
 
 
 def test_the_pipeline_is_left_without_a_cache(nano: Any, tmp_path):
     compare(nano, make_plan(), tmp_path)
     assert not nano.transformer.is_cache_enabled
+
+
+def test_a_cache_with_several_settings_has_them_in_its_names():
+    other = "first_block:threshold=0.1"
+    assert list(make_plan((CACHE, other)).caches) == [CACHE, f"svg+{CACHE}", other, f"svg+{other}"]
 
 
 def test_a_cache_twice_and_a_cache_without_a_recipe_are_refused():

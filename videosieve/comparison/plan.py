@@ -139,17 +139,20 @@ def with_caches(
 
     Returns:
         The recipes with a row "name+cache" for each that is not dense and a row of the cache's name for dense attention
-        with it, and the caches of those rows.
+        with it, and the caches of those rows. Settings are in the name where a cache comes with several, and always in
+        the recipe's provenance.
 
     Raises:
         RecipeError: A cache is given twice, or a recipe has the name of such a row.
     """
-    rows, on = dict(recipes), {}
+    rows, on, caches = dict(recipes), {}, list(caches)
+    names = Counter(cache.name for cache in caches)
     for cache in caches:
+        called = cache.name if names[cache.name] == 1 else cache.label
         for name, recipe in recipes.items():
             if recipe.is_dense and name != DENSE:
                 continue  # a noise floor says what kernels cost, with nothing left out
-            row = cache.label if name == DENSE else f"{name}+{cache.label}"
+            row = called if name == DENSE else f"{name}+{called}"
             if row in rows:
                 raise RecipeError(f"two rows of the comparison are called {row!r}; give every cache once")
             provenance = {**recipe.provenance, "cache": cache.label, "cache_of": cache.origin}

@@ -64,10 +64,16 @@ def test_generate_does_not_replace_a_file_unasked(run: Callable[..., Any], model
 
 def test_compare_report_and_a_second_compare(run: Callable[..., Any], model: str, tmp_path: Path):
     words = ("compare", "--model", model, "--prompt", PROMPT, *FAST, "--methods", "svg", "--output", "demo")
+    assert "must end in .csv, .md, .tex" in run(*words, "--table", "demo/table.xlsx").stderr
+    assert not (tmp_path / "demo").exists()
+    words = (*words, "--table", "demo/table.csv")
     result = run(*words)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == "open demo/report.html"
     assert "PSNR dB" in result.stdout
+    assert (tmp_path / "demo" / "table.csv").read_text().startswith('method,"time, s",')
+    assert "svg: " in result.stdout
+    assert "dense: " in result.stdout
     page = (tmp_path / "demo" / "report.html").read_bytes()
     (tmp_path / "demo" / "report.html").unlink()
     assert run("report", "demo").stdout == "open demo/report.html\n"
@@ -77,13 +83,15 @@ def test_compare_report_and_a_second_compare(run: Callable[..., Any], model: str
 
 def test_sweep_writes_a_table_and_a_plot(run: Callable[..., Any], model: str, tmp_path: Path):
     result = run(
-        "sweep", "--model", model, "--prompt", PROMPT, *FAST, "--densities", "0.3,0.6", "--output", "s"
-    )
+        "sweep", "--model", model, "--prompt", PROMPT, *FAST, "--densities", "0.3,0.6", "--output", "s",
+        "--table", "s.md",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     points = json.loads((tmp_path / "s" / "sweep.json").read_text())["points"]
     assert [point["density"] for point in points] == [0.3, 0.6]
     assert points[0]["run_density"] < points[1]["run_density"]
     assert (tmp_path / "s" / "sweep.png").exists()
+    assert (tmp_path / "s.md").read_text().splitlines()[2].startswith("| 0.3 | ")
 
 
 @pytest.mark.parametrize(

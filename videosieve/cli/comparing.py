@@ -4,16 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videosieve.cli.comparison_screen import ComparisonScreen
 from videosieve.cli.console import note, number, out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from videosieve.comparison.compare import Stage
     from videosieve.comparison.plan import Plan
     from videosieve.generation.request import Request
-    from videosieve.report import ClipResult, Results
+    from videosieve.report import Results
     from videosieve.report.comparison.statistics import Estimate, MethodSummary
 
 
@@ -83,7 +83,7 @@ def run_plan(
             say(f"{'going on with' if goes_on else 'replacing'} the earlier results in {folder}")
         bar.begin("loading", plan.model)
         pipe = load_pipeline(plan.model, device, dtype)
-        results = compare(pipe, plan, folder, lambda stage: _show(bar, stage), finish)
+        results = compare(pipe, plan, folder, ComparisonScreen(bar).show, finish)
     print_results(results)
     if table is not None:
         say(f"wrote {write_table(table, *flat_table(results))}")
@@ -176,19 +176,3 @@ def _interval(value: "Estimate | None", digits: int = 2) -> str:
     if value is None or value.low is None or value.high is None:
         return "–"
     return f"{value.low:.{digits}f}–{value.high:.{digits}f}"
-
-
-def _show(bar: GenerationBar, stage: "Stage") -> None:
-    name = f"{stage.method} ({stage.video + 1} of {stage.videos})"
-    if stage.progress is not None:
-        bar.advance(stage.progress)
-    elif stage.result is not None:
-        bar.begin(name, "done")
-        note(_one_line(stage.result))
-    else:
-        bar.begin(name if stage.timed else stage.method, "starting" if stage.timed else "warming up")
-
-
-def _one_line(clip: "ClipResult") -> str:
-    against = "" if clip.psnr is None else f", {clip.speedup:.2f}×, PSNR {clip.psnr:.1f} dB"
-    return f"{clip.method}: {clip.seconds:.1f} s, run density {clip.run_density:.2f}{against}"

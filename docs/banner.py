@@ -1,6 +1,6 @@
 """The moving picture of the README: dense attention beside a sparse method, the same noise, figures burnt in.
 
-    videosieve compare --methods svg --repeats 2 --output banner
+    videosieve compare --methods svg --repeats 3 --output banner
     python -m docs.banner banner docs/images/dense_and_sparse.gif
 
 It draws what the folder of a comparison of one method holds, and no figure that is not in its results.json. That of the

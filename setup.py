@@ -10,10 +10,12 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 NATIVE = Path("videosieve/native")
 COMMON = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-g0"]
 X86 = {
+    "kernels_avx512_bf16": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512bf16", "-mfma", "-mf16c"],
     "kernels_avx512": ["-mavx512f", "-mavx512dq", "-mfma", "-mf16c"],
     "kernels_avx2": ["-mavx2", "-mfma", "-mf16c"],
 }
@@ -30,12 +32,20 @@ class BuildNative(build_ext):
         objects = []
         for source in ext.sources:
             flags = X86.get(Path(source).stem, []) if x86 else []
-            objects += self.compiler.compile(
-                [source], output_dir=self.build_temp, extra_postargs=[*COMMON, *flags], depends=ext.depends
-            )
+            try:
+                objects += self.compile_source(source, flags, ext)
+            except CompileError:
+                if "-mavx512bf16" not in flags:
+                    raise
+                objects += self.compile_source(source, [], ext)  # an older compiler: the source is empty then
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         self.compiler.link_shared_object(objects, str(target), extra_postargs=["-pthread"], target_lang="c++")
+
+    def compile_source(self, source: str, flags: list[str], ext: Extension) -> list[str]:
+        return self.compiler.compile(
+            [source], output_dir=self.build_temp, extra_postargs=[*COMMON, *flags], depends=ext.depends
+        )
 
 
 class PlatformWheel(bdist_wheel):

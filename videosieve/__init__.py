@@ -7,11 +7,11 @@ print(run.summary())
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from videosieve.call import AttentionCall, AttentionResult
-from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import (
     BackendError,
     IntegrationError,
@@ -27,7 +27,6 @@ from videosieve.errors import (
 )
 from videosieve.forward import Site
 from videosieve.functional import attention
-from videosieve.inspection import Inspection
 from videosieve.layout import Grid, Segment, VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import (
@@ -57,10 +56,24 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from typing_extensions import Unpack
 
+    from videosieve.concepts import SaliencyMaps, SaliencyMethod
+    from videosieve.inspection import Inspection
     from videosieve.integrations.diffusers import ModelRow
     from videosieve.integrations.diffusers.options import InspectionOptions, SaliencyOptions, SparsifyOptions
     from videosieve.tuning.options import TuneOptions
     from videosieve.tuning.outcome import Outcome
+
+_LATER = {
+    "Inspection": "videosieve.inspection",
+    "SaliencyMaps": "videosieve.concepts",
+    "SaliencyMethod": "videosieve.concepts",
+}  # results of verbs: their rooms are imported when one is asked for
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'videosieve' has no attribute {name!r}")
 
 
 def sparsify(
@@ -96,7 +109,7 @@ def register_model(row: "ModelRow") -> "ModelRow":
 
 def saliency(
     pipe: "DiffusionPipeline", prompt: str, concepts: Sequence[str], **options: "Unpack[SaliencyOptions]"
-) -> SaliencyMaps:
+) -> "SaliencyMaps":
     """Generate a video and say where in it each concept is; the video is the same bits as without.
 
     See `videosieve.integrations.diffusers.concepts.saliency` for every option.
@@ -108,7 +121,7 @@ def saliency(
 
 def inspect_attention(
     pipe: "DiffusionPipeline", prompt: str, **options: "Unpack[InspectionOptions]"
-) -> Inspection:
+) -> "Inspection":
     """Generate a video and show where its attention heads look; the video is the same bits as without.
 
     See `videosieve.integrations.diffusers.inspect_attention` for every option;

@@ -32,6 +32,15 @@ def require_compensable(method: Method, compensate: str) -> None:
         )
 
 
+def require_roundable(method: Method, prefer: str) -> None:
+    """Refuse products of bf16 for dense attention, which is what others are compared with."""
+    if prefer != "none" and isinstance(method, Dense):
+        raise RecipeError(
+            f"prefer={prefer!r} is for sparse methods; 'dense' computes what the untouched pipeline does. Leave prefer "
+            f"out, or name the kernel: Dense(kernel='native-bf16')"
+        )
+
+
 def require_both_ways(method: Method) -> None:
     """Refuse a causal method on a video, which would be another one without a word."""
     if method.is_causal:

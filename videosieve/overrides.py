@@ -24,6 +24,7 @@ class Overrides(TypedDict, total=False):
     shared_selection: bool
     compensate: str
     token_order: str
+    prefer: str
     family: str
     block: int | None
     blocks: int

@@ -6,6 +6,7 @@ family = "Wan"                   # a pipeline of another family is refused; any 
 shared_selection = true          # guidance branches compute the same blocks; false where left out
 compensate = "centroids"         # blocks that are left out answer with their means; "none" where left out
 token_order = "4x4x4"            # in which a method that looks at q and k alone cuts blocks; "model" where left out
+prefer = "bf16"                  # fp32 models attend in products of bf16 on a CPU that has them; "none" where left out
 
 [method]
 name = "svg"                     # the other keys are fields of the method's class
@@ -30,15 +31,16 @@ from typing import Annotated, Any
 from videosieve.errors import RecipeError
 from videosieve.fields import OneOf, Whole, check_fields, nearest, shown
 from videosieve.files import parse_toml, read_text, toml_key, toml_value, write_text
-from videosieve.method_rules import require_compensable, require_shareable
+from videosieve.method_rules import require_compensable, require_roundable, require_shareable
 from videosieve.methods import METHODS, Dense, Method, make_method
 from videosieve.methods.token_orders import Reordered, check_order
 from videosieve.plugins import load_plugins
 from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
-_OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order", "family")
+_OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order", "prefer", "family")
 COMPENSATIONS = ("none", "centroids")
+PRODUCTS = ("none", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class Recipe:
         token_order: The order whose stretches are blocks: "model" as the tokens lie, "token_major", "hilbert", a cube
             such as "4x4x4", or "head", which finds the best of all for every head at the first sparse call. For methods
             that choose by queries and keys alone.
+        prefer: "bf16" has every attention call of fp32 tensors, dense ones too, round q, k and v to bf16 once, inside
+            the native kernel, which sums in fp32: faster on CPUs with products of bf16, refused on others. bf16 models
+            compute so by themselves. "none" computes in the model's dtype.
         family: The family of models that it was made for, which `sparsify` insists on; empty for any.
     """
 
@@ -69,12 +74,14 @@ class Recipe:
     shared_selection: bool = False
     compensate: Annotated[str, OneOf(COMPENSATIONS)] = "none"
     token_order: str = "model"
+    prefer: Annotated[str, OneOf(PRODUCTS)] = "none"
     family: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
         require_shareable(self.method, self.shared_selection)
         require_compensable(self.method, self.compensate)
+        require_roundable(self.method, self.prefer)
         check_order(self.token_order, self.method)
         if not self.name:
             object.__setattr__(self, "name", self.method.name)
@@ -96,7 +103,7 @@ class Recipe:
         Args:
             source: The name of a bundled recipe or of a method, the path of a `.toml` file, a method or a recipe.
             **overrides: Fields of the method, keys of the schedule (`dense_steps`, `reuse_range`, …), `min_tokens`,
-                `shared_selection`, `compensate`, `token_order` or `family`.
+                `shared_selection`, `compensate`, `token_order`, `prefer` or `family`.
 
         Returns:
             The recipe.
@@ -178,6 +185,7 @@ class Recipe:
             table.get("shared_selection", False),
             table.get("compensate", "none"),
             table.get("token_order", "model"),
+            table.get("prefer", "none"),
             table.get("family", ""),
         )
 
@@ -199,6 +207,7 @@ class Recipe:
             if self.token_order != "model"
             else []
         )
+        lines += [f"prefer = {toml_value(self.prefer, RecipeError)}"] if self.prefer != "none" else []
         lines += [f"family = {toml_value(self.family, RecipeError)}"] if self.family else []
         for section, values in (("method", method), ("schedule", schedule), ("provenance", self.provenance)):
             written = [f"{toml_key(key)} = {toml_value(value, RecipeError)}" for key, value in values.items()]

@@ -13,8 +13,7 @@ from videosieve.errors import RecipeError, VideosieveWarning
 from videosieve.fields import Whole, checked
 from videosieve.forward import Site
 from videosieve.kernels import dense_attention
-from videosieve.kernels.block_sparse_attention import IMPLEMENTATIONS
-from videosieve.kernels.dispatch import known_backend
+from videosieve.kernels.preference import Preference
 from videosieve.lending import Loans
 from videosieve.methods import Dense, Selection, ask, attend_selected
 from videosieve.methods.base import State
@@ -55,8 +54,8 @@ class Run:
 
     Raises:
         RecipeError: The recipe is none (`Recipe.of` makes one), check_finite is not True or False, or recall_rows is
-            no whole number >= 0.
-        BackendError: There is no such backend.
+            no whole number >= 0, or the recipe prefers bf16 and backend names another implementation.
+        BackendError: There is no such backend, or no products of bf16 here, which the recipe prefers.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Run:
         self._reports = Reports(recipe)
         self._check_finite = checked("check_finite", check_finite, bool, RecipeError)
         self._recall_rows = checked("recall_rows", recall_rows, Whole, RecipeError)
-        self._backend = known_backend("block_sparse_attention", IMPLEMENTATIONS, backend)
+        self._preference = Preference.of(recipe.prefer, backend)
         self._states = States()
         self._loans = Loans()
         self._cleanup = ExitStack()
@@ -100,7 +99,7 @@ class Run:
             return output
         if self.recipe.compensate == "centroids":
             selection = replace(selection, compensate=True)
-        result = attend_selected(call, selection, self._backend)
+        result = attend_selected(call, selection, self._preference.sparse(call.q))
         recall, compensated = shares_of(call, selection, result, self._recall_rows)
         density = result.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
@@ -138,7 +137,7 @@ class Run:
         """Compute a call in full and note why; the method may learn from it."""
         timer = timer or start_timer(call.q.device)
         causal = self.recipe.method.is_causal
-        kernel = kernel_of(self.recipe.method, call, causal)
+        kernel = self._preference.dense(call.q) or kernel_of(self.recipe.method, call, causal)
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
         if self._sparse_follows(call):
             place = self._place(owner, call.site, call.batch)

@@ -7,9 +7,10 @@ import pytest
 
 from videosieve.bench import native, native_rows
 from videosieve.bench.cases import Shape
+from videosieve.bench.native_bf16 import MASKS, bf16_table
 from videosieve.bench.native_rows import jobs
 from videosieve.bench.native_summary import summary
-from videosieve.kernels.native_library import refuse_library
+from videosieve.kernels.native_library import refuse_library, refuse_products
 from videosieve.layout import VideoLayout
 
 if (reason := refuse_library()) is not None:
@@ -96,3 +97,15 @@ def test_the_summary_has_the_extremes_of_every_shape():
     lines = summary(rows, {"peak_gflops": 100.0}).splitlines()
     assert lines[2] == "| a | 0.00 | 0.00 | 1.50 | 1.00–1.20 | 0.90 |  | 1.50–2.00 | 2.50 | 0.40–0.50 |"
     assert lines[3].startswith("| b |")
+
+
+@pytest.mark.skipif(refuse_products() is not None, reason="there are no products of bf16")
+def test_what_bf16_brings_has_a_row_for_every_mask():
+    lines = bf16_table([SHORT], 1, native.time.perf_counter).splitlines()
+    assert len(lines) == 2 + len(MASKS)
+    for line, (name, *_) in zip(lines[2:], MASKS, strict=True):
+        _, _, mask, *numbers, error, of_torch, _ = (cell.strip() for cell in line.split("|"))
+        assert mask.startswith(name)
+        assert all(float(number) > 0 for number in numbers)
+        assert 0 < float(error) < 0.1
+        assert bool(of_torch) == (name == "dense")

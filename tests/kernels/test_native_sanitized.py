@@ -21,6 +21,7 @@ WARN = [
     "-Wno-maybe-uninitialized",
 ]  # GCC 12's own intrinsics
 X86 = {
+    "kernels_avx512_bf16": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512bf16", "-mfma", "-mf16c"],
     "kernels_avx512": ["-mavx512f", "-mavx512dq", "-mfma", "-mf16c"],
     "kernels_avx2": ["-mavx2", "-mfma", "-mf16c"],
 }

@@ -42,7 +42,7 @@ def test_every_option_that_is_taken_has_a_type_and_no_other():
         if dataclasses.is_dataclass(cls)
         for item in dataclasses.fields(cls)
     }
-    own = {"min_tokens", "shared_selection", "compensate", "token_order", "family"}
+    own = {"min_tokens", "shared_selection", "compensate", "token_order", "prefer", "family"}
     overrides = set(Overrides.__annotations__)
     assert overrides == fields | set(SCHEDULE_KEYS) | own
     assert set(SparsifyOptions.__annotations__) == overrides | keywords(sparsify)

@@ -6,7 +6,7 @@ means that skipping is free, more that the kernel is also faster per pair. Rates
 rate that the same threads reach in registers. After all rows comes a summary by shape, as Markdown. `--all` takes
 every size, `--minutes` stops before a row that would not end in time, and `--resume` goes on with the rows that the
 file does not have. `--cpu-time` counts the processor time of one thread, for machines that others use. `--linear
-FILE` draws cost against density × tokens² × heads and stops.
+FILE` draws cost against density × tokens² × heads and stops, `--bf16` compares bf16 with fp32 and stops.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from videosieve.bench.cases import Shape
+from videosieve.bench.native_bf16 import bf16_table
 from videosieve.bench.native_rows import Job, Row, jobs, time_flex_of, time_linear, time_row
 from videosieve.bench.native_summary import summary
 from videosieve.bench.timing import describe_machine
@@ -54,6 +55,9 @@ def main(arguments: Sequence[str] | None = None, output: Path | None = None) -> 
         torch.set_num_threads(1)
     if options.linear:
         draw_linear(options.linear, time_linear(clock))
+        return
+    if options.bf16:
+        console.print(bf16_table(shapes, options.repeats, clock), soft_wrap=True)
         return
     peak = measure_peak(clock)
     machine = {
@@ -95,6 +99,7 @@ def parse(arguments: Sequence[str] | None = None, output: Path | None = None) ->
     parser.add_argument("--estimate", action="store_true", help="say how long it would take and stop")
     parser.add_argument("--cpu-time", action="store_true", help="processor time of one thread")
     parser.add_argument("--flex", action="store_true", help="compiled flex_attention as well; slow to start")
+    parser.add_argument("--bf16", action="store_true", help="what bf16 brings: one table of a few masks")
     parser.add_argument("--linear", type=Path, help="draw cost against work into this SVG file and stop")
     parser.add_argument("--output", type=Path, default=output, help="JSON file to write")
     options = parser.parse_args(arguments)

@@ -86,7 +86,7 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Any parameter of the method, or dense_steps, dense_layers (fraction in [0.0, 1.0] or count), min_tokens "
         "(count), shared_selection (true or false), compensate (none or centroids), "
-        "token_order (model, hilbert, 4x4x4, head …). Repeatable; default: none.",
+        "token_order (model, hilbert, 4x4x4, head …), prefer (none or bf16). Repeatable; default: none.",
         show_default=False,
     ),
 ]
@@ -124,7 +124,7 @@ def frame_rate(fps: float | None, model: str) -> float:
 
 def indices(what: str, default: str) -> typer.models.OptionInfo:
     """An option for a list of indices; verbs differ in what they index, and in the default."""
-    return optional(f"Indices like 0,2,3{what}; default: {default}.")
+    return optional(f"Indices like 0,2,3 or 4-7{what}; default: {default}.")
 
 
 def folder(meaning: str) -> typer.models.OptionInfo:

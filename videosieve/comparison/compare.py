@@ -35,7 +35,9 @@ from videosieve.files import Claim
 from videosieve.generation.generate import Clip, generate, rehearse
 from videosieve.generation.media import make_folder, write_poster, write_video
 from videosieve.generation.stems import file_stem
+from videosieve.kernels.preference import ROUNDED
 from videosieve.metrics import absolute_difference
+from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results, write_report
 from videosieve.report.results import COMPLETE, FLOOR, INTERRUPTED
 
@@ -134,13 +136,18 @@ def _prepare(work: Work) -> None:
 
 
 def _find_floor(work: Work, dense: Clip, kernel: str) -> Prepared:
-    if not work.plan.floor or any(kind_of(*entry) == FLOOR for entry in work.plan.recipes.items()):
+    if not work.plan.floor or any(_is_plain_floor(*entry) for entry in work.plan.recipes.items()):
         return Prepared(kernel)
     try:
         floor: Any = choose_floor(work.pipe, work.plan.requests[0], dense).method
     except BackendError as error:
         return Prepared(kernel, reason=str(error))
     return Prepared(kernel, floor.kernel)
+
+
+def _is_plain_floor(name: str, recipe: Recipe) -> bool:
+    """Whether a row shows what another kernel of the same precision changes."""
+    return kind_of(name, recipe) == FLOOR and getattr(recipe.method, "kernel", None) != ROUNDED
 
 
 def _compare_scene(work: Work, scene: Scene) -> None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from videosieve.comparison.noise_floor import floor_recipe
 from videosieve.errors import MetricError, OutputError, RecipeError
 from videosieve.fields import In, check_fields
 from videosieve.files import is_empty, read_json, reason_of, require_folder
 from videosieve.frame_rate import FRAME_RATE, check_fps
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request
+from videosieve.kernels.preference import ROUNDED
 from videosieve.recipe import Recipe
 from videosieve.report.results import RESULTS
 
@@ -86,11 +88,13 @@ def _check_requests(requests: tuple[Request, ...]) -> None:
             )
 
 
-def name_recipes(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
+def name_recipes(recipes: Iterable[Recipe], floor: bool = True) -> dict[str, Recipe]:
     """Recipes by name, with the dense baseline first whether it was asked for or not.
 
     Args:
-        recipes: Any recipes; dense ones that name a kernel are further rows, others are the baseline once more.
+        recipes: Any recipes; dense ones that name a kernel are further rows, others are the baseline once more. One
+            that prefers bf16 brings a further noise floor: dense attention, rounded likewise.
+        floor: Whether it does.
 
     Returns:
         At least two recipes.
@@ -98,7 +102,12 @@ def name_recipes(recipes: Iterable[Recipe]) -> dict[str, Recipe]:
     Raises:
         RecipeError: Two recipes share a name, or there is nothing but dense.
     """
+    recipes = list(recipes)
     named = {DENSE: Recipe.of("dense")}
+    rounded = floor_recipe(ROUNDED)
+    prefers = any(recipe.prefer != "none" for recipe in recipes)
+    if floor and prefers and all(recipe.name != rounded.name for recipe in recipes):
+        named[rounded.name] = rounded  # what rounding alone costs and brings, with nothing left out
     for recipe in recipes:
         if recipe.is_dense and getattr(recipe.method, "kernel", None) is None:
             continue

@@ -20,7 +20,7 @@ from videosieve.methods import Dense
 from videosieve.planning.machine import describe_machine, describe_versions, weights_digest
 from videosieve.report.pictures.training import write_sheet
 from videosieve.shapes.training.train import CHECKPOINT
-from videosieve.shapes.weights import load_shapes, load_training_run
+from videosieve.shapes.weights import cast, load_shapes, load_training_run
 
 SHEET_VIDEOS = 16
 UNFINISHED = "unfinished"
@@ -37,7 +37,7 @@ class Protocol:
         guidance: Guidance scale, >= 1; 1 is none.
         seed: Of captions and noise, 0 to 999.
         batch: Videos made at a time, >= 1.
-        dtype: "float32", or "bfloat16" for autocast.
+        dtype: "float32", or "bfloat16": weights and arithmetic, as `videosieve generate --dtype bfloat16`.
         kernel: Of dense attention, as in `videosieve.Dense`; empty: torch's own, as in the untouched pipeline.
 
     Raises:
@@ -121,6 +121,7 @@ def score_model(
         check_name(folder)
     in_training = is_file(Path(model) / CHECKPOINT)
     pipe = load_training_run(Path(model)) if in_training else load_shapes(model)
+    pipe = cast(pipe, getattr(torch, protocol.dtype))
     settings = {
         "model": str(model),
         "weights": [weights_digest(part) for part in (pipe.transformer, pipe.text_encoder)],
@@ -143,8 +144,6 @@ def score_model(
     captions = unseen_captions(protocol.prompts, protocol.seed)
     others = unseen_captions(protocol.held_out, protocol.seed, held_out=True) if protocol.held_out else []
     with ExitStack() as stack:
-        if protocol.dtype == "bfloat16":
-            stack.enter_context(torch.autocast("cpu", torch.bfloat16))
         if protocol.kernel:
             stack.enter_context(sparsify(pipe, "dense", kernel=protocol.kernel))
         if folder is not None:

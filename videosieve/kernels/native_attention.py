@@ -112,11 +112,12 @@ class _Call(ctypes.Structure):
         ("output", ctypes.c_void_p),
         ("lse", ctypes.c_void_p),
         ("causal", ctypes.c_int64),
+        ("rounded", ctypes.c_int64),
         *SIZES,
     ]
 
 
-def attend_blocks(
+def attend_blocks(  # noqa: PLR0913 - what the structure of the call has
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -125,6 +126,7 @@ def attend_blocks(
     instruction_set: str | None = None,
     answers: Answers | None = None,
     causal: bool = False,
+    rounded: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Softmax attention over the kept keys, and over centroids where there are any.
 
@@ -137,6 +139,8 @@ def attend_blocks(
         instruction_set: One of the library's; the fastest where left out.
         answers: Centroids for blocks that are left out; their LSE is written to.
         causal: Whether query i sees key j only where j <= i + keys − queries.
+        rounded: Whether fp32 tensors are rounded to bf16 and meet in products of bf16; `refuse_rounding` says whether
+            they can.
 
     Returns:
         Output [batch, heads, queries, head_dim] in the dtype of q, contiguous, and LSE fp32 [batch, heads, queries]
@@ -169,6 +173,7 @@ def attend_blocks(
         output=output.data_ptr(),
         lse=lse.data_ptr(),
         causal=causal,
+        rounded=rounded,
         **sizes(q, k.shape[2], scale),
     )
     load().call("attention", call, instruction_set)

@@ -16,11 +16,13 @@ from torch import Tensor
 from videosieve.errors import BackendError
 from videosieve.kernels.native_threads import team
 
-ABI = 7
+ABI = 8
 PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 MOST_HEAD_DIM = 256
+PAIRED = ("avx512_bf16",)
+"""Instruction sets with products of bf16."""
 
 
 class TensorPointer(ctypes.Structure):
@@ -158,6 +160,27 @@ def refuse_library() -> str | None:
         return f"the environment variable {SWITCH} turns it off"
     loaded = _load(PATH)
     return loaded if isinstance(loaded, str) else None
+
+
+def refuse_products() -> str | None:
+    """Why there are no products of bf16 in this process, or None."""
+    if (reason := refuse_library()) is not None:
+        return reason
+    fastest = load().instruction_sets[0]
+    if fastest not in PAIRED:
+        return f"it needs products of bf16 (AVX-512 BF16), and the fastest set of this processor and build is {fastest}"
+    return None
+
+
+def refuse_rounding(q: Tensor) -> str | None:
+    """Why a call cannot round its tensors to bf16, or None.
+
+    Args:
+        q: Queries, of the dtype of all tensors.
+    """
+    if q.dtype is not torch.float32:
+        return f"it rounds fp32 to bf16, got {q.dtype}; bf16 needs no rounding, leave the choice to the op"
+    return refuse_products()
 
 
 def refuse_tensors(*tensors: Tensor) -> str | None:

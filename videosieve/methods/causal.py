@@ -68,7 +68,7 @@ def _columns_mask(mask: BlockMask, columns: Tensor) -> RaggedBlockMask:
 
 def _for_columns(backend: str | None) -> str | None:
     """Columns are blocks of any size: a backend that cannot is asked for the blocks alone."""
-    return backend if backend in ("native", "triton", "reference") else None
+    return backend if backend in ("native", "native-bf16", "triton", "reference") else None
 
 
 def attend_compensated(

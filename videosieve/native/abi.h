@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 7
+#define VIDEOSIEVE_ABI 8
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -67,6 +67,9 @@ typedef struct {
     float* lse; /* [batch, heads, queries], contiguous; over the kept keys */
     /* 0, or 1: query i sees key j only where j <= i + keys - queries. Needs keys >= queries and no orders. */
     int64_t causal;
+    /* 0: products of the elements; 1: fp32 elements are rounded to bf16 first, once, and meet in products of bf16, where
+     * the instruction set has them. Sums, softmax and results are fp32 either way. */
+    int64_t rounded;
     int64_t batch;
     int64_t heads;
     int64_t queries;
@@ -145,6 +148,7 @@ typedef struct {
     float* mass; /* [batch, heads, query blocks, key blocks], contiguous */
     int64_t stride;
     int64_t side; /* of a block, a multiple of stride */
+    int64_t causal; /* not zero: a query cell sees no key cell ahead of it, the last of both belong together */
     int64_t batch;
     int64_t heads;
     int64_t queries;

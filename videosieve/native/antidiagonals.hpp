@@ -18,6 +18,7 @@ struct CellTiles {
     const float* q;    // [stride, head_dim, full_width]
     int stride;
     int head_dim;
+    float factor;  // as in `scored`
     float* scores;
 
     template <int Rows>
@@ -30,11 +31,12 @@ struct CellTiles {
                 multiply_tile<Simd, Rows, Simd::vectors, false>(tile, k + (first * stride + t) * k_stride,
                                                                 stride * k_stride,
                                                                 q + static_cast<int64_t>(t) * head_dim * full_width,
-                                                                head_dim);
+                                                                operands<Simd>(head_dim));
             for (int i = 0; i < Rows; ++i)
                 for (int j = 0; j < Simd::vectors; ++j) {
                     float* score = at + i * full_width + j * Simd::lanes;
-                    Simd::store(score, s ? Simd::add(Simd::load(score), tile.at[i][j]) : tile.at[i][j]);
+                    const Simd::Vector sum = scored(tile.at[i][j], Simd::set(factor));
+                    Simd::store(score, s ? Simd::add(Simd::load(score), sum) : sum);
                 }
         }
     }
@@ -54,12 +56,12 @@ void load_cells(const AntidiagonalTask& task, int first, float* panel, const Fou
         const int64_t count = left > 0 ? (left + task.stride - 1) / task.stride : 0;
         const QueryRows queries{element_at(task.queries.data, numbers.element, offset * task.queries.stride),
                                 task.queries.stride * task.stride, count < task.cells ? count : task.cells};
-        load_panel(queries, first, numbers.element, numbers.head_dim, numbers.scale,
+        load_panel(queries, first, numbers.element, numbers.head_dim, query_factor(numbers, 1.0f),
                    panel + static_cast<int64_t>(s) * numbers.head_dim * full_width, full_width, rows);
     }
 }
 
-// Key cells as fp32 with whole cells: where they are, or a copy that ends with zeros.
+// Key cells as operands with whole cells: where they are, or a copy that ends with zeros.
 struct KeyCells {
     const float* k;
     int64_t stride;
@@ -68,16 +70,20 @@ struct KeyCells {
 KeyCells load_key_cells(const AntidiagonalTask& task, int64_t first, int64_t cells, float* copy) {
     const Numbers& numbers = task.numbers;
     const int64_t token = first * task.stride, tokens = cells * task.stride;
-    if (numbers.element == Element::float32 && token + tokens <= task.keys.count)
+    const int64_t row_length = operands<Simd>(numbers.head_dim);
+    if (!Simd::pairs && numbers.element == Element::float32 && token + tokens <= task.keys.count)
         return {static_cast<const float*>(task.keys.data) + token * task.keys.stride, task.keys.stride};
     for (int64_t i = 0; i < tokens; ++i) {
-        float* row = copy + i * numbers.head_dim;
-        if (token + i < task.keys.count)
-            widen(task.keys.data, numbers.element, (token + i) * task.keys.stride, numbers.head_dim, row);
+        float* row = copy + i * row_length;
+        const int64_t first_value = (token + i) * task.keys.stride;
+        if (token + i >= task.keys.count)
+            memset(row, 0, sizeof(float) * row_length);
+        else if constexpr (Simd::pairs)
+            copy_pairs<Simd>(task.keys.data, numbers.element == Element::float32, first_value, numbers.head_dim, row);
         else
-            memset(row, 0, sizeof(float) * numbers.head_dim);
+            widen(task.keys.data, numbers.element, first_value, numbers.head_dim, row);
     }
-    return {copy, numbers.head_dim};
+    return {copy, row_length};
 }
 
 void antidiagonal(const AntidiagonalTask& task, float* scratch) {
@@ -97,7 +103,8 @@ void antidiagonal(const AntidiagonalTask& task, float* scratch) {
         const KeyCells keys = load_key_cells(task, first, count, copy);
         for (int i = 0; i < panels; ++i) {
             for_row_tiles<Simd::rows>(
-                count, CellTiles{keys.k, keys.stride, q + i * panel_floats, stride, head_dim, scores});
+                count, CellTiles{keys.k, keys.stride, q + i * panel_floats, stride, head_dim,
+                                 sum_factor(task.numbers, 1.0f), scores});
             for (int lane = 0; lane < full_width && i * full_width + lane < task.cells; lane += 4) {
                 columns_to_rows(scores + lane, full_width, ones, static_cast<int>(count), results);
                 for (int j = 0; j < 4 && i * full_width + lane + j < task.cells; ++j)
@@ -115,14 +122,14 @@ size_t antidiagonal_mass_scratch(int head_dim, int stride, int64_t columns, int 
 }
 
 // Partial last cells: means over the pairs that there are, and weight by the keys that there are. `lane`: of the partial
-// query cell in the panel whose scores [columns, full_width] these are, or none.
-void correct_edges(const AntidiagonalTask& cells, int64_t lane, const FourRows& rows, float* scores) {
+// query cell in the panel whose scores [seen, full_width] these are, or none.
+void correct_edges(const AntidiagonalTask& cells, int64_t lane, int64_t seen, const FourRows& rows, float* scores) {
     const float stride = static_cast<float>(cells.stride);
     const int64_t key_rest = cells.keys.count % cells.stride, query_rest = cells.queries.count % cells.stride;
     if (lane >= 0)
-        for (int64_t key = 0; key < cells.columns; ++key)
+        for (int64_t key = 0; key < seen; ++key)
             scores[key * full_width + lane] *= stride / static_cast<float>(query_rest);
-    if (!key_rest) return;
+    if (!key_rest || seen < cells.columns) return;
     float* last = scores + (cells.columns - 1) * full_width;
     for (int i = 0; i < full_width; ++i) last[i] *= stride / static_cast<float>(key_rest);
     if (lane >= 0) {  // their antidiagonal may be empty: the mean over all pairs of the cell
@@ -142,6 +149,13 @@ void correct_edges(const AntidiagonalTask& cells, int64_t lane, const FourRows& 
     }
     const float weight = log2f(static_cast<float>(key_rest) / stride);
     for (int i = 0; i < full_width; ++i) last[i] += weight;
+}
+
+// Key cells ahead of the query cells of a panel; `diagonal`: the last that its first query cell sees.
+void hide_cells_ahead(int64_t diagonal, int64_t seen, float* scores) {
+    for (int64_t key = diagonal + 1 > 0 ? diagonal + 1 : 0; key < seen; ++key)
+        for (int64_t lane = 0; lane < full_width && diagonal + lane < key; ++lane)
+            scores[key * full_width + lane] = -INFINITY;
 }
 
 // Softmax of every query cell of one panel over scores [columns, full_width]; sums [blocks, full_width] over key blocks.
@@ -194,23 +208,29 @@ void antidiagonal_mass(const AntidiagonalMassTask& task, float* scratch) {
         const int wanted = (cells.cells - from + full_width - 1) / full_width;
         const int panels = wanted < task.panels ? wanted : task.panels;
         for (int i = 0; i < panels; ++i) load_cells(cells, from + i * full_width, q + i * panel_floats, rows);
-        for (int64_t first = 0; first < cells.columns; first += key_cells) {
-            const int64_t left = cells.columns - first, count = left < key_cells ? left : key_cells;
+        const int64_t all_seen = task.diagonal + from + panels * full_width;
+        const int64_t columns = all_seen < cells.columns ? all_seen : cells.columns;
+        for (int64_t first = 0; first < columns; first += key_cells) {
+            const int64_t left = columns - first, count = left < key_cells ? left : key_cells;
             const KeyCells keys = load_key_cells(cells, first, count, copy);
             for (int i = 0; i < panels; ++i)
                 for_row_tiles<Simd::rows>(count, CellTiles{keys.k, keys.stride, q + i * panel_floats, stride, head_dim,
+                                                           sum_factor(cells.numbers, 1.0f),
                                                            scores + i * score_floats + first * full_width});
         }
         for (int i = 0; i < panels; ++i) {
             const int first = from + i * full_width, left = cells.cells - first, count = left < full_width ? left : full_width;
             float* mine = scores + i * score_floats;
             const int64_t lane = partial && left <= full_width ? left - 1 : -1;
-            correct_edges(cells, lane, rows, mine);
-            softmax_of_cells(mine, cells.columns, task.block_cells, sums, shares);
+            const int64_t last_seen = task.diagonal + first + full_width;
+            const int64_t seen = last_seen < cells.columns ? last_seen : cells.columns;
+            correct_edges(cells, lane, seen, rows, mine);
+            hide_cells_ahead(task.diagonal + first, seen, mine);
+            softmax_of_cells(mine, seen, task.block_cells, sums, shares);
             if (lane >= 0) shares[lane] *= static_cast<float>(cells.queries.count % stride) / static_cast<float>(stride);
             for (int cell = 0; cell < count; ++cell) {
                 float* mass = task.mass + (first + cell) / task.block_cells * task.blocks;
-                for (int64_t block = 0; block < task.blocks; ++block)
+                for (int64_t block = 0; block * task.block_cells < seen; ++block)
                     mass[block] += sums[block * full_width + cell] * shares[cell];
             }
         }

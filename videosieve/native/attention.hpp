@@ -37,19 +37,22 @@ struct ScoreTiles {
     const float* k;
     int64_t k_stride;
     const float* q;
-    int head_dim;
+    int64_t steps;
     float* scores;
     Simd::Vector* largest;
     Prefetch& prefetch;
+    float factor;       // as in a chunk
     const float* bias;  // of every key, where Biased
 
     template <int Rows>
     inline __attribute__((always_inline)) void operator()(int64_t first) const {
         prefetch.follow(Rows);
         auto tile = zero_tile<Simd, Rows, Vectors>();
-        multiply_tile<Simd, Rows, Vectors, false>(tile, k + first * k_stride, k_stride, q, head_dim);
+        multiply_tile<Simd, Rows, Vectors, false>(tile, k + first * k_stride, k_stride, q, steps);
+        const Simd::Vector unit = Simd::set(factor);
         for (int i = 0; i < Rows; ++i)
             for (int j = 0; j < Vectors; ++j) {
+                tile.at[i][j] = scored(tile.at[i][j], unit);
                 if constexpr (Biased) tile.at[i][j] = Simd::add(tile.at[i][j], Simd::set(bias[first + i]));
                 Simd::store(scores + (first + i) * width + j * Simd::lanes, tile.at[i][j]);
                 largest[j] = Simd::largest(largest[j], tile.at[i][j]);
@@ -57,7 +60,7 @@ struct ScoreTiles {
     }
 };
 
-template <int Vectors>
+template <class S, int Vectors>
 struct OutputTiles {
     static constexpr int width = Vectors * Simd::lanes;
     const Chunk& chunk;
@@ -67,12 +70,13 @@ struct OutputTiles {
 
     template <int Rows>
     inline __attribute__((always_inline)) void operator()(int64_t first) const {
-        auto tile = zero_tile<Simd, Rows, Vectors>();
+        auto tile = zero_tile<S, Rows, Vectors>();
         const float* b = weights;
         for (int i = 0; i < chunk.piece_count; ++i) {
             const Piece& piece = chunk.pieces[i];
-            multiply_tile<Simd, Rows, Vectors, true>(tile, piece.v + first, chunk.v_stride, b, piece.count);
-            b += piece.count * width;
+            const int64_t steps = operands<S>(piece.count);
+            multiply_tile<S, Rows, Vectors, true>(tile, piece.v + first, chunk.v_stride, b, steps);
+            b += steps * width;
         }
         for (int i = 0; i < Rows; ++i)
             for (int j = 0; j < Vectors; ++j) {
@@ -88,15 +92,16 @@ inline void score_chunk(const Chunk& chunk, const float* q, int head_dim, float*
                         Prefetch& prefetch, const float* bias = nullptr) {
     for (int i = 0; i < chunk.piece_count; ++i) {
         const Piece& piece = chunk.pieces[i];
-        for_row_tiles<Simd::rows>(piece.count, ScoreTiles<Vectors, Biased>{piece.k, chunk.k_stride, q, head_dim, scores,
-                                                                           largest, prefetch, bias});
+        for_row_tiles<Simd::rows>(piece.count, ScoreTiles<Vectors, Biased>{
+            piece.k, chunk.k_stride, q, operands<Simd>(head_dim), scores, largest, prefetch, chunk.factor, bias});
         scores += piece.count * Vectors * Simd::lanes;
         if (Biased) bias += piece.count;
     }
 }
 
-// Scores become weights in place. `largest`: so far, this chunk included; `shrink`: what earlier weights are worth now.
-template <int Vectors>
+// Scores become weights in place, paired ones where S::pairs. `largest`: so far, this chunk included; `shrink`: what
+// earlier weights are worth now; `sum`: of the weights before they are rounded.
+template <class S, int Vectors>
 inline void weigh_chunk(int64_t keys, float* scores, Simd::Vector* largest, const Softmax& softmax,
                         Simd::Vector* shrink, Simd::Vector* sum) {
     for (int j = 0; j < Vectors; ++j) {
@@ -106,6 +111,19 @@ inline void weigh_chunk(int64_t keys, float* scores, Simd::Vector* largest, cons
         largest[j] = Simd::finite_or_zero(largest[j]);
         shrink[j] = Simd::exp2(Simd::subtract(before, largest[j]));
         sum[j] = Simd::zero();
+    }
+    if constexpr (S::pairs) {
+        for (int64_t key = 0; key < keys; key += 2)
+            for (int j = 0; j < Vectors; ++j) {
+                const float* score = scores + (key * Vectors + j) * Simd::lanes;
+                const Simd::Vector upper = Simd::exp2(Simd::subtract(Simd::load(score), largest[j]));
+                const Simd::Vector lower = key + 1 < keys ? Simd::exp2(Simd::subtract(
+                                                                Simd::load(score + Vectors * Simd::lanes), largest[j]))
+                                                          : Simd::zero();
+                sum[j] = Simd::add(sum[j], Simd::add(upper, lower));
+                Simd::store(scores + (key / 2 * Vectors + j) * Simd::lanes, S::pair(upper, lower));
+            }
+        return;
     }
     for (int64_t key = 0; key < keys; ++key)
         for (int j = 0; j < Vectors; ++j) {
@@ -117,22 +135,22 @@ inline void weigh_chunk(int64_t keys, float* scores, Simd::Vector* largest, cons
 }
 
 // The softmax goes on by the values of a chunk, `sum` of the weights among them.
-template <int Vectors>
+template <class S, int Vectors>
 inline void add_weighted(const Chunk& chunk, const float* weights, int head_dim, const Simd::Vector* shrink,
                          const Simd::Vector* sum, const Softmax& softmax) {
     for (int j = 0; j < Vectors; ++j) {
         float* stored = softmax.sum + j * Simd::lanes;
         Simd::store(stored, Simd::multiply_add(Simd::load(stored), shrink[j], sum[j]));
     }
-    for_row_tiles<Simd::rows>(head_dim, OutputTiles<Vectors>{chunk, weights, softmax.output, shrink});
+    for_row_tiles<Simd::rows>(head_dim, OutputTiles<S, Vectors>{chunk, weights, softmax.output, shrink});
 }
 
-// Both, from scores in place to the next state of the softmax.
-template <int Vectors>
+// Both, from scores in place to the next state of the softmax; values are paired where S::pairs.
+template <class S, int Vectors>
 inline void add_chunk(const Chunk& chunk, float* scores, int head_dim, Simd::Vector* largest, const Softmax& softmax) {
     Simd::Vector shrink[Vectors], sum[Vectors];
-    weigh_chunk<Vectors>(chunk.keys, scores, largest, softmax, shrink, sum);
-    add_weighted<Vectors>(chunk, scores, head_dim, shrink, sum, softmax);
+    weigh_chunk<S, Vectors>(chunk.keys, scores, largest, softmax, shrink, sum);
+    add_weighted<S, Vectors>(chunk, scores, head_dim, shrink, sum, softmax);
 }
 
 template <int Vectors, bool Biased>
@@ -141,7 +159,7 @@ void attend_chunk(const Chunk& chunk, const float* q, int head_dim, float* score
     Simd::Vector largest[Vectors];
     for (int j = 0; j < Vectors; ++j) largest[j] = Simd::load(softmax.largest + j * Simd::lanes);
     score_chunk<Vectors, Biased>(chunk, q, head_dim, scores, largest, prefetch, chunk.bias);
-    add_chunk<Vectors>(chunk, scores, head_dim, largest, softmax);
+    add_chunk<Simd, Vectors>(chunk, scores, head_dim, largest, softmax);
 }
 
 }  // namespace
@@ -194,7 +212,7 @@ void attend_keys(const KeyRuns& keys, const Numbers& numbers, const Panels& pane
                  int64_t seen = videosieve::everything) {
     const int head_dim = numbers.head_dim;
     Chunks chunks(keys, numbers, copies);
-    for_chunks(chunks, head_dim, panels.count, [&](const Chunk& chunk, Prefetch& prefetch) {
+    for_chunks(chunks, panels.count, [&](const Chunk& chunk, Prefetch& prefetch) {
         const Run& last = chunk.spans[chunk.span_count - 1];
         for (int i = 0; i < panels.count; ++i) {
             if (last.start + last.count > seen + i * full_width) {
@@ -229,7 +247,7 @@ void attention(const AttentionTask& task, float* scratch) {
     for (int64_t first = 0; first < queries; first += full_width, ++panels.count) {
         float* q = panels.q[panels.count] = space.take(static_cast<size_t>(head_dim) * full_width);
         panels.softmax[panels.count] = Softmax(space, head_dim);
-        load_panel(task.queries, first, numbers.element, head_dim, numbers.scale * log2_of_e, q,
+        load_panel(task.queries, first, numbers.element, head_dim, query_factor(numbers, log2_of_e), q,
                    panel_width(queries - first), rows);
     }
     float* copies = space.take(Chunks::space(head_dim));

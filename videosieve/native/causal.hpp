@@ -24,7 +24,7 @@ void attend_seen(const Chunk& chunk, const float* q, int head_dim, float* scores
     for (int j = 0; j < Vectors; ++j) unused[j] = largest[j] = Simd::load(softmax.largest + j * Simd::lanes);
     score_chunk<Vectors>(chunk, q, head_dim, scores, unused, prefetch);
     hide_later<Vectors>(chunk, seen, scores, largest);
-    add_chunk<Vectors>(chunk, scores, head_dim, largest, softmax);
+    add_chunk<Simd, Vectors>(chunk, scores, head_dim, largest, softmax);
 }
 
 // One panel of `width` queries, the first of which sees the places below `seen`.

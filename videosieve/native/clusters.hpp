@@ -1,7 +1,7 @@
 // k-means: the nearest centroid of tokens, and the mean token of clusters.
 #pragma once
 
-#include "centroids.hpp"
+#include "pools.hpp"
 
 namespace {
 

@@ -13,7 +13,8 @@ struct MassTiles {
     const float* k;
     int64_t k_stride;
     const float* q;
-    int head_dim;
+    int64_t steps;
+    Simd::Vector factor;  // as in a chunk
     const float* offset;
     float* sums;  // [keys, lanes]
     Prefetch& prefetch;
@@ -22,12 +23,13 @@ struct MassTiles {
     inline __attribute__((always_inline)) void operator()(int64_t first) const {
         prefetch.follow(Rows);
         auto tile = zero_tile<Simd, Rows, Vectors>();
-        multiply_tile<Simd, Rows, Vectors, false>(tile, k + first * k_stride, k_stride, q, head_dim);
+        multiply_tile<Simd, Rows, Vectors, false>(tile, k + first * k_stride, k_stride, q, steps);
         for (int i = 0; i < Rows; ++i) {
             float* at = sums + (first + i) * Simd::lanes;
             Simd::Vector sum = Simd::load(at);
             for (int j = 0; j < Vectors; ++j) {
-                const Simd::Vector shifted = Simd::subtract(tile.at[i][j], Simd::load(offset + j * Simd::lanes));
+                const Simd::Vector score = scored(tile.at[i][j], factor);
+                const Simd::Vector shifted = Simd::subtract(score, Simd::load(offset + j * Simd::lanes));
                 sum = Simd::add(sum, Simd::exp2(shifted));
             }
             Simd::store(at, sum);
@@ -46,7 +48,8 @@ void add_mass(const Chunk& chunk, const float* q, int head_dim, const float* off
     for (int i = 0; i < chunk.piece_count; ++i) {
         const Piece& piece = chunk.pieces[i];
         for_row_tiles<Simd::rows>(
-            piece.count, MassTiles<Vectors>{piece.k, chunk.k_stride, q, head_dim, offset, sums, prefetch});
+            piece.count, MassTiles<Vectors>{piece.k, chunk.k_stride, q, operands<Simd>(head_dim), Simd::set(chunk.factor), offset,
+                                            sums, prefetch});
         sums += piece.count * Simd::lanes;
     }
 }
@@ -73,14 +76,14 @@ void mass(const MassTask& task, float* scratch) {
     for (int64_t first = 0; first < queries; first += full_width, ++panels) {
         q[panels] = space.take(static_cast<size_t>(head_dim) * full_width);
         offset[panels] = space.take(full_width);
-        load_panel(task.queries, first, numbers.element, head_dim, numbers.scale * log2_of_e, q[panels],
+        load_panel(task.queries, first, numbers.element, head_dim, query_factor(numbers, log2_of_e), q[panels],
                    panel_width(queries - first), rows);
         for (int i = 0; i < full_width; ++i)  // lanes past the last query weigh nothing
             offset[panels][i] = first + i < queries ? task.lse[first + i] * log2_of_e : INFINITY;
     }
     Chunks chunks(task.keys, numbers, space.take(Chunks::space(head_dim)));
     int64_t first_key = 0;
-    for_chunks(chunks, head_dim, panels, [&](const Chunk& chunk, Prefetch& prefetch) {
+    for_chunks(chunks, panels, [&](const Chunk& chunk, Prefetch& prefetch) {
         memset(sums, 0, sizeof(float) * chunk.keys * Simd::lanes);
         for (int i = 0; i < panels; ++i) {
             if (panel_width(queries - i * full_width) == full_width)

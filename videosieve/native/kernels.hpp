@@ -32,6 +32,7 @@ struct Numbers {
     int32_t head_dim;
     Element element;  // of queries, keys and values
     float scale;
+    bool pairs;       // whether products are of pairs of bf16, to which fp32 numbers are then rounded
 };
 
 // Queries of one head; stride in elements, head_dim contiguous. Query i lies at row order[i], or i where that is null.
@@ -52,6 +53,20 @@ struct KeyRuns {
     int64_t run_count;
     const int64_t* order = nullptr;  // token of every place that the runs count; null where it is the place itself
     const float* bias = nullptr;     // of every place, added to its scores, natural log; null adds nothing
+    // What PairTask made of all places; null where nothing has been paired beforehand.
+    const float* paired_k = nullptr;
+    const float* paired_v = nullptr;
+    int64_t places = 0;  // of the head, where there are pairs
+};
+
+// Keys and values of a stretch of places as pairs of bf16: rows of keys, and rows of the values of two neighbours.
+struct PairTask {
+    Numbers numbers;
+    KeyRuns keys;   // runs are not used
+    int64_t first;  // an even place
+    int64_t end;
+    float* k;  // [places, pairs of head_dim]
+    float* v;  // [pairs of places, head_dim]
 };
 
 // Attention of at most task_queries queries over the same keys.
@@ -107,6 +122,7 @@ struct AntidiagonalMassTask {
     int32_t block_cells;     // cells of a side of a block
     int32_t panels;          // of query cells that are worked on together
     int64_t blocks;          // of the keys
+    int64_t diagonal;        // the last key cell that the first query cell sees, the next one sees one more
     float* mass;             // [query blocks, key blocks], contiguous
 };
 
@@ -152,6 +168,7 @@ struct CentroidMassTask {
 struct Kernels {
     const char* name;
     int lanes;
+    bool pairs;  // whether it has products of pairs of bf16
     // Floats of aligned scratch that one thread needs for each.
     size_t (*attention_scratch)(int head_dim);
     size_t (*sampled_scratch)(int head_dim, int masks);
@@ -170,11 +187,13 @@ struct Kernels {
     void (*pool)(const PoolTask& task, float* scratch);
     void (*cluster_means)(const ClusterMeanTask& task, float* scratch);
     void (*centroid_mass)(const CentroidMassTask& task, float* scratch);
+    void (*pair)(const PairTask& task, float* scratch);  // null where there are no pairs; needs no scratch
     void (*exp2)(const float* x, float* y, int64_t count);  // count is a multiple of lanes
     float (*multiply_adds)(int64_t rounds);                 // round_operations · lanes · rounds of them, in registers
 };
 
 // Null where the library was built without the set.
+const Kernels* avx512_bf16_kernels();
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();
 const Kernels* neon_kernels();

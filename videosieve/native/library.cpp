@@ -1,6 +1,10 @@
 // The C interface: which instruction sets there are, checks, and no exception ever leaves.
 #include "abi.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <initializer_list>
 #include <new>
 
@@ -10,10 +14,22 @@ namespace {
 
 using videosieve::Kernels;
 
+#if defined(__x86_64__)
+// AVX-512 BF16, for which __builtin_cpu_supports has a name in newer compilers only: leaf 7, subleaf 1, bit 5 of EAX.
+bool has_bf16_products() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1u);
+}
+#endif
+
 // __builtin_cpu_supports also asks whether the operating system saves the registers.
 const Kernels* instruction_set(int32_t index) {
     const Kernels* candidates[] = {
 #if defined(__x86_64__)
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                has_bf16_products()
+            ? videosieve::avx512_bf16_kernels()
+            : nullptr,
         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? videosieve::avx512_kernels()
                                                                                 : nullptr,
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
@@ -177,10 +193,22 @@ const char* refuse(const videosieve_centroid_mass_call& call) {
 }
 
 template <class Call>
+const char* refuse_products(const Call&, const Kernels&) {
+    return nullptr;
+}
+
+const char* refuse_products(const videosieve_attention_call& call, const Kernels& kernels) {
+    if (!call.rounded) return nullptr;
+    if (call.element != 0) return "only fp32 is rounded to bf16";
+    return kernels.pairs ? nullptr : "this instruction set has no products of bf16";
+}
+
+template <class Call>
 const char* run(const Call& call, int32_t set) {
     const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
     if (!kernels) return no_such_set;
     if (const char* reason = refuse(call)) return reason;
+    if (const char* reason = refuse_products(call, *kernels)) return reason;
     try {
         videosieve::compute(call, *kernels);
     } catch (const std::bad_alloc&) {

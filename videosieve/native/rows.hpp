@@ -2,11 +2,12 @@
 #pragma once
 
 #include "kernels.hpp"
-#include "tile.hpp"
+#include "pairs.hpp"
 
 namespace {
 
 using videosieve::Element;
+using videosieve::Numbers;
 using videosieve::QueryRows;
 
 constexpr float log2_of_e = 1.44269504088896341f, ln_of_2 = 0.69314718055994531f;
@@ -23,6 +24,18 @@ inline float sum_lanes(Simd::Vector x) {
     for (int width = Simd::lanes / 2; width; width /= 2)
         for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
     return lanes[0];
+}
+
+// Scores are scale · unit · q·k. What queries are multiplied by when they are loaded, and what sums of products are multiplied
+// by in its place where queries must stay the bf16 numbers that they are.
+inline float query_factor(const Numbers& numbers, float unit) {
+    return Simd::pairs ? (numbers.scale < 0.0f ? -1.0f : 1.0f) : numbers.scale * unit;
+}
+inline float sum_factor(const Numbers& numbers, float unit) { return Simd::pairs ? fabsf(numbers.scale) * unit : 1.0f; }
+
+// Sums as scores; what is not paired has been scaled beforehand.
+inline Simd::Vector scored(Simd::Vector sum, Simd::Vector factor) {
+    return Simd::pairs ? Simd::multiply(sum, factor) : sum;
 }
 
 // Hands out pieces of a thread's scratch space.
@@ -105,7 +118,8 @@ inline void columns_to_rows(const float* columns, int width, const float factors
         for (int i = 0; i < 4; ++i) rows.at[i][d] = columns[static_cast<int64_t>(d) * width + i] * factors[i];
 }
 
-// A panel [head_dim, width] of the queries from `first` on, times `factor`; lanes past the last query are zero.
+// A panel [operands(head_dim), width] of the queries from `first` on, times `factor`; lanes past the last query are zero.
+// `panel` has room for [head_dim, width].
 inline void load_panel(const QueryRows& queries, int64_t first, Element element, int head_dim, float factor,
                        float* panel, int width, const FourRows& rows) {
     for (int lane = 0; lane < width; lane += 4) {
@@ -119,6 +133,7 @@ inline void load_panel(const QueryRows& queries, int64_t first, Element element,
         }
         rows_to_columns(rows, head_dim, factor, panel + lane, width);
     }
+    join_rows<Simd>(panel, head_dim, width);
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ void add_kept(const SampledPanel& panel, int mask, const Chunk& chunk, int64_t f
             }
         add_values(chunk, piece, start, key, count, kept);
     }
-    add_weighted<Vectors>(kept, panel.copy, panel.task.numbers.head_dim, shrink, sum, softmax);
+    add_weighted<Simd::Wide, Vectors>(kept, panel.copy, panel.task.numbers.head_dim, shrink, sum, softmax);
 }
 
 // One pass over the keys: all of them into softmax[0], those of every mask into the ones behind it.
@@ -110,8 +110,8 @@ void sample_chunk(const SampledPanel& panel, const Chunk& chunk, int64_t first_k
     Simd::Vector largest[Vectors], shrink[Vectors], sum[Vectors];
     for (int j = 0; j < Vectors; ++j) largest[j] = Simd::load(softmax[0].largest + j * Simd::lanes);
     score_chunk<Vectors>(chunk, panel.q, head_dim, panel.scores, largest, prefetch);
-    weigh_chunk<Vectors>(chunk.keys, panel.scores, largest, softmax[0], shrink, sum);
-    add_weighted<Vectors>(chunk, panel.scores, head_dim, shrink, sum, softmax[0]);
+    weigh_chunk<Simd::Wide, Vectors>(chunk.keys, panel.scores, largest, softmax[0], shrink, sum);
+    add_weighted<Simd::Wide, Vectors>(chunk, panel.scores, head_dim, shrink, sum, softmax[0]);
     for (int m = 0; m < panel.task.mask_count; ++m)
         add_kept<Vectors>(panel, m, chunk, first_key, shrink, softmax[1 + m]);
 }
@@ -134,15 +134,15 @@ void mask_chunk(const SampledPanel& panel, int mask, const Chunk& chunk, int64_t
             largest[j] = Simd::largest(largest[j], kept);
             Simd::store(score, kept);
         }
-    add_chunk<Vectors>(chunk, panel.scores, head_dim, largest, softmax);
+    add_chunk<Simd::Wide, Vectors>(chunk, panel.scores, head_dim, largest, softmax);
 }
 
 // Calls chunk_work(chunk, first key, prefetch) for all keys.
 template <class Work>
 void for_keys(const SampledTask& task, float* space, const Work& chunk_work) {
-    Chunks chunks(task.keys, task.numbers, space);
+    Chunks chunks(task.keys, task.numbers, space, false);  // the results are fp32: so are weights and values
     int64_t first_key = 0;
-    for_chunks(chunks, task.numbers.head_dim, 1, [&](const Chunk& chunk, Prefetch& prefetch) {
+    for_chunks(chunks, 1, [&](const Chunk& chunk, Prefetch& prefetch) {
         chunk_work(chunk, first_key, prefetch);
         first_key += chunk.keys;
     });
@@ -168,7 +168,7 @@ void sample_panel(const SampledTask& task, int64_t first, float* scratch) {
     float* copy = space.take(static_cast<size_t>(chunk_keys) * full_width);
     float* chunk_space = space.take(Chunks::space(head_dim));
     const SampledPanel panel{task, first, count, q, scores, copy};
-    load_panel(task.queries, first, numbers.element, head_dim, numbers.scale * log2_of_e, q, width, rows);
+    load_panel(task.queries, first, numbers.element, head_dim, query_factor(numbers, log2_of_e), q, width, rows);
     Softmax softmax[1 + videosieve::most_masks];
     for (int i = 0; i < variants; ++i) softmax[i] = Softmax(space, head_dim);
     for_keys(task, chunk_space, [&](const Chunk& chunk, int64_t first_key, Prefetch& prefetch) {

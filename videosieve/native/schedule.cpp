@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "schedule_pairs.hpp"
 #include "tasks.hpp"
 #include "threads.hpp"
 
@@ -171,13 +172,17 @@ void compute(const videosieve_attention_call& call, const Kernels& kernels) {
         for (int64_t h = 0; h < call.heads; ++h) add_head(mask, b, h, first_runs, tiles);
     std::stable_sort(tiles.begin(), tiles.end(),
                      [](const Tile& a, const Tile& b) { return cost_class(a) > cost_class(b); });
-    int64_t work = 0;
-    for (const Tile& tile : tiles) work += (tile.keys + 1) * tile.queries * call.head_dim;
+    int64_t work = 0, reads = 0;
+    for (const Tile& tile : tiles) {
+        work += (tile.keys + 1) * tile.queries * call.head_dim;
+        reads += tile.keys;
+    }
     std::vector<std::vector<Run>> runs(call.threads), answers(call.threads);
     const Numbers numbers = numbers_of(call);
     const Orders query_orders(call.mask.query_order, call.mask.query_order_strides, call.batch, call.heads,
                               call.queries);
     const Orders key_orders(call.mask.key_order, call.mask.key_order_strides, call.batch, call.heads, call.keys);
+    const PairedKeys pairs(call, kernels, [&](int64_t b, int64_t h) { return key_orders.of(b, h); }, reads);
     const auto attend_tile = [&](int64_t task, int worker, float* scratch) {
         const Tile& tile = tiles[task];
         mask.runs(tile.batch, tile.head, tile.row, mask.seen(tile.first + tile.queries), runs[worker]);
@@ -188,6 +193,7 @@ void compute(const videosieve_attention_call& call, const Kernels& kernels) {
         queries.order = query_order ? query_order + tile.first : nullptr;
         KeyRuns keys = keys_of(call, &call.v, tile.batch, tile.head, runs[worker].data(), runs[worker].size());
         keys.order = key_orders.of(tile.batch, tile.head);
+        pairs.lend(tile.batch, tile.head, keys);
         const int64_t row = (tile.batch * call.heads + tile.head) * call.queries + first;
         AttentionTask part{numbers, queries, keys, moved(call.output, call.element, row * call.head_dim),
                            call.lse + row, {}};

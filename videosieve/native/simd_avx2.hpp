@@ -9,6 +9,8 @@ namespace {
 
 struct Simd {
     using Vector = __m256;
+    using Wide = Simd;
+    static constexpr bool pairs = false;
     static constexpr int lanes = 8;
     static constexpr int rows = 6;
     static constexpr int vectors = 2;
@@ -21,6 +23,7 @@ struct Simd {
     static Vector subtract(Vector a, Vector b) { return _mm256_sub_ps(a, b); }
     static Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
     static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
+    static Vector dot(Vector a, Vector b, Vector c) { return multiply_add(a, b, c); }
     static Vector largest(Vector a, Vector b) { return _mm256_max_ps(a, b); }
 
     // x where a > b, else y; y where one of a and b is NaN.

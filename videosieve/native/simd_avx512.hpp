@@ -7,8 +7,10 @@
 
 namespace {
 
-struct Simd {
+struct Avx512 {
     using Vector = __m512;
+    using Wide = Avx512;
+    static constexpr bool pairs = false;
     static constexpr int lanes = 16;
     static constexpr int rows = 8;     // of a register tile, with `vectors` vectors each
     static constexpr int vectors = 2;
@@ -21,6 +23,7 @@ struct Simd {
     static Vector subtract(Vector a, Vector b) { return _mm512_sub_ps(a, b); }
     static Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
     static Vector multiply_add(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
+    static Vector dot(Vector a, Vector b, Vector c) { return multiply_add(a, b, c); }
     static Vector largest(Vector a, Vector b) { return _mm512_max_ps(a, b); }
 
     // x where a > b, else y; y where one of a and b is NaN.
@@ -39,10 +42,11 @@ struct Simd {
         return _mm512_mask_mov_ps(other, static_cast<__mmask16>(bits), x);
     }
 
-    // 2^x. VSCALEFPS rounds what is too small, overflows to infinity and passes NaN on by itself.
+    // 2^x. VSCALEFPS rounds what is too small, overflows to infinity and passes NaN on by itself; of a NaN and −inf, which
+    // is what −inf comes to, it makes 0, of a NaN and inf infinity.
     static Vector exp2(Vector x) {
         const Vector whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        const Vector rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        const Vector rest = subtract(x, whole);
         Vector y = set(exp2_coefficients[4]);
         for (int i = 3; i >= 0; --i) y = multiply_add(y, rest, set(exp2_coefficients[i]));
         return _mm512_scalef_ps(multiply_add(y, rest, set(1.0f)), whole);

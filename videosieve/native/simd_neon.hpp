@@ -9,6 +9,8 @@ namespace {
 
 struct Simd {
     using Vector = float32x4_t;
+    using Wide = Simd;
+    static constexpr bool pairs = false;
     static constexpr int lanes = 4;
     static constexpr int rows = 6;
     static constexpr int vectors = 4;
@@ -21,6 +23,7 @@ struct Simd {
     static Vector subtract(Vector a, Vector b) { return vsubq_f32(a, b); }
     static Vector multiply(Vector a, Vector b) { return vmulq_f32(a, b); }
     static Vector multiply_add(Vector a, Vector b, Vector c) { return vfmaq_f32(c, a, b); }
+    static Vector dot(Vector a, Vector b, Vector c) { return multiply_add(a, b, c); }
     static Vector largest(Vector a, Vector b) { return vmaxq_f32(a, b); }
 
     // x where a > b, else y; y where one of a and b is NaN.

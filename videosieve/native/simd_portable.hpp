@@ -6,6 +6,8 @@
 namespace {
 
 struct Simd {
+    using Wide = Simd;
+    static constexpr bool pairs = false;
     static constexpr int lanes = 4;
     static constexpr int rows = 4;
     static constexpr int vectors = 2;
@@ -41,6 +43,7 @@ struct Simd {
     static Vector multiply_add(Vector a, Vector b, Vector c) {
         return each([&](int i) { return a.at[i] * b.at[i] + c.at[i]; });
     }
+    static Vector dot(Vector a, Vector b, Vector c) { return multiply_add(a, b, c); }
     static Vector largest(Vector a, Vector b) {
         return each([&](int i) { return a.at[i] > b.at[i] ? a.at[i] : b.at[i]; });
     }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "antidiagonals.hpp"
-#include "centroids.hpp"
+#include "centroid_mass.hpp"
 #include "clusters.hpp"
 #include "estimates.hpp"
 #include "sampled.hpp"
@@ -27,6 +27,7 @@ float multiply_adds(int64_t rounds) {
 constexpr videosieve::Kernels table_named(const char* name) {
     return {name,
             Simd::lanes,
+            Simd::pairs,
             attention_scratch,
             sampled_scratch,
             mass_scratch,
@@ -44,6 +45,7 @@ constexpr videosieve::Kernels table_named(const char* name) {
             pool,
             cluster_means,
             centroid_mass,
+            nullptr,
             exp2_all,
             multiply_adds};
 }

@@ -8,7 +8,14 @@ namespace videosieve {
 
 template <class Call>
 Numbers numbers_of(const Call& call) {
-    return {call.head_dim, static_cast<Element>(call.element), call.scale};
+    const auto element = static_cast<Element>(call.element);
+    return {call.head_dim, element, call.scale, element == Element::bfloat16};
+}
+
+inline Numbers numbers_of(const videosieve_attention_call& call) {
+    Numbers numbers = numbers_of<videosieve_attention_call>(call);
+    numbers.pairs |= call.rounded != 0;
+    return numbers;
 }
 
 inline void* moved(const void* x, int32_t element, int64_t values) {

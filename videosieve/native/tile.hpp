@@ -2,7 +2,8 @@
 //
 // Queries lie along the lanes. For scores, A is keys and B the transposed queries, summed over head_dim; for the output,
 // A is values and B the weights, summed over keys. Keys and values are thus read where they are, a scalar at a time,
-// and no reduction ever crosses lanes.
+// and no reduction ever crosses lanes. Where products are of pairs of bf16 (`S::pairs`), a lane holds two of them, a step
+// is two numbers long, and scalars, panels and strides are counted in pairs.
 #pragma once
 
 #include "elements.hpp"
@@ -26,7 +27,7 @@ inline __attribute__((always_inline)) void multiply_tile(
         for (int i = 0; i < Rows; ++i) {
             const typename S::Vector scalar = S::set(a[i * row_stride + step * step_stride]);
             for (int j = 0; j < Vectors; ++j)
-                tile.at[i][j] = S::multiply_add(scalar, panel[j], tile.at[i][j]);
+                tile.at[i][j] = S::dot(scalar, panel[j], tile.at[i][j]);
         }
     }
 }

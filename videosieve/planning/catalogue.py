@@ -53,7 +53,7 @@ def common_settings() -> str:
     timing = [f"{key}={value}" for key, value in keys_of(recipe.schedule).items()]
     shared = str(recipe.shared_selection).lower()
     own = [f"min_tokens={recipe.min_tokens}", f"shared_selection={shared}", f"compensate={recipe.compensate}"]
-    own.append(f"token_order={recipe.token_order}")
+    own += [f"token_order={recipe.token_order}", f"prefer={recipe.prefer}"]
     return "  ".join([*timing, *own])
 
 

@@ -54,7 +54,7 @@ def load_shapes(
         raise ModelError(f"{folder} is not a complete shapes model ({reason}); export it again") from error
     require_finite_weights(str(folder), _networks(pipe))
     pipe.set_progress_bar_config(disable=True)
-    return _cast(pipe, dtype).to(device)
+    return cast(pipe, dtype).to(device)
 
 
 def _load_parts(folder: Path) -> ShapesPipeline:
@@ -81,7 +81,8 @@ def _networks(pipe: ShapesPipeline) -> dict[str, nn.Module]:
     return {name: getattr(pipe, name) for name in ("transformer", "text_encoder", "vae")}
 
 
-def _cast(pipe: ShapesPipeline, dtype: torch.dtype) -> ShapesPipeline:
+def cast(pipe: ShapesPipeline, dtype: torch.dtype) -> ShapesPipeline:
+    """The pipeline with its networks in a dtype, in place."""
     # nn.Module.to, because diffusers' own logs a warning about modules to keep in float32, of which there are none
     for module in _networks(pipe).values():
         nn.Module.to(module, dtype)
@@ -129,7 +130,7 @@ def export(run: Path, folder: Path) -> None:
     Raises:
         ModelError: If there is no readable checkpoint.
     """
-    _cast(load_training_run(run), torch.bfloat16).save_pretrained(folder, safe_serialization=True)
+    cast(load_training_run(run), torch.bfloat16).save_pretrained(folder, safe_serialization=True)
     for file in folder.rglob("*"):
         if file.is_file():
             file.chmod(0o644)  # safetensors writes for the owner only

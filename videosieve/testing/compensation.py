@@ -1,5 +1,7 @@
 """What compensated attention must compute, in fp64 and as directly as it can be said: small sizes only."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -131,11 +133,16 @@ def judge_compensated_attention(
     k, v = (ordered(x, orders.get("key_order")) for x in (k, v))
     tables = (centroids.keys, centroids.values, centroids.log_sizes, centroids.allowed)
     centroids = Centroids(*(None if x is None else x.cpu() for x in tables))  # type: ignore[arg-type]
+    if backend == "native-bf16":  # what bf16 tensors would give: the rounding is the whole difference
+        q, k, v, output, keys, values = (
+            x.bfloat16() for x in (q, k, v, output, centroids.keys, centroids.values)
+        )
+        centroids = replace(centroids, keys=keys, values=values)
     actual = Compensated(output, *(lse.squeeze(-1) for lse in lses))
     half = weight_rounding(q.dtype)
     # Where another kernel's result is joined with that of the centroids, both are rounded once more.
     slack = 4 * half * float(torch.cat([v, centroids.values], 2).abs().max())
-    joined = 0.0 if backend in ("triton", "native", "reference") else slack
+    joined = 0.0 if backend in ("triton", "native", "native-bf16", "reference") else slack
     scale = resolve_scale(scale, q.shape[-1])
     if backend == "triton-fp8":
         queries, keys, values, pairs, _ = _as_one(q, k, v, mask_on_cpu(mask), centroids, scale)

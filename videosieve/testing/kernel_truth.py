@@ -55,6 +55,8 @@ def judge_block_sparse_attention(
     q, output, lse = (ordered(x, orders.get("query_order")) for x in (q, output, lse.unsqueeze(-1)))
     k, v = (ordered(x, orders.get("key_order")) for x in (k, v))
     pairs, lse = pairs_oracle(mask_on_cpu(mask)), lse.squeeze(-1)
+    if backend == "native-bf16":  # what bf16 tensors would give: the rounding is the whole difference
+        q, k, v, output = (x.bfloat16() for x in (q, k, v, output))
     if backend == "triton-fp8":
         assert_fp8_attention((output, lse), q, k, v, pairs, scale)
     else:
@@ -71,10 +73,11 @@ def judge_dense_attention(
     causal: bool = False,
 ) -> None:
     """Output [batch, heads, queries, head_dim] against fp64 attention over all keys, or those before a query."""
-    del backend
     scale = resolve_scale(scale, q.shape[-1])
     require(result.dtype == q.dtype, f"output is {result.dtype} for inputs of {q.dtype}")
     q, k, v, result = (x.cpu() for x in (q, k, v, result))
+    if backend == "native-bf16":
+        q, k, v, result = (x.bfloat16() for x in (q, k, v, result))
     keep = torch.ones(1, 1, q.shape[2], k.shape[2], dtype=torch.bool)
     keep = keep.tril(k.shape[2] - q.shape[2]) if causal else keep
     # The LSE is not returned; what stands in for it is right by definition.

@@ -65,7 +65,7 @@ def compare(
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
     plan = Plan(
         gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),
-        name_recipes(make_recipes(methods, density, settings or (), model)),
+        name_recipes(make_recipes(methods, density, settings or (), model), floor),
         repeats,
         options.frame_rate(fps, model),
         model,

@@ -53,7 +53,7 @@ def sparsify(
             diffusers' by rounding. None does so where the transformer is on a CUDA device that runs the Triton kernel
             and its processors are diffusers' own; True insists on it, on CPU too; False keeps the model's code.
         **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`, `shared_selection`,
-            `compensate`, `token_order`: `density=0.3`.
+            `compensate`, `token_order`, `prefer`: `density=0.3`.
 
     Returns:
         The run: a context manager with `summary()`, `trace` and `remove()`.

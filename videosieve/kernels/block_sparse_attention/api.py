@@ -1,5 +1,7 @@
 """Block-sparse attention: documentation, checks, dispatch."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,12 @@ IMPLEMENTATIONS = (
         automatic=False,
     ),
     Implementation("native", native.refuse, native.block_sparse_attention),
+    Implementation(
+        "native-bf16",
+        native.refuse_rounded,
+        partial(native.block_sparse_attention, rounded=True),
+        automatic=False,
+    ),
     Implementation("cpu", cpu.refuse, cpu.block_sparse_attention),
     *(
         Implementation(name, refuse, adapters.RUNS[name], automatic=False, verify=adapters.verify(name))
@@ -37,7 +45,7 @@ IMPLEMENTATIONS = (
     Implementation("reference", anything, reference.block_sparse_attention),
 )
 # These read and write tokens where they lie; for the others q, k and v are permuted first and the output last.
-TAKE_ORDERS = ("triton", "native")
+TAKE_ORDERS = ("triton", "native", "native-bf16")
 
 
 def block_sparse_attention(

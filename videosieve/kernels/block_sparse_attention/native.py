@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from videosieve.kernels.native_attention import Blocks, attend_blocks
-from videosieve.kernels.native_library import refuse_library, refuse_tensors
+from videosieve.kernels.native_library import refuse_library, refuse_rounding, refuse_tensors
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 
@@ -17,7 +17,14 @@ def refuse(q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, _
     return reason
 
 
-def block_sparse_attention(
+def refuse_rounded(
+    q: Tensor, k: Tensor, v: Tensor, mask: BlockMask | RaggedBlockMask, scale: float
+) -> str | None:
+    """Why the native kernel cannot run a call in products of bf16, or None."""
+    return refuse(q, k, v, mask, scale) or refuse_rounding(q)
+
+
+def block_sparse_attention(  # noqa: PLR0913 - the op's arguments, orders, rounding, and one for tests
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -27,11 +34,15 @@ def block_sparse_attention(
     key_order: Tensor | None = None,
     *,
     instruction_set: str | None = None,
+    rounded: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Softmax attention over the kept keys; shapes as in the api. `instruction_set` is for tests and benchmarks."""
+    """Softmax attention over the kept keys; shapes as in the api. `instruction_set` is for tests and benchmarks.
+
+    `rounded`: fp32 is rounded to bf16 once, inside; sums, softmax and results stay fp32.
+    """
     blocks = Blocks(mask.keep, *_offsets(mask), query_order, key_order)
     causal = isinstance(mask, BlockMask) and mask.causal
-    return attend_blocks(q, k, v, blocks, scale, instruction_set, causal=causal)
+    return attend_blocks(q, k, v, blocks, scale, instruction_set, causal=causal, rounded=rounded)
 
 
 def _offsets(mask: BlockMask | RaggedBlockMask) -> tuple[Tensor, Tensor]:

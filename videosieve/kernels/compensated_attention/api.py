@@ -1,5 +1,6 @@
 """Compensated attention: documentation, checks, dispatch."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -27,11 +28,17 @@ from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
 
 _HERE = "videosieve.kernels.compensated_attention"
-_OWN = ("triton", "native", "reference")
+_OWN = ("triton", "native", "native-bf16", "reference")
 
 IMPLEMENTATIONS = (
     Implementation("triton", checks.refuse, lazily(f"{_HERE}.triton", "compensated_attention")),
     Implementation("native", native.refuse, native.compensated_attention),
+    Implementation(
+        "native-bf16",
+        native.refuse_rounded,
+        partial(native.compensated_attention, rounded=True),
+        automatic=False,
+    ),
     *(
         Implementation(kernel.name, joined.refuse(kernel.name), joined.run(kernel.name), kernel.automatic)
         for kernel in EXACT
@@ -40,7 +47,7 @@ IMPLEMENTATIONS = (
     Implementation("reference", anything, reference.compensated_attention),
 )
 # These read and write tokens where they lie; for the others q, k and v are permuted first and the results last.
-TAKE_ORDERS = ("triton", "native")
+TAKE_ORDERS = ("triton", "native", "native-bf16")
 
 
 class Compensated(NamedTuple):

@@ -1,5 +1,7 @@
 """Dense attention: documentation, checks, dispatch."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,9 @@ IMPLEMENTATIONS = (
     Implementation("sdpa", anything, backends.sdpa),
     # Faster than torch's on a CPU, yet only by name or by `fastest`: a dense generation keeps the untouched one's bits.
     Implementation("native", native.refuse, native.dense_attention),
+    Implementation(
+        "native-bf16", native.refuse_rounded, partial(native.dense_attention, rounded=True), automatic=False
+    ),
     Implementation("block-sparse", anything, blocks.dense_attention, automatic=False),
     Implementation("reference", anything, reference.dense_attention),
 )

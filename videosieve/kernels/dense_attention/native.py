@@ -4,12 +4,17 @@ import torch
 from torch import Tensor
 
 from videosieve.kernels.native_attention import Blocks, attend_blocks
-from videosieve.kernels.native_library import load, refuse_library, refuse_tensors
+from videosieve.kernels.native_library import load, refuse_library, refuse_rounding, refuse_tensors
 
 
 def refuse(q: Tensor, k: Tensor, v: Tensor, _scale: float, _causal: bool) -> str | None:
     """Why the native kernel cannot run a call, or None."""
     return refuse_library() or refuse_tensors(q, k, v)
+
+
+def refuse_rounded(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> str | None:
+    """Why the native kernel cannot run a call in products of bf16, or None."""
+    return refuse(q, k, v, scale, causal) or refuse_rounding(q)
 
 
 def refuse_slow() -> str | None:
@@ -18,8 +23,10 @@ def refuse_slow() -> str | None:
     return "it was built for no vector instructions that this processor has" if slow else None
 
 
-def dense_attention(q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool) -> Tensor:
-    """softmax(scale · q·kᵀ) · v; shapes as in the api."""
+def dense_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float, causal: bool, *, rounded: bool = False
+) -> Tensor:
+    """softmax(scale · q·kᵀ) · v; shapes as in the api. `rounded`: fp32 is rounded to bf16 once, inside."""
     ends = (torch.tensor([[[0, x.shape[2]]]]) for x in (q, k))
     blocks = Blocks(torch.ones(1, 1, 1, 1, dtype=torch.bool), *ends)
-    return attend_blocks(q, k, v, blocks, scale, causal=causal)[0]
+    return attend_blocks(q, k, v, blocks, scale, causal=causal, rounded=rounded)[0]

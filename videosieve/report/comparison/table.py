@@ -49,7 +49,8 @@ def _row(results: Results, row: Figures, columns: list[Column], colour: str) -> 
     if row.kind == BASELINE and results.dense_kernel:
         remark = f"kernel {results.dense_kernel}"
     elif row.kind == FLOOR:
-        remark = "noise floor: dense, another kernel"
+        rounded = "bf16" in row.name  # the kernel stands there
+        remark = f"noise floor: dense, {'rounded to bf16' if rounded else 'another kernel'}"
     cells = [_cell(_number(row, column), column) for column in columns]
     return {"name": row.name, "kind": row.kind, "colour": colour, "remark": remark, "cells": cells}
 

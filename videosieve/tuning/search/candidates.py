@@ -72,6 +72,7 @@ class Family:
         compensate: As in a recipe.
         token_order: As in a recipe.
         shared: A recipe's `shared_selection`.
+        prefer: As in a recipe.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Family:
     compensate: str = "none"
     token_order: str = "model"
     shared: bool = False
+    prefer: str = "none"
 
     def make(self, value: float) -> Method:
         """The method with its knob at a value."""
@@ -98,6 +100,7 @@ class Family:
             "compensate": self.compensate,
             "token_order": self.token_order,
             "shared_selection": self.shared,
+            "prefer": self.prefer,
         }
         return Recipe(self.make(value), schedule, "tuned", min_tokens).override(**own)
 

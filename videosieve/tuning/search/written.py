@@ -24,7 +24,7 @@ def written_family(recipe: Recipe) -> Family | None:
     plain = METHODS[method.name]()
     changed = ((item.name, getattr(method, item.name)) for item in fields(method))  # type: ignore[arg-type]
     options = tuple((key, value) for key, value in changed if value != getattr(plain, key))
-    own = recipe.compensate, recipe.token_order, recipe.shared_selection
+    own = recipe.compensate, recipe.token_order, recipe.shared_selection, recipe.prefer
     return Family(recipe.name + ENDING, method.name, options, "", (1.0,), *own)
 
 

@@ -27,7 +27,7 @@ def evaluate(
     guidance: Annotated[float, typer.Option(help="Guidance scale, >= 1; 1 is none.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Of captions and noise, 0 to 999.")] = 0,
     batch: Annotated[int, typer.Option(help="Videos made at a time, >= 1.")] = 8,
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for bfloat16 arithmetic.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, or bfloat16: weights and arithmetic.")] = "float32",
     kernel: Annotated[
         str, typer.Option(help="Kernel of dense attention, for example native; default: torch's own.")
     ] = "",

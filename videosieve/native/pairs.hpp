@@ -1,0 +1,65 @@
+// Operands of products: fp32 numbers, or pairs of bf16 ones where S::pairs, the first of a pair in the low half of a lane.
+// Everything is held as `float`, whose bits a pair is; nothing but loads, stores, broadcasts and S::dot touches pairs.
+#pragma once
+
+#include "kernels.hpp"
+#include "tile.hpp"
+
+namespace {
+
+// Operands that `numbers` neighbours come to; the last pair of an odd number ends with zero.
+template <class S>
+constexpr int64_t operands(int64_t numbers) {
+    return S::pairs ? (numbers + 1) / 2 : numbers;
+}
+
+inline float pair_of_bfloats(uint16_t low, uint16_t high) {
+    return float_of_bits(static_cast<uint32_t>(high) << 16 | low);
+}
+
+// Rows [rows, width] of numbers become [operands, width], in place: each with the one below it.
+template <class S>
+inline void join_rows(float* x, int64_t rows, int width) {
+    if constexpr (S::pairs)
+        for (int64_t i = 0; i < rows; i += 2)
+            for (int lane = 0; lane < width; lane += S::lanes) {
+                const float* at = x + i * width + lane;
+                const auto below = i + 1 < rows ? S::load(at + width) : S::zero();
+                S::store(x + i / 2 * width + lane, S::pair(S::load(at), below));
+            }
+}
+
+// The numbers of a row become bf16 where they are not; neighbours are then pairs.
+template <class S>
+inline void copy_pairs(const void* x, bool wide, int64_t first, int count, float* y) {
+    uint16_t* out = reinterpret_cast<uint16_t*>(y);
+    int i = 0;
+    if (wide) {
+        const float* in = static_cast<const float*>(x) + first;
+        for (; i + S::lanes <= count; i += S::lanes) S::store_bfloat(out + i, S::load(in + i));
+        for (uint16_t one; i < count; ++i) memcpy(out + i, &(one = bfloat_of_float(in[i])), sizeof one);
+    } else {
+        const uint16_t* in = static_cast<const uint16_t*>(x) + first;
+        for (; i + 2 * S::lanes <= count; i += 2 * S::lanes) S::copy(in + i, out + i);
+        memcpy(out + i, in + i, sizeof(uint16_t) * (count - i));
+    }
+    if (count % 2) memset(out + count, 0, sizeof(uint16_t));
+}
+
+// Two rows of numbers become one of pairs; where there is no second one, with zeros.
+template <class S>
+inline void join_two(const void* x, bool wide, int64_t upper, int64_t lower, bool both, int count, float* y) {
+    int i = 0;
+    if (wide) {
+        const float *a = static_cast<const float*>(x) + upper, *b = static_cast<const float*>(x) + lower;
+        for (; i + S::lanes <= count; i += S::lanes)
+            S::store(y + i, S::pair(S::load(a + i), both ? S::load(b + i) : S::zero()));
+        for (; i < count; ++i) y[i] = pair_of_bfloats(bfloat_of_float(a[i]), both ? bfloat_of_float(b[i]) : 0);
+        return;
+    }
+    const uint16_t *a = static_cast<const uint16_t*>(x) + upper, *b = static_cast<const uint16_t*>(x) + lower;
+    for (; both && i + S::lanes <= count; i += S::lanes) S::store(y + i, S::pair_bfloats(a + i, b + i));
+    for (; i < count; ++i) y[i] = pair_of_bfloats(a[i], both ? b[i] : 0);
+}
+
+}  // namespace

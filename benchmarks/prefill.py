@@ -34,9 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.model == "smollm2" and (reason := refuse_wheel()):
         print(f"skipped: {reason}")
         return
-    found = load_language_model(options.model, options.device)
+    found = load_language_model(options.model, options.device, options.dtype)
     results = {
         "model": options.model, "machine": describe_machine(found.model.device), "versions": describe_versions(),
+        "dtype": str(found.model.dtype).removeprefix("torch."),
         "samples": options.samples, "min_tokens": options.min_tokens, "rows": [],
     }  # fmt: skip
     print(HEAD)
@@ -64,6 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16; float32 on a CPU where left out")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--lengths", default="1024,2048,4096,8192")
     parser.add_argument("--samples", type=int, default=20)

@@ -42,6 +42,7 @@ TOUCH = {
     "planning": "blueprints of models, how costs are counted, what doctor looks at; no weights are read",
     "prefill": "how language models are found and prefilled, and what a prefill is measured by",
     "report": "pages, tables, pictures, all from files alone; `results.py` is versioned, old results stay readable",
+    "scenes": "the layout of pictures with masks, which people have on disk; what is scored and ablated on them",
     "schedule": "when a step is dense, sparse or reused; a schedule sees a site and nothing else",
     "shapes": "`world` and the codec are fixed with the weights; `training` may change, exact resumption stays",
     "testing": "builders, oracles and tolerances that tests share; nothing of the library imports it",

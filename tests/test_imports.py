@@ -33,7 +33,7 @@ FLOORS = [
     ["integrations", "shapes", "report"],
     ["planning", "bench"],
     ["generation"],
-    ["judging", "atlas"],
+    ["judging", "atlas", "scenes"],
     ["comparison", "tuning", "prefill"],
     ["batch"],
     ["cli"],

@@ -22,7 +22,9 @@ class Observation:
         v: Values, likewise.
         output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
         scale: Factor on every q·k.
-        guided: Whether the batch holds both branches of guidance, the unconditional half first.
+        guided: Whether the batch of the forward holds both branches of guidance, one half each; the unconditional one
+            comes first unless the model's row says otherwise. Where items are attended one by one, `site.items` says
+            which one this is.
     """
 
     owner: str

@@ -70,7 +70,7 @@ def test_a_dense_inspection_of_a_request(nano: Any, tmp_path: Path):
     ("words", "message"),
     [
         (("--density", "0.3"), "parameters of a method; give one with --method"),
-        (("--heads", "1-2"), "heads must be indices like 0,2,3; got '1-2'"),
+        (("--heads", "2-1"), "ranges like 15-18; got '2-1'"),
         (("--method", "svgg"), "svgg"),
         (("--look-at", "x"), "look-at must be indices"),
     ],

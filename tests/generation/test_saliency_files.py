@@ -1,5 +1,7 @@
 """Saliency from a request to files, and the verb on top of it."""
 
+import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,10 @@ def test_files_of_a_request(nano: Any, tmp_path: Path):
     assert names == videos | {"overlay.png", "saliency.safetensors", "saliency.html"}
     assert torch.equal(SaliencyMaps.load(page.parent / "saliency.safetensors").maps, found.maps)
     text = page.read_text()
-    assert text.count("data:video/mp4;base64,") == 4
+    assert text.count("data:video/mp4;base64,") == 1  # every card draws the same one
     assert "a &lt;b&gt; circle" in text
+    for name in ("http-equiv", "http://www.w3.org/2000/svg"):  # a policy, and a name that nobody fetches
+        text = text.replace(name, "")
     assert "http" not in text
 
 
@@ -52,14 +56,111 @@ def test_the_verb_writes_a_page_and_says_who_wins(
     assert (found.layers, found.steps, found.concepts) == ((0, 1), (1,), ("red circle", "background"))
 
 
+def page_data(page: Path) -> Any:
+    return json.loads(page.read_text().split('id="data">')[1].split("</script>")[0])
+
+
+def test_the_page_holds_the_maps_exactly_enough(nano: Any, tmp_path: Path):
+    request = Request(PROMPT, steps=2, frames=4, guidance=1.0)
+    found = find_saliency(nano, request, ["left", "red circle"], SaliencyMethod(keep="sites"), look_at=(0, 1))
+    data = page_data(write_saliency(found, tmp_path / "s", "a", 8.0, {"model": "nano", "seed": 7}))
+    names = ["mean", "layer 0", "layer 1", "step 0", "step 1"]
+    assert [one["name"] for one in data["maps"]] == names
+    means = {"mean": found.maps, **found.means()}
+    for one in data["maps"]:
+        maps = means[one["name"]]
+        heat = (
+            torch.frombuffer(bytearray(base64.b64decode(one["heat"])), dtype=torch.uint8).view(maps.shape)
+            / 255
+        )
+        low, high = (torch.tensor(one[end]).view(-1, 1, 1, 1) for end in ("low", "high"))
+        torch.testing.assert_close(
+            low + heat * (high - low), maps, atol=float((high - low).max()) / 255, rtol=0
+        )
+        winners = torch.frombuffer(bytearray(base64.b64decode(one["winners"])), dtype=torch.uint8)
+        assert torch.equal(winners.view(maps.shape[1:]).long(), maps.argmax(0))
+        shares = found.masks() if one["name"] == "mean" else None
+        if shares is not None:
+            torch.testing.assert_close(
+                torch.tensor(one["shares"]).T, shares.float().mean((2, 3)), atol=1e-4, rtol=0
+            )
+    torch.testing.assert_close((means["layer 0"] + means["layer 1"]) / 2, found.maps)
+    torch.testing.assert_close((means["step 0"] + means["step 1"]) / 2, found.maps)
+
+
+def test_an_image_has_pictures_in_the_place_of_films(tmp_path: Path):
+    from videosieve.testing.models.pipelines.images import IMAGE_CASES
+
+    case = IMAGE_CASES["sd3"]
+    request = Request("a red cat", steps=2, height=16, width=24, guidance=3.0)
+    found = find_saliency(case.make(), request, ["cat", "sea"], SaliencyMethod())
+    page = write_saliency(found, tmp_path / "s", "a red cat", fps=8.0)
+    names = {file.name for file in page.parent.iterdir()}
+    assert names == {
+        "image.png", "overlay.png", "concept-0.png", "concept-1.png", "saliency.safetensors", "saliency.html",
+    }  # fmt: skip
+    data = page_data(page)
+    assert (data["frames"], data["grid"]) == (1, [1, 4, 6])
+    text = page.read_text()
+    assert "data:image/png;base64," in text
+    assert "scrubber" not in text.split("<script")[0].split("</style>")[1]
+
+
+def image_model(folder: Path) -> str:
+    """A folder that says it is an image model; nothing of it is loaded."""
+    index = {"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}
+    (folder / "flux").mkdir()
+    (folder / "flux" / "model_index.json").write_text(json.dumps(index))
+    return str(folder / "flux")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--frames", "8"), "makes images and takes no --frames"),
+        (("--fps", "8"), "makes images and takes no --fps"),
+        (("--video", "x.mp4"), "takes no --video; leave that out, or give --picture"),
+    ],
+)
+def test_an_image_model_takes_no_options_of_videos(words: tuple[str, ...], message: str, tmp_path: Path):
+    words = ("saliency", "a cat", "--concept", "cat", "--concept", "sea", *words, "-o", str(tmp_path / "o"))
+    result = CliRunner().invoke(app, [*words, "--model", image_model(tmp_path)])
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_video_model_takes_no_picture(model: str, tmp_path: Path):
+    words = [
+        "saliency",
+        PROMPT,
+        "--concept",
+        "red",
+        "--concept",
+        "left",
+        "--picture",
+        "x.png",
+        "--model",
+        model,
+    ]
+    result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "o")])
+    assert result.exit_code == 2
+    assert "makes videos and takes no --picture" in " ".join(result.stderr.split())
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ((), "at least one concept"),
         (("--concept", "red", "--concept", "Kreis"), "unknown: 'kreis'"),
-        (("--concept", "red", "--layers", "1-2"), "layers must be indices like 0,2,3; got '1-2'"),
+        (("--concept", "red", "--layers", "2-1"), "ranges like 15-18; got '2-1'"),
         (("--concept", "red", "--method", "gram"), "must be 'concept' or 'cross_attention', got name='gram'"),
         (("--concept", "red", "--temperature", "0"), "temperature must be above 0"),
+        (("--concept", "red", "--sight", "all"), "sight='all'"),
+        (("--concept", "red", "--space", "keys"), "space='keys'"),
+        (("--concept", "red", "--average", "never"), "average='never'"),
+        (("--concept", "red", "--keep", "all"), "keep='all'"),
     ],
 )
 def test_bad_options_cost_no_generation(words: tuple[str, ...], message: str, tmp_path: Path, model: str):
@@ -73,6 +174,7 @@ def test_bad_options_cost_no_generation(words: tuple[str, ...], message: str, tm
 def test_indices_are_read_or_refused():
     assert parse_indices("layers", None) is None
     assert parse_indices("layers", "3, 0") == (3, 0)
-    for text in ("", "a", "-1", "1,,2"):
+    assert parse_indices("layers", "15-18, 3,16") == (15, 16, 17, 18, 3)
+    for text in ("", "a", "-1", "1,,2", "1-2-3", "4-2", "1-"):
         with pytest.raises(ModelError, match="layers must be indices"):
             parse_indices("layers", text)

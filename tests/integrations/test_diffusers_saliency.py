@@ -16,10 +16,10 @@ from videosieve import SaliencyMethod
 from videosieve.concepts import attend_concepts, output_scores
 from videosieve.errors import IntegrationError, PromptError, RecipeError, ShapeError
 from videosieve.integrations.diffusers import describe, saliency, sparsify
+from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concepts.question import choose_steps
 from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
 from videosieve.integrations.diffusers.concepts.saliency import make_question
-from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.integrations.diffusers.watch import watch
 from videosieve.shapes.model import build_networks
@@ -335,6 +335,40 @@ def test_raw_maps_are_the_scores_that_probabilities_are_made_of(family):
     for key, part in raw.parts.items():
         torch.testing.assert_close(part.softmax(0), shares.parts[key], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(raw.maps, torch.stack(list(raw.parts.values())).mean(0))
+
+
+def test_the_softmax_may_come_after_the_mean(family):
+    """Over layers and steps, and in every part; at one site both orders are the same."""
+    name = family.look(steps=[1]).method
+    raw, after, before = (
+        family.look(method=SaliencyMethod(name, 3.0, average=average, keep="sites"))
+        for average in ("raw", "mean_first", "probabilities")
+    )
+    assert not after.raw
+    torch.testing.assert_close(after.maps, raw.probabilities(3.0))
+    torch.testing.assert_close(after.maps.sum(0), torch.ones_like(after.maps[0]))
+    for key, part in before.parts.items():
+        torch.testing.assert_close(after.parts[key], part, atol=1e-5, rtol=1e-4)
+
+
+def test_value_space_compares_what_is_attended_to(joint):
+    seen = []
+    question = make_question(joint.concepts, SaliencyMethod(space="value"), [0], [1])
+    call = joint.make_call()
+    with watch(joint.pipe) as run, ConceptRecorder(joint.pipe, run, question, call) as recorder:
+        run.observers.append(
+            lambda one: seen.append(one) if (one.site.layer, one.site.step) == (0, 1) else None
+        )
+        joint.pipe(**call)
+        probe = recorder._probes["transformer"]
+    (one,) = [one for one in seen if one.site.branch != "uncond"]
+    kind, _, block = probe._stages[0]
+    with torch.no_grad():  # after its last layer the probe is as it was before it
+        concepts = kind.enter(block, probe._concepts, probe._condition).v[0]
+    expected = torch.einsum("hnd,hrd->rn", one.v[-1:, :, one.layout.video][0], concepts).softmax(0)
+    torch.testing.assert_close(recorder.result().maps.flatten(1), expected, rtol=1e-4, atol=2e-6)
+    with pytest.raises(RecipeError, match="cross_attention compares queries with keys"):
+        SaliencyMethod("cross_attention", space="value")
 
 
 def test_linear_vectors_change_what_is_compared(family):

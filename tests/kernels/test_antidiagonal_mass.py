@@ -17,10 +17,10 @@ SETS = load().instruction_sets if refuse_library() is None else ()
 needs_native = pytest.mark.skipif(not SETS, reason=f"{refuse_library()}")
 
 
-def check(actual, q, k, stride, side):
+def check(actual, q, k, stride, side, causal=False):
     """A mass is off by the rounding of its scores; the largest mass of a row says on what scale."""
-    exact = reference.antidiagonal_mass(q.double(), k.double(), stride, side, 0.3, False)
-    rough = reference.antidiagonal_mass(q.float(), k.float(), stride, side, 0.3, False)
+    exact = reference.antidiagonal_mass(q.double(), k.double(), stride, side, 0.3, causal)
+    rough = reference.antidiagonal_mass(q.float(), k.float(), stride, side, 0.3, causal)
     assert_within(actual, rough, exact, "mass", least=float(exact.max()))
 
 
@@ -38,17 +38,34 @@ def test_the_native_kernel_matches_fp64(instruction_set, dtype, queries, keys, s
 
 
 @needs_native
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 12), st.integers(1, 5), st.integers(0, 99))
-def test_any_size_matches_fp64(queries, keys, stride, cells, seed):
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.parametrize("dtype", ELEMENTS, ids=str)
+@pytest.mark.parametrize(
+    ("queries", "keys", "stride", "side"),
+    [(641, 641, 3, 48), (75, 141, 16, 32), (5, 40, 8, 64), (700, 900, 1, 300), (401, 401, 4, 64)],
+)
+def test_the_causal_native_kernel_matches_fp64(instruction_set, dtype, queries, keys, stride, side):
+    """The diagonal within a panel, at its end and behind it; more keys than queries, by whole cells and not."""
+    q, k, _ = make_qkv(queries, keys, batch=2, heads=2, head_dim=24, dtype=dtype, contiguous=False)
+    mass = native.antidiagonal_mass(q, k, stride, side, 0.3, True, instruction_set)
+    check(mass, q, k, stride, side, True)
+
+
+@needs_native
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 90),
+    st.integers(0, 90),
+    st.integers(1, 12),
+    st.integers(1, 5),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_any_size_matches_fp64(queries, more, stride, cells, seed, causal):
+    keys = queries + more if causal else 1 + more
     q, k, _ = make_qkv(queries, keys, head_dim=4, generator=torch.Generator().manual_seed(seed))
-    check(
-        antidiagonal_mass(q, k, stride, stride * cells, scale=0.3, backend="native"),
-        q,
-        k,
-        stride,
-        stride * cells,
-    )
+    mass = antidiagonal_mass(q, k, stride, stride * cells, scale=0.3, causal=causal, backend="native")
+    check(mass, q, k, stride, stride * cells, causal)
 
 
 @needs_native
@@ -100,10 +117,11 @@ def test_what_does_not_fit_is_refused(options, message):
         antidiagonal_mass(q, k, **options)
 
 
+@needs_native
 def test_the_native_kernel_refuses_in_a_sentence():
     q, k, _ = make_qkv(20, 20)
-    with pytest.raises(BackendError, match="knows no causal mask"):
-        antidiagonal_mass(q, k, 4, 16, causal=True, backend="native")
+    with pytest.raises(BackendError, match="it needs a stride of at most"):
+        antidiagonal_mass(q, k, native.MOST_STRIDE + 1, native.MOST_STRIDE + 1, causal=True, backend="native")
 
 
 def test_queries_behind_their_keys_have_the_mass_of_the_end_of_the_whole():

@@ -23,7 +23,8 @@ from videosieve.cli.verbs.models import models
 from videosieve.cli.verbs.plan import plan
 from videosieve.cli.verbs.profile import profile
 from videosieve.cli.verbs.report import report
-from videosieve.cli.verbs.saliency import saliency
+from videosieve.cli.verbs.saliency.saliency import saliency
+from videosieve.cli.verbs.saliency.saliency_score import saliency_score
 from videosieve.cli.verbs.shapes import shapes
 from videosieve.cli.verbs.sweep import sweep
 from videosieve.cli.verbs.tune import tune
@@ -108,6 +109,7 @@ for verb in (
     plan,
     profile,
     saliency,
+    saliency_score,
     inspect,
     prefill,
     report,

@@ -124,7 +124,7 @@ def frame_rate(fps: float | None, model: str) -> float:
 
 def indices(what: str, default: str) -> typer.models.OptionInfo:
     """An option for a list of indices; verbs differ in what they index, and in the default."""
-    return optional(f"Indices like 0,2,3{what}; default: {default}.")
+    return optional(f"Indices like 0,2,3 or 4-7{what}; default: {default}.")
 
 
 def folder(meaning: str) -> typer.models.OptionInfo:

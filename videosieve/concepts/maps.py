@@ -1,4 +1,4 @@
-"""Saliency maps: which part of a video each concept is about."""
+"""Saliency maps: which part of a video or an image each concept is about."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from videosieve.concepts.accumulate import Keep
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
 from videosieve.fields import In, checked, from_table
@@ -33,21 +34,23 @@ _HEAT = ((0.02, 0.02, 0.20), (0.45, 0.05, 0.60), (0.80, 0.25, 0.45), (0.97, 0.55
 
 @dataclass(frozen=True)
 class SaliencyMaps:
-    """Maps of several concepts over one video.
+    """Maps of several concepts over one video or image.
 
     Attributes:
         concepts: Words or phrases.
-        maps: fp32 [concepts, frames, height, width] on the token grid; the concepts' probabilities, which sum to 1 at
-            every place, or the raw scores where those were asked for. They are relative: a concept's map says where it
-            beats the *other concepts*.
+        maps: fp32 [concepts, frames, height, width] on the token grid, [concepts, height, width] of an image; the
+            concepts' probabilities, which sum to 1 at every place, or the raw scores where those were asked for. They
+            are relative: a concept's map says where it beats the *other concepts*.
         method: "concept" (output space) or "cross_attention".
         layers: Layers that were averaged.
         steps: Denoising steps that were averaged.
         parts: Maps of single layers (layer,), steps (step,) or sites (layer, step), where they were asked for.
         video: fp32 [video frames, 3, height, width] in [0, 1], the generated or given video; None where it was not
-            decoded.
+            decoded. Of an image its one frame; `image` is the same without that axis.
         frame_of: For every video frame the frame of the token grid that covers it.
         raw: Whether the maps are means of dot products and not of probabilities.
+        noise: The noise level of every step as a fraction of all training timesteps; empty where it is not known.
+        kept: What `parts` are of: "layers", "steps" or "sites"; "mean" where there are none.
     """
 
     concepts: tuple[str, ...]
@@ -59,6 +62,32 @@ class SaliencyMaps:
     video: Tensor | None = None
     frame_of: tuple[int, ...] = ()
     raw: bool = False
+    kept: Keep = "mean"
+    noise: tuple[float, ...] = ()
+
+    @property
+    def of_image(self) -> bool:
+        """Whether an image was looked at: maps then have no frames."""
+        return self.maps.ndim == 3
+
+    @property
+    def image(self) -> Tensor | None:
+        """The generated or given image, fp32 [3, height, width] in [0, 1]; None of a video, or not decoded."""
+        return self.video[0] if self.of_image and self.video is not None else None
+
+    def means(self) -> dict[str, Tensor]:
+        """Maps of single layers and steps by name, "layer 3" and "step 7", as far as parts were kept.
+
+        Layers come first; of sites the means over the other axis. Indices are from 0, as everywhere.
+        """
+        axes = {"layers": (0,), "steps": (1,), "sites": (0, 1)}.get(self.kept, ())
+        named: dict[str, list[Tensor]] = {}
+        for axis in axes:
+            for key, part in sorted(
+                self.parts.items(), key=lambda item, axis=axis: item[0][axis % len(item[0])]
+            ):
+                named.setdefault(f"{('layer', 'step')[axis]} {key[axis % len(key)]}", []).append(part)
+        return {name: torch.stack(parts).mean(0) for name, parts in named.items()}
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
         """The maps as probabilities: as they are, or the softmax over concepts of raw ones.
@@ -67,7 +96,7 @@ class SaliencyMaps:
             temperature: Of that softmax, above 0.
 
         Returns:
-            [concepts, frames, height, width]; sums to 1 over the concepts.
+            Shaped like the maps; sums to 1 over the concepts.
 
         Raises:
             ShapeError: The temperature is not above 0.
@@ -76,7 +105,7 @@ class SaliencyMaps:
         return (self.maps / temperature).softmax(0) if self.raw else self.maps
 
     def of(self, concept: str) -> Tensor:
-        """The map of one concept [frames, height, width]."""
+        """The map of one concept [frames, height, width], of an image [height, width]."""
         return self.maps[self._index(concept)]
 
     def upsample(self, height: int | None = None, width: int | None = None) -> Tensor:
@@ -87,7 +116,8 @@ class SaliencyMaps:
             width: Pixels; None takes the video's.
 
         Returns:
-            [concepts, video frames, height, width]; sums to 1 over the concepts.
+            [concepts, video frames, height, width], of an image [concepts, height, width]; sums to 1 over the
+            concepts.
 
         Raises:
             ShapeError: There is no video and no size was given.
@@ -98,7 +128,10 @@ class SaliencyMaps:
             )
         rows, columns = (0, 0) if self.video is None else self.video.shape[-2:]
         size = (height or rows, width or columns)
-        maps = interpolate(self.maps, size=size, mode="bilinear", align_corners=False)
+        maps = self.maps[None] if self.of_image else self.maps
+        maps = interpolate(maps, size=size, mode="bilinear", align_corners=False)
+        if self.of_image:
+            return maps[0]
         return maps[:, list(self.frame_of)] if self.frame_of else maps
 
     def masks(self, threshold: float | Literal["mean", "argmax"] = "argmax") -> Tensor:
@@ -109,7 +142,7 @@ class SaliencyMaps:
                 paper's single-object evaluation has it; a number in [0, 1]: above this probability.
 
         Returns:
-            bool [concepts, frames, height, width] on the token grid.
+            bool, shaped like the maps, on the token grid.
 
         Raises:
             ShapeError: Another threshold.
@@ -118,7 +151,7 @@ class SaliencyMaps:
             winners = self.maps.argmax(0)
             return torch.stack([winners == index for index in range(len(self.concepts))])
         if threshold == "mean":
-            return self.maps > self.maps.mean((1, 2, 3), keepdim=True)
+            return self.maps > self.maps.flatten(1).mean(1).view(-1, *[1] * (self.maps.ndim - 1))
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
             raise ShapeError(f"threshold must be 'argmax', 'mean' or a number in [0, 1], got {threshold!r}")
         if self.raw:
@@ -140,7 +173,7 @@ class SaliencyMaps:
             strength: Share of the paint, in [0, 1].
 
         Returns:
-            fp32 [video frames, 3, height, width] in [0, 1].
+            fp32 [video frames, 3, height, width] in [0, 1]; one frame of an image.
 
         Raises:
             ShapeError: No frames, frames of another number or shape, or an unknown concept.
@@ -154,6 +187,7 @@ class SaliencyMaps:
         if not 0 <= strength <= 1:
             raise ShapeError(f"strength must lie in [0, 1], got {strength=}")
         maps = self.upsample(*frames.shape[-2:])
+        maps = maps[:, None] if self.of_image else maps
         if len(frames) != maps.shape[1]:
             raise ShapeError(f"the maps cover {maps.shape[1]} video frames, got {len(frames)}")
         if concept is None:
@@ -169,8 +203,8 @@ class SaliencyMaps:
         """Write maps, parts and video as safetensors, which `load` reads, or the overlay as something to look at.
 
         Args:
-            path: Ends in .safetensors, in .mp4 (the overlay), or in .png (frames of it side by side). It appears whole
-                or not at all.
+            path: Ends in .safetensors, in .mp4 (the overlay of a video), or in .png (frames of it side by side, or the
+                image). It appears whole or not at all.
             concept: For pictures: one concept as a heat map; None paints all. Safetensors hold all of them anyway.
             fps: Frames per second of a film.
 
@@ -178,12 +212,14 @@ class SaliencyMaps:
             The path.
 
         Raises:
-            OutputError: Another ending, or the system refused.
+            OutputError: Another ending, an image as a film, or the system refused.
             ShapeError: A picture without a video under it, or an unknown concept.
         """
         path = Path(path)
         if path.suffix == ".safetensors":
             self._write(path)
+        elif path.suffix == ".mp4" and self.of_image:
+            raise OutputError(f"an image is written as .safetensors or .png, got {str(path)!r}")
         elif path.suffix in (".mp4", ".png"):
             overlay = self.overlay(concept=concept)
             with whole_file(path) as temporary:
@@ -201,7 +237,8 @@ class SaliencyMaps:
         tensors = {"maps": self.maps} | {f"part.{_join(key)}": part for key, part in self.parts.items()}
         tensors |= {} if self.video is None else {"video": self.video}
         facts = {
-            name: getattr(self, name) for name in ("concepts", "method", "layers", "steps", "frame_of", "raw")
+            name: getattr(self, name)
+            for name in ("concepts", "method", "layers", "steps", "frame_of", "raw", "kept", "noise")
         }
         write_tensors(path, tensors, {"saliency": json.dumps(facts)})
 

@@ -11,7 +11,8 @@ from videosieve.fields import In, check_fields
 Pool = Literal["auto", "mean", "first", "last"]
 Name = Literal["concept", "cross_attention"]
 Vectors = Literal["plain", "linear"]
-Average = Literal["probabilities", "raw"]
+Average = Literal["probabilities", "mean_first", "raw"]
+Space = Literal["output", "value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,15 @@ class SaliencyMethod:
         keep: Which maps to keep besides the mean: "mean" none, "layers", "steps", or "sites" for both.
         vectors: "linear" takes from every entry of the concepts' vectors the least over the concepts and divides by
             their sum, as the authors' segmentation code does before it compares; "plain" compares them as they are.
-        average: "probabilities": softmax of every layer and step, then the mean, as in the paper. "raw": the mean of
-            the dot products without a softmax, as in the authors' multi-class evaluation; `probabilities` of the maps
-            makes the softmax of the mean from it, as their code for FLUX.2 does with a temperature of 1000.
+        average: "probabilities": softmax of every layer and step, then the mean, as in the paper. "mean_first": the
+            mean of the dot products, then the softmax, as in the authors' code for FLUX.2, whose temperature is 1000.
+            "raw": the mean of the dot products without a softmax, as in their multi-class evaluation.
+        space: What "concept" compares: "output", attention outputs before the projection, is the method; "value", the
+            values that are attended to, is its ablation. The paper's third space, that of attention weights, is the
+            name "cross_attention".
 
     Raises:
-        RecipeError: A value outside its range.
+        RecipeError: A value outside its range, or a space with "cross_attention".
     """
 
     name: Name = "concept"
@@ -43,6 +47,12 @@ class SaliencyMethod:
     keep: Keep = "mean"
     vectors: Vectors = "plain"
     average: Average = "probabilities"
+    space: Space = "output"
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
+        if self.name == "cross_attention" and self.space != "output":
+            raise RecipeError(
+                f"cross_attention compares queries with keys and has no other space, got space={self.space!r}; take "
+                f"the name 'concept'"
+            )

@@ -58,6 +58,27 @@ def read_footage(path: Path, frames: int | None = None) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
+def read_picture(path: Path, height: int | None = None, width: int | None = None) -> Tensor:
+    """Read a picture, scaled to a size whose middle is kept.
+
+    Args:
+        path: A file that Pillow decodes.
+        height: Pixels; None keeps the picture's.
+        width: Pixels, likewise.
+
+    Returns:
+        fp32 [3, height, width] in [0, 1].
+
+    Raises:
+        ModelError: It is missing or unreadable.
+    """
+    if not is_file(path):
+        raise ModelError(f"{str(path)!r} does not exist; give a picture")
+    picture = torch.from_numpy(next(_read_animation(path)).copy()).permute(2, 0, 1)[None].float() / 255
+    rows, columns = (given or own for given, own in zip((height, width), picture.shape[2:], strict=True))
+    return _scale(picture, rows, columns)[0]
+
+
 def fit_footage(
     pipe: Any, video: Tensor, height: int | None = None, width: int | None = None, *, whole: bool = False
 ) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from videosieve.errors import ModelError
 from videosieve.files import is_file, is_folder, read_json
 from videosieve.generation.model_folder import check_loaded, check_parts, made_up_weights
-from videosieve.generation.model_index import is_bundled, require_sparse
+from videosieve.generation.model_index import is_bundled, makes_images, require_sparse
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -23,7 +23,9 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) -> "DiffusionPipeline":
+def load_pipeline(
+    model: str, device: str = "auto", dtype: str | None = None, *, images: bool = False
+) -> "DiffusionPipeline":
     """Load a video pipeline, ready to call.
 
     Args:
@@ -31,6 +33,7 @@ def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) ->
             hub id "owner/name".
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first accelerator there is.
         dtype: "float32", "bfloat16" or "float16"; None takes float32 on CPU and bfloat16 elsewhere.
+        images: Whether it may be an image pipeline that saliency knows.
 
     Returns:
         The pipeline on its device, its own progress bar switched off.
@@ -49,7 +52,7 @@ def load_pipeline(model: str, device: str = "auto", dtype: str | None = None) ->
             )
         else:
             with made_up_weights() as said:
-                pipe = _from_pretrained(model, precision)
+                pipe = _from_pretrained(model, precision, images)
             check_loaded(pipe, os.path.expanduser(model), said)  # noqa: PTH111 - as below
             pipe = pipe.to(place)
     pipe.set_progress_bar_config(disable=True)
@@ -143,11 +146,11 @@ def _count(kind: str) -> int:
     return int(kind == "cpu" or torch.backends.mps.is_available())
 
 
-def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
+def _from_pretrained(model: str, dtype: torch.dtype, images: bool) -> Any:
     folder = Path(os.path.expanduser(model))  # noqa: PTH111 - pathlib's raises where there is no such user
     if is_folder(folder):
         require_sparse(model)
-        _check_folder(folder)
+        _check_folder(folder, images)
         return _call_from_pretrained(str(folder), dtype, local_files_only=True)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise ModelError(
@@ -155,11 +158,11 @@ def _from_pretrained(model: str, dtype: torch.dtype) -> Any:
         )
     require_sparse(model)
     pipe = _call_from_pretrained(model, dtype, local_files_only=False)
-    _require_video(type(pipe), model)
+    _require_output(type(pipe), model, images)
     return pipe
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, images: bool) -> None:
     """Refuse a folder from its index alone, before gigabytes are read."""
     import diffusers
 
@@ -170,7 +173,7 @@ def _check_folder(folder: Path) -> None:
             f"{str(folder)!r} needs the pipeline class {name!r}, which diffusers {diffusers.__version__} lacks; "
             f"update diffusers"
         )
-    _require_video(kind, str(folder))
+    _require_output(kind, str(folder), images)
     check_parts(folder)
 
 
@@ -195,11 +198,13 @@ def _read_index(index: Path) -> Any:
         raise ModelError(f"{str(index)!r} is damaged: {error}; save the pipeline again") from None
 
 
-def _require_video(kind: type, model: str) -> None:
-    if "num_frames" not in inspect.signature(kind.__call__).parameters:
-        raise ModelError(
-            f"{model!r} is a {kind.__name__}, which makes no video; `videosieve models` lists what works"
-        )
+def _require_output(kind: type, model: str, images: bool) -> None:
+    if "num_frames" in inspect.signature(kind.__call__).parameters or (images and makes_images(model)):
+        return
+    raise ModelError(
+        f"{model!r} is a {kind.__name__}, which makes no video; `videosieve models` lists what works"
+        + ("" if images or not makes_images(model) else ", and `videosieve saliency` looks at images too")
+    )
 
 
 def _call_from_pretrained(model: str, dtype: torch.dtype, *, local_files_only: bool) -> Any:

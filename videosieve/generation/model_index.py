@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from videosieve.errors import ModelError
 from videosieve.files import is_folder
 from videosieve.frame_rate import FRAME_RATE
-from videosieve.integrations.diffusers.models import MODELS, find_named, start_of
+from videosieve.integrations.diffusers.models import IMAGES, MODELS, find_named, start_of
 from videosieve.integrations.diffusers.models.starts import STARTING_POINT
 from videosieve.integrations.diffusers.models.words import why_factorised
 from videosieve.recipe import Recipe
@@ -59,6 +59,11 @@ def rows_of(model: str) -> dict[str, "ModelRow"]:
     index = read_part(model, INDEX) or {}
     found = {name: find_named(cls) for name, cls in _classes(index)}
     return {name: row for name, row in found.items() if row is not None}
+
+
+def makes_images(model: str) -> bool:
+    """Whether a model has an image transformer that saliency can look at."""
+    return any(cls in IMAGES for _, cls in _classes(read_part(model, INDEX) or {}))
 
 
 def is_bundled(model: str) -> bool:

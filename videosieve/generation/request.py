@@ -10,6 +10,7 @@ import torch
 from videosieve.errors import ModelError, PromptError
 from videosieve.fields import Extent, In, Seed, Steps, check_fields, shown
 from videosieve.files import is_file, open_picture
+from videosieve.integrations.diffusers.models import IMAGES
 
 Guidance = Annotated[float, In("[0, inf)", "must be finite and at least 0")]
 
@@ -100,7 +101,8 @@ def pipeline_arguments(pipe: Any, request: Request) -> dict[str, Any]:
     arguments = {key: value for key, value in wanted.items() if value is not None}
     if lacking := [key for key in arguments if key not in known]:
         raise ModelError(f"{type(pipe).__name__} takes no {' and no '.join(lacking)}; leave that option out")
-    if "image" in known and request.image is None:
+    makes_images = type(getattr(pipe, "transformer", None)).__name__ in IMAGES  # Flux.2 may go by pictures
+    if "image" in known and request.image is None and not makes_images:
         raise ModelError(f"{type(pipe).__name__} continues an image; give one (--image)")
     return {**arguments, "generator": torch.Generator().manual_seed(request.seed), "output_type": "pt"}
 

@@ -1,5 +1,6 @@
 """Saliency from a request to files: maps, videos and a page."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,36 +8,86 @@ from typing import Any
 from torch import Tensor
 
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
-from videosieve.concepts.maps import COLOURS
 from videosieve.errors import ModelError
 from videosieve.finite import require_finite
+from videosieve.generation.footage import read_footage, read_picture
 from videosieve.generation.media import make_folder, write_poster, write_video
+from videosieve.generation.model_index import is_bundled, makes_images
 from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, pipeline_arguments
+from videosieve.planning.machine import describe_versions
 from videosieve.recipe import Recipe
-from videosieve.report.saliency import Panel, write_saliency_page
+from videosieve.report.saliency import About, write_saliency_page
 
 PAGE = "saliency.html"
 
 
-def parse_method(name: str, temperature: float) -> SaliencyMethod:
-    """A method from words; a RecipeError says what there is."""
-    chosen: Any = name
-    return SaliencyMethod(chosen, temperature)
+def parse_method(name: str, temperature: float, **switches: str) -> SaliencyMethod:
+    """A method from words; a RecipeError says what there is.
+
+    Args:
+        name: "concept" or "cross_attention".
+        temperature: Of the softmax.
+        **switches: Other fields of `SaliencyMethod`.
+    """
+    chosen: dict[str, Any] = {"name": name, "temperature": temperature, **switches}
+    return SaliencyMethod(**chosen)
+
+
+def default_keep(model: str) -> str:
+    """Which maps are kept to step through where nobody says: as many as cost next to nothing."""
+    return "sites" if is_bundled(model) else "layers" if makes_images(model) else "mean"
 
 
 def parse_indices(what: str, text: str | None) -> tuple[int, ...] | None:
-    """Read indices like "0,2,3"; None stays None.
+    """Read indices like "0,2,3" and ranges like "15-18", both ends included; None stays None.
 
     Raises:
         ModelError: Something else.
     """
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ModelError(f"{what} must be indices like 0,2,3; got {text!r}")
-    return tuple(map(int, parts))
+    found: list[int] = []
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isdecimal() for end in ends) or int(ends[0]) > int(ends[-1]):
+            raise ModelError(f"{what} must be indices like 0,2,3 or ranges like 15-18; got {text!r}")
+        found += range(int(ends[0]), int(ends[-1]) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def read_given(
+    model: str, *, video: Path | None, picture: Path | None, request: Request, fps: float | None = None
+) -> Tensor | None:
+    """What is to be looked at instead of something generated; options that do not fit are refused before it is read.
+
+    Args:
+        model: As `load_pipeline` takes it.
+        video: A video file, an animation or a folder of pictures.
+        picture: A picture.
+        request: Its frames are those to read, its size that of a picture.
+        fps: As far as given.
+
+    Returns:
+        A video [frames, 3, height, width] as it is, a picture [3, height, width] at the size asked for, or None.
+
+    Raises:
+        ModelError: An option of videos with an image model, a picture with a video model, guidance, or a file that
+            cannot be read.
+    """
+    images = makes_images(model)
+    options = {"video": video, "frames": request.frames, "fps": fps, "picture": picture}
+    names = ("video", "frames", "fps") if images else ("picture",)
+    if wrong := [f"--{name}" for name in names if options[name] is not None]:
+        raise ModelError(
+            f"{model!r} makes {'images' if images else 'videos'} and takes no {' and no '.join(wrong)}; leave that "
+            f"out, or give --{'picture' if images else 'video'}"
+        )
+    if request.guidance is not None and (video or picture) is not None:
+        raise ModelError("what is given is looked at without guidance; leave --guidance out")
+    if video is not None:
+        return read_footage(video, request.frames)
+    return None if picture is None else read_picture(picture, request.height, request.width)
 
 
 def find_saliency(
@@ -48,33 +99,33 @@ def find_saliency(
     layers: tuple[int, ...] | None = None,
     look_at: tuple[int, ...] | None = None,
     recipe: Recipe | None = None,
-    video: Tensor | None = None,
+    given: Tensor | None = None,
 ) -> SaliencyMaps:
-    """Generate a video, or take a given one, and look for concepts in it.
+    """Generate a video or an image, or take a given one, and look for concepts in it.
 
     Args:
-        pipe: A diffusers video pipeline.
+        pipe: A diffusers pipeline of videos or images.
         request: What to generate.
         concepts: Words or phrases.
         method: How saliency is computed.
         layers: Self-attentions to average; None takes all.
         look_at: Denoising steps to average; None takes those at middle noise levels.
         recipe: What attention is computed; None leaves it to the pipeline.
-        video: A given video as `fit_footage` returns it; nothing is generated then, and size, frames and guidance of
-            the request are not used.
+        given: A given video as `fit_footage` returns it, or an image [3, height, width] in [0, 1]; nothing is generated
+            then, and size, frames and guidance of the request are not used.
 
     Returns:
-        The maps, with the video.
+        The maps, with the video or image.
 
     Raises:
         ModelError: The pipeline refuses the request.
     """
     from videosieve.integrations.diffusers import saliency
 
-    if video is not None:
+    if given is not None:
         request = replace(request, height=None, width=None, frames=None, guidance=None)
     arguments: dict[str, Any] = pipeline_arguments(pipe, request)
-    arguments |= {} if video is None else {"video": video}
+    arguments |= {} if given is None else {"picture" if given.ndim == 3 else "video": given}
     with told_as_model_error(pipe):
         found = saliency(
             pipe, arguments.pop("prompt"), concepts, layers=layers, steps=look_at, method=method, recipe=recipe,
@@ -84,14 +135,17 @@ def find_saliency(
     return found
 
 
-def write_saliency(found: SaliencyMaps, folder: Path, prompt: str, fps: float) -> Path:
-    """Write maps, the video, its overlays and a page.
+def write_saliency(
+    found: SaliencyMaps, folder: Path, prompt: str, fps: float, about: Mapping[str, Any] | None = None
+) -> Path:
+    """Write maps, the video or image, its overlays and a page.
 
     Args:
         found: Maps with their video.
         folder: Made if missing; files of these names in it are replaced.
-        prompt: What the video shows, for the page.
+        prompt: What it shows, for the page.
         fps: Frames per second of the videos.
+        about: Of where they are from, for the page: `model`, `seed` and `command`, as far as known.
 
     Returns:
         The page.
@@ -102,26 +156,44 @@ def write_saliency(found: SaliencyMaps, folder: Path, prompt: str, fps: float) -
     """
     make_folder(folder)
     overlay = found.overlay()
-    clips = {"video": found.overlay(strength=0.0), "overlay": overlay}
+    clips = {"image" if found.of_image else "video": found.overlay(strength=0.0), "overlay": overlay}
     clips |= {f"concept-{i}": found.overlay(concept=concept) for i, concept in enumerate(found.concepts)}
     for name, frames in clips.items():
-        write_video(frames, folder / f"{name}.mp4", fps)
-    write_poster(overlay, folder / "overlay.png")
+        if found.of_image:
+            write_poster(frames, folder / f"{name}.png")
+        else:
+            write_video(frames, folder / f"{name}.mp4", fps)
+    if not found.of_image:
+        write_poster(overlay, folder / "overlay.png")
     found.save(folder / "saliency.safetensors")
-    panels = [Panel("the video", folder / "video.mp4"), Panel("all concepts", folder / "overlay.mp4")]
-    panels += [
-        Panel(concept, folder / f"concept-{i}.mp4", _css(COLOURS[i % len(COLOURS)]))
-        for i, concept in enumerate(found.concepts)
-    ]
-    write_saliency_page(panels, prompt, _describe(found), folder / PAGE)
+    picture = folder / ("image.png" if found.of_image else "video.mp4")
+    said = About(
+        prompt, picture, 0.0 if found.of_image else fps, _facts(found, about or {}),
+        (about or {}).get("command", ""), describe_versions(),
+    )  # fmt: skip
+    write_saliency_page(found, said, folder / PAGE)
     return folder / PAGE
 
 
-def _describe(found: SaliencyMaps) -> str:
-    layers, steps = (", ".join(map(str, numbers)) for numbers in (found.layers, found.steps))
+def _facts(found: SaliencyMaps, about: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
+    """Name, value and small print of what stands at the head of the page."""
+    layers, steps = (_runs(numbers) for numbers in (found.layers, found.steps))
     grid = " × ".join(map(str, found.maps.shape[1:]))
-    return f"Method {found.method}, layers {layers}, steps {steps}, maps of {grid} tokens."
+    seed = about.get("seed")
+    return (
+        ("model", str(about.get("model", "unknown")), "" if seed is None else f"seed {seed}"),
+        ("method", found.method, "raw scores" if found.raw else "probabilities over the concepts"),
+        ("averaged", f"layers {layers}", f"steps {steps}"),
+        ("maps", f"{grid} tokens", f"{len(found.concepts)} concepts"),
+    )
 
 
-def _css(colour: tuple[float, float, float]) -> str:
-    return "#" + "".join(f"{round(part * 255):02x}" for part in colour)
+def _runs(numbers: tuple[int, ...]) -> str:
+    """Ascending numbers in words, runs as "3–7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)

@@ -148,6 +148,7 @@ typedef struct {
     float* mass; /* [batch, heads, query blocks, key blocks], contiguous */
     int64_t stride;
     int64_t side; /* of a block, a multiple of stride */
+    int64_t causal; /* not zero: a query cell sees no key cell ahead of it, the last of both belong together */
     int64_t batch;
     int64_t heads;
     int64_t queries;

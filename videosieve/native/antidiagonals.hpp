@@ -122,14 +122,14 @@ size_t antidiagonal_mass_scratch(int head_dim, int stride, int64_t columns, int 
 }
 
 // Partial last cells: means over the pairs that there are, and weight by the keys that there are. `lane`: of the partial
-// query cell in the panel whose scores [columns, full_width] these are, or none.
-void correct_edges(const AntidiagonalTask& cells, int64_t lane, const FourRows& rows, float* scores) {
+// query cell in the panel whose scores [seen, full_width] these are, or none.
+void correct_edges(const AntidiagonalTask& cells, int64_t lane, int64_t seen, const FourRows& rows, float* scores) {
     const float stride = static_cast<float>(cells.stride);
     const int64_t key_rest = cells.keys.count % cells.stride, query_rest = cells.queries.count % cells.stride;
     if (lane >= 0)
-        for (int64_t key = 0; key < cells.columns; ++key)
+        for (int64_t key = 0; key < seen; ++key)
             scores[key * full_width + lane] *= stride / static_cast<float>(query_rest);
-    if (!key_rest) return;
+    if (!key_rest || seen < cells.columns) return;
     float* last = scores + (cells.columns - 1) * full_width;
     for (int i = 0; i < full_width; ++i) last[i] *= stride / static_cast<float>(key_rest);
     if (lane >= 0) {  // their antidiagonal may be empty: the mean over all pairs of the cell
@@ -149,6 +149,13 @@ void correct_edges(const AntidiagonalTask& cells, int64_t lane, const FourRows& 
     }
     const float weight = log2f(static_cast<float>(key_rest) / stride);
     for (int i = 0; i < full_width; ++i) last[i] += weight;
+}
+
+// Key cells ahead of the query cells of a panel; `diagonal`: the last that its first query cell sees.
+void hide_cells_ahead(int64_t diagonal, int64_t seen, float* scores) {
+    for (int64_t key = diagonal + 1 > 0 ? diagonal + 1 : 0; key < seen; ++key)
+        for (int64_t lane = 0; lane < full_width && diagonal + lane < key; ++lane)
+            scores[key * full_width + lane] = -INFINITY;
 }
 
 // Softmax of every query cell of one panel over scores [columns, full_width]; sums [blocks, full_width] over key blocks.
@@ -201,8 +208,10 @@ void antidiagonal_mass(const AntidiagonalMassTask& task, float* scratch) {
         const int wanted = (cells.cells - from + full_width - 1) / full_width;
         const int panels = wanted < task.panels ? wanted : task.panels;
         for (int i = 0; i < panels; ++i) load_cells(cells, from + i * full_width, q + i * panel_floats, rows);
-        for (int64_t first = 0; first < cells.columns; first += key_cells) {
-            const int64_t left = cells.columns - first, count = left < key_cells ? left : key_cells;
+        const int64_t all_seen = task.diagonal + from + panels * full_width;
+        const int64_t columns = all_seen < cells.columns ? all_seen : cells.columns;
+        for (int64_t first = 0; first < columns; first += key_cells) {
+            const int64_t left = columns - first, count = left < key_cells ? left : key_cells;
             const KeyCells keys = load_key_cells(cells, first, count, copy);
             for (int i = 0; i < panels; ++i)
                 for_row_tiles<Simd::rows>(count, CellTiles{keys.k, keys.stride, q + i * panel_floats, stride, head_dim,
@@ -213,12 +222,15 @@ void antidiagonal_mass(const AntidiagonalMassTask& task, float* scratch) {
             const int first = from + i * full_width, left = cells.cells - first, count = left < full_width ? left : full_width;
             float* mine = scores + i * score_floats;
             const int64_t lane = partial && left <= full_width ? left - 1 : -1;
-            correct_edges(cells, lane, rows, mine);
-            softmax_of_cells(mine, cells.columns, task.block_cells, sums, shares);
+            const int64_t last_seen = task.diagonal + first + full_width;
+            const int64_t seen = last_seen < cells.columns ? last_seen : cells.columns;
+            correct_edges(cells, lane, seen, rows, mine);
+            hide_cells_ahead(task.diagonal + first, seen, mine);
+            softmax_of_cells(mine, seen, task.block_cells, sums, shares);
             if (lane >= 0) shares[lane] *= static_cast<float>(cells.queries.count % stride) / static_cast<float>(stride);
             for (int cell = 0; cell < count; ++cell) {
                 float* mass = task.mass + (first + cell) / task.block_cells * task.blocks;
-                for (int64_t block = 0; block < task.blocks; ++block)
+                for (int64_t block = 0; block * task.block_cells < seen; ++block)
                     mass[block] += sums[block * full_width + cell] * shares[cell];
             }
         }

@@ -122,6 +122,7 @@ struct AntidiagonalMassTask {
     int32_t block_cells;     // cells of a side of a block
     int32_t panels;          // of query cells that are worked on together
     int64_t blocks;          // of the keys
+    int64_t diagonal;        // the last key cell that the first query cell sees, the next one sees one more
     float* mass;             // [query blocks, key blocks], contiguous
 };
 

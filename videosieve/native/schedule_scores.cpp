@@ -88,6 +88,7 @@ void compute(const videosieve_antidiagonal_mass_call& call, const Kernels& kerne
     const int64_t cells = divide_up(call.queries, call.stride), columns = divide_up(call.keys, call.stride);
     const int64_t rows = divide_up(call.queries, call.side), blocks = divide_up(call.keys, call.side);
     const int64_t block_cells = call.side / call.stride;
+    const int64_t ahead = divide_up(call.keys - call.queries, call.stride);  // key cells before the first query's
     const int64_t panel_bytes = cells_of_panel * call.stride * call.head_dim * static_cast<int64_t>(sizeof(float));
     const int64_t score_bytes = cells_of_panel * columns * static_cast<int64_t>(sizeof(float));
     const int64_t panels = std::clamp<int64_t>(std::min(joined_bytes / panel_bytes, joined_bytes / score_bytes), 1, 4);
@@ -102,7 +103,7 @@ void compute(const videosieve_antidiagonal_mass_call& call, const Kernels& kerne
                                     static_cast<int32_t>(std::min(rows_at_once * block_cells, cells - first)), nullptr,
                                     columns};
         kernels.antidiagonal_mass({mine, static_cast<int32_t>(block_cells), static_cast<int32_t>(panels), blocks,
-                                   call.mass + (head * rows + row) * blocks},
+                                   call.causal ? first + ahead : columns, call.mass + (head * rows + row) * blocks},
                                   scratch);
     };
     run_with_scratch(call.batch * call.heads * parts, crew_of(call),

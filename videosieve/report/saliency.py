@@ -1,54 +1,134 @@
-"""saliency.html: the video, all concepts over it, and a heat map of each; one self-contained file."""
+"""saliency.html: the video or image, what each concept wins, and heat maps to step through; one self-contained file."""
 
 import base64
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import torch
 from jinja2 import Environment, StrictUndefined
+from torch import Tensor
 
+from videosieve.concepts import SaliencyMaps
+from videosieve.concepts.maps import COLOURS
 from videosieve.errors import OutputError
 from videosieve.files import write_text
+from videosieve.files.paths import read_bytes
+
+MAP_BYTES = 4_000_000
+"""Of all maps on the page together; single layers and steps that do not fit are left out, and it says so."""
+STYLES = ("colours.css", "layout.css", "player.css", "saliency.css")
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """One video of the page.
+class About:
+    """What the page says of where its maps are from.
 
     Attributes:
-        name: What it shows.
-        path: An .mp4 file.
-        colour: CSS colour of its swatch; empty for none.
+        prompt: What is shown.
+        picture: The video (.mp4) or image (.png) without maps.
+        fps: Frames per second of the video.
+        facts: Name and value, and what belongs to it in small print.
+        command: That made it; empty for none.
+        versions: Name and version of what it was made with.
     """
 
-    name: str
-    path: Path
-    colour: str = ""
+    prompt: str
+    picture: Path
+    fps: float = 0.0
+    facts: tuple[tuple[str, str, str], ...] = ()
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_saliency_page(panels: list[Panel], prompt: str, facts: str, path: Path) -> None:
+def write_saliency_page(found: SaliencyMaps, about: About, path: Path) -> None:
     """Write the page.
 
     Args:
-        panels: In reading order.
-        prompt: What the video shows.
-        facts: Method, layers and steps in words.
+        found: Maps, with their video.
+        about: Where they are from.
         path: An .html file.
 
     Raises:
-        OutputError: A video cannot be read, or the page not be written.
+        OutputError: The video cannot be read, or the page not be written.
     """
-    try:
-        videos = [
-            {
-                "name": panel.name,
-                "colour": panel.colour,
-                "data": base64.b64encode(panel.path.read_bytes()).decode(),
-            }
-            for panel in panels
-        ]
-    except OSError as error:
-        raise OutputError(f"cannot read {error.filename!r}: {error.strerror}") from None
-    template = (resources.files("videosieve.report") / "assets" / "saliency.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
-    write_text(path, page.render(videos=videos, prompt=prompt, facts=facts))
+    write_text(path, render_saliency(found, about))
+
+
+def render_saliency(found: SaliencyMaps, about: About) -> str:
+    """The page as text."""
+    mean = found.maps[:, None] if found.of_image else found.maps
+    frames = 1 if found.of_image else len(found.frame_of) or mean.shape[1]
+    maps, left_out = [], 0
+    for name, each in _all_maps(found):
+        made = _pack(name, each[:, None] if found.of_image else each)
+        if maps and sum(map(_size, maps)) + _size(made) > MAP_BYTES:
+            left_out += 1
+        else:
+            maps.append(made)
+    data = {
+        "concepts": [
+            {"name": name, "colour": css_colour(index)} for index, name in enumerate(found.concepts)
+        ],
+        "grid": list(mean.shape[1:]),
+        "frames": frames,
+        "fps": about.fps,
+        "frameOf": list(found.frame_of) or list(range(frames)),
+        "maps": maps,
+    }
+    height, width = found.video.shape[-2:] if found.video is not None else mean.shape[-2:]
+    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("saliency.html"))
+    kind = "image/png" if found.of_image else "video/mp4"
+    source = base64.b64encode(read_bytes(about.picture, "the video", OutputError)).decode()
+    return page.render(
+        about=about, found=found, data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        source=f"data:{kind};base64,{source}", concepts=data["concepts"], frames=frames, left_out=left_out,
+        aspect=f"{width} / {height}", css="\n".join(map(_asset, STYLES)), js=_asset("saliency.js"),
+    )  # fmt: skip
+
+
+def css_colour(index: int) -> str:
+    """The colour of a concept by its place, as CSS."""
+    return "#" + "".join(f"{round(part * 255):02x}" for part in COLOURS[index % len(COLOURS)])
+
+
+def _all_maps(found: SaliencyMaps) -> Iterator[tuple[str, Tensor]]:
+    yield "mean", found.maps
+    yield from found.means().items()
+
+
+def _pack(name: str, maps: Tensor) -> dict[str, Any]:
+    """Heat maps stretched to 256 steps over their own range, and the winner of every token exactly.
+
+    Args:
+        name: What the map is of.
+        maps: [concepts, frames, height, width].
+    """
+    flat = maps.float().flatten(1)
+    low, high = flat.amin(1), flat.amax(1)
+    heat = ((flat - low[:, None]) / (high - low)[:, None].clamp_min(1e-12) * 255).round().byte()
+    winners = maps.argmax(0)
+    shares = torch.stack([(winners == index).float().mean((1, 2)) for index in range(len(maps))], 1)
+    return {
+        "name": name,
+        "low": [round(value, 6) for value in low.tolist()],
+        "high": [round(value, 6) for value in high.tolist()],
+        "heat": _text(heat),
+        "winners": _text(winners.byte()),
+        "shares": [[round(value, 4) for value in frame] for frame in shares.tolist()],
+    }
+
+
+def _text(values: Tensor) -> str:
+    return base64.b64encode(values.contiguous().cpu().numpy().tobytes()).decode()
+
+
+def _size(packed: dict[str, Any]) -> int:
+    return len(packed["heat"]) + len(packed["winners"])
+
+
+def _asset(name: str) -> str:
+    return (resources.files("videosieve.report") / "assets" / name).read_text(encoding="utf-8")

@@ -40,21 +40,8 @@ from transformers import (
 )
 
 WORDS = [
-    "a",
-    "red",
-    "blue",
-    "green",
-    "cat",
-    "dog",
-    "sun",
-    "sea",
-    "runs",
-    "sleeps",
-    "over",
-    "under",
-    "the",
-    "in",
-]
+    "a", "red", "blue", "green", "cat", "dog", "sun", "sea", "runs", "sleeps", "over", "under", "the", "in",
+]  # fmt: skip
 HEIGHT, WIDTH = 32, 48
 T5_SIZES: dict[str, Any] = {
     "vocab_size": 32,
@@ -83,9 +70,9 @@ def tiny_hunyuanvideo(*, layers: int = 1, single_layers: int = 1) -> HunyuanVide
             vae=_hunyuanvideo_vae(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
             text_encoder=_llama(),
-            tokenizer=_tokenizer(),
-            text_encoder_2=_clip_text(),
-            tokenizer_2=_tokenizer(),
+            tokenizer=tokenizer(),
+            text_encoder_2=clip_text(),
+            tokenizer_2=tokenizer(),
         )
 
 
@@ -147,7 +134,7 @@ def tiny_cogvideox(*, version: str = "1.0", image: bool = False, layers: int = 2
         ).eval()
         cls: Any = CogVideoXImageToVideoPipeline if image else CogVideoXPipeline
         text_encoder = T5EncoderModel(T5Config(**T5_SIZES)).eval()
-        return cls(_tokenizer(), text_encoder, _cogvideox_vae(), transformer, CogVideoXDDIMScheduler())
+        return cls(tokenizer(), text_encoder, _cogvideox_vae(), transformer, CogVideoXDDIMScheduler())
 
 
 def tiny_wan(*, image: bool = False, two: bool = False, layers: int = 2) -> Any:
@@ -164,7 +151,7 @@ def tiny_wan(*, image: bool = False, two: bool = False, layers: int = 2) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         parts: dict[str, Any] = {
-            "tokenizer": _tokenizer(),
+            "tokenizer": tokenizer(),
             "text_encoder": UMT5EncoderModel(UMT5Config(**T5_SIZES)).eval(),
             "transformer": tiny_wan_transformer(image=image, layers=layers),
             "transformer_2": tiny_wan_transformer(image=image, layers=layers) if two else None,
@@ -241,7 +228,8 @@ def _picture() -> torch.Tensor:
     return torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
-def _tokenizer() -> Any:
+def tokenizer() -> Any:
+    """Splits at white space; knows `WORDS`, and everything else as unknown."""
     vocabulary = {word: number for number, word in enumerate(["<pad>", "</s>", "<unk>", "<s>", *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
@@ -258,7 +246,8 @@ def _llama() -> LlamaModel:
     return LlamaModel(config).eval()
 
 
-def _clip_text() -> CLIPTextModel:
+def clip_text() -> CLIPTextModel:
+    """CLIP's text side."""
     config = CLIPTextConfig(
         vocab_size=32, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         max_position_embeddings=77, projection_dim=8, pad_token_id=0, eos_token_id=1, bos_token_id=3,

@@ -7,16 +7,20 @@ import torch
 from torch import Tensor
 
 from videosieve.integrations.diffusers.sparsify import sparsify
+from videosieve.integrations.diffusers.targets import describe
 from videosieve.integrations.diffusers.watch import watch
 from videosieve.layout import Grid
 from videosieve.run import Run
 
 
-def running(pipe: Any, recipe: Any) -> Any:
-    """A context with the run to look at: of a recipe, one that is given, or of the pipeline's own attention (None)."""
+def running(pipe: Any, recipe: Any, images: bool = False) -> Any:
+    """A context with the run to look at: of a recipe, one that is given, or of the pipeline's own attention (None).
+
+    Only the last can look at an image pipeline, and does so where `images` are wanted.
+    """
     if isinstance(recipe, Run):
         return nullcontext(recipe)
-    return watch(pipe) if recipe is None else sparsify(pipe, recipe)
+    return watch(pipe, images) if recipe is None else sparsify(pipe, recipe)
 
 
 def to_video(frames: Any) -> Tensor:
@@ -31,13 +35,28 @@ def to_video(frames: Any) -> Tensor:
     return first.detach().float().cpu()
 
 
+def frames_of(output: Any) -> Any:
+    """What a pipeline's output holds: frames of videos, or images, each of which counts as a video of one frame."""
+    if hasattr(output, "frames"):
+        return output.frames
+    images = output.images
+    return [[image] for image in images] if isinstance(images, list) else images[:, None]
+
+
 def frame_of(pipe: Any, frames: int, grid: Grid | None) -> tuple[int, ...]:
     """For every video frame its frame of the token grid.
 
     The first latent frame holds one video frame and every other as many as the VAE packs in time; a model with patches
-    of several latent frames pads in front.
+    of several latent frames pads in front. Where the grid has more frames, references stand first (Wan VACE, Wan
+    Animate); where it has fewer, the video begins with what was given and has no tokens (Framepack).
     """
     packed = getattr(pipe, "vae_scale_factor_temporal", 1)
     latents = -(-(frames - 1) // packed) + 1
-    patch = -(-latents // (grid.frames if grid else latents))
-    return tuple((-(-frame // packed) + -latents % patch) // patch for frame in range(frames))
+    target = describe(pipe)[0]
+    config: Any = target.transformer.config
+    patch, _, _ = target.row.patch_sides(config)
+    spare = -latents % patch
+    there = (latents + spare) // patch
+    shift = (grid.frames if grid else there) - there
+    places = ((-(-frame // packed) + spare) // patch + shift for frame in range(frames))
+    return tuple(max(place, 0) for place in places)

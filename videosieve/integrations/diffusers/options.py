@@ -37,6 +37,7 @@ class PipelineCall(TypedDict, total=False):
     output_type: str | None
     negative_prompt: str | list[str] | None
     num_videos_per_prompt: int
+    picture: Tensor | None
     generator: torch.Generator | list[torch.Generator] | None
     latents: Tensor | None
     max_sequence_length: int
@@ -156,7 +157,7 @@ class PipelineCall(TypedDict, total=False):
     num_ar_conditional_frames: Any
     num_ar_latent_conditional_frames: Any
     num_frames_per_chunk: Any
-    num_images_per_prompt: Any
+    num_images_per_prompt: int
     num_latent_conditional_frames: Any
     num_latent_frames_per_chunk: Any
     num_temporal_reasoning_steps: Any

@@ -121,7 +121,8 @@ class Layer:
         output = self._attend_groups(found, q, k, v, scale)
         moment, factor = self._stage.moment, q.shape[-1] ** -0.5 if scale is None else scale
         for observe in self._stage.run.observers:
-            first, both = found.groups[0], moment.holds_both(q.shape[0])
+            first = found.groups[0]
+            both = moment.guided if found.per_item else moment.holds_both(q.shape[0])
             site = self._site(first.items if found.per_item else ())
             shown = first.shown(q, k, v, output)
             observe(Observation(self._stage.name, site, first.layout, *shown, factor, both))

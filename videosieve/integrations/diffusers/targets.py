@@ -36,11 +36,12 @@ class Target:
         return len(self.attentions)
 
 
-def describe(target: Any) -> list[Target]:
+def describe(target: Any, images: bool = False) -> list[Target]:
     """What `sparsify` would hook; changes nothing.
 
     Args:
         target: A diffusers pipeline or a transformer.
+        images: Whether image transformers count, which can be looked at and never be made sparse.
 
     Returns:
         One entry per supported transformer.
@@ -49,8 +50,8 @@ def describe(target: Any) -> list[Target]:
         IntegrationError: No supported transformer, or one without the self-attentions its class should have.
     """
     found = []
-    for component, transformer in find_transformers(target).items():
-        row: Any = find_row(transformer)
+    for component, transformer in find_transformers(target, images).items():
+        row: Any = find_row(transformer, images)
         attentions = row.self_attentions(transformer)
         if not attentions or not all(hasattr(module, "processor") for module in attentions.values()):
             raise IntegrationError(

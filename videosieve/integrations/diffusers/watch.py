@@ -24,11 +24,12 @@ from videosieve.recipe import Recipe
 from videosieve.run import Run
 
 
-def watch(pipe: Any) -> Run:
+def watch(pipe: Any, images: bool = False) -> Run:
     """Make a pipeline show its self-attentions to the observers of a run.
 
     Args:
         pipe: A diffusers video pipeline.
+        images: Whether it may be an image pipeline.
 
     Returns:
         The run, without a trace: a context manager with `observers` and `remove()`.
@@ -36,7 +37,7 @@ def watch(pipe: Any) -> Run:
     Raises:
         IntegrationError: An unsupported model, or one that is sparse already.
     """
-    targets = describe(pipe)
+    targets = describe(pipe, images)
     for found in targets:
         if any(is_rebound(module) for module in found.attentions.values()):
             raise IntegrationError(
@@ -102,7 +103,8 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
         items = group.items if arrangement.per_item else ()
         site = moment.forward.site(layer.index, found.layers, items=items)
         q, k, v, output = group.shown(q, k, v, output)
-        scale, both = q.shape[-1] ** -0.5, moment.holds_both(q.shape[0])
+        scale = q.shape[-1] ** -0.5
+        both = moment.guided if arrangement.per_item else moment.holds_both(q.shape[0])
         seen = Observation(found.component, site, group.layout, q, k, v, output, scale, both)
         for observe in run.observers:
             observe(seen)

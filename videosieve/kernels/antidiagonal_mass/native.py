@@ -23,14 +23,13 @@ class _Call(ctypes.Structure):
         ("mass", ctypes.c_void_p),
         ("stride", ctypes.c_int64),
         ("side", ctypes.c_int64),
+        ("causal", ctypes.c_int64),
         *SIZES,
     ]
 
 
-def refuse(q: Tensor, k: Tensor, stride: int, _side: int, _scale: float, causal: bool) -> str | None:
+def refuse(q: Tensor, k: Tensor, stride: int, _side: int, _scale: float, _causal: bool) -> str | None:
     """Why the native kernel cannot run a call, or None."""
-    if causal:
-        return "it sums over all keys and knows no causal mask"
     reason = refuse_library() or refuse_tensors(q, k)
     if reason is None and stride > MOST_STRIDE:
         return f"it needs a stride of at most {MOST_STRIDE} tokens, got {stride}"
@@ -43,7 +42,7 @@ def antidiagonal_mass(
     stride: int,
     side: int,
     scale: float,
-    _causal: bool = False,
+    causal: bool = False,
     instruction_set: str | None = None,
 ) -> Tensor:
     """Mass of every block, in cells; shapes as in the api. `instruction_set` is for tests and benchmarks."""
@@ -55,6 +54,7 @@ def antidiagonal_mass(
         mass=mass.data_ptr(),
         stride=stride,
         side=side,
+        causal=causal,
         **sizes(q, k.shape[2], scale / stride),
     )
     load().call("antidiagonal_mass", call, instruction_set)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, linear_vectors, output_scores
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.concepts.streams import find_family
+from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
+from videosieve.integrations.diffusers.concepts.families import find_family
+from videosieve.integrations.diffusers.concepts.streams import Entered
 from videosieve.integrations.diffusers.concepts.text import ConceptText
 from videosieve.integrations.diffusers.targets import Target
 from videosieve.observation import Observation
@@ -35,22 +37,25 @@ class StreamProbe:
         self._text, self._method, self._layers = text, method, layers
         self._linear = method.vectors == "linear"
         self._stages = [
-            (self._family.kind(name), target.transformer.get_submodule(name.rpartition(".")[0]))
-            for name in target.attentions
+            (self._family.kind(name), name, target.transformer.get_submodule(name.rpartition(".")[0]))
+            for name in list(target.attentions)[: layers[-1] + 1]
         ]
+        self._take_one = _OneItem(target)
         self._arguments: Mapping[str, Any] = {}
         self._next = 0
-        self._concepts = self._condition = torch.empty(0)
+        self._concepts = torch.empty(0)
+        self._condition: Any = None
 
     def begin(self, arguments: Mapping[str, Any]) -> None:
         """A forward of the transformer begins with these arguments."""
         self._arguments = arguments
         self._next = 0
 
-    def see(self, seen: Observation, rows: slice, emit: Emit) -> None:
+    def see(self, seen: Observation, rows: slice, item: int, emit: Emit) -> None:
         """Take concepts through one layer; `emit` gets their scores [batch, concepts, tokens] where it is wanted.
 
-        Layers must come one after the other from the first: after a gap (a cache skipped one) nothing more is emitted.
+        `rows` of the call are looked at; the first of them is this `item` of the forward's batch. Layers must come one
+        after the other from the first: after a gap (a cache skipped one) nothing more is emitted.
         """
         layer = seen.site.layer
         if layer != self._next or layer > self._layers[-1]:
@@ -58,21 +63,30 @@ class StreamProbe:
             return
         self._next += 1
         if layer == 0:
-            one = _first_row(self._arguments, rows, seen.q.shape[0])
+            one = self._take_one(self._arguments, item)
             self._concepts = self._family.embed(self._transformer, self._text, one)
             self._condition = self._family.condition(self._transformer, one)
-        kind, block = self._stages[layer]
-        inside = kind.enter(block, self._concepts, self._condition)
+        kind, name, block = self._stages[layer]
+        modulation = self._family.modulate(self._transformer, self._condition, name)
+        inside = kind.enter(block, self._concepts, modulation)
         q, k, v, output = (x[rows, :, seen.layout.video] for x in (seen.q, seen.k, seen.v, seen.output))
         found = attend_concepts((inside.q, inside.k, inside.v), (k, v), seen.scale, self._method.sight)
         if layer in self._layers:
-            joint = self._method.name == "concept"
-            vectors = found if joint else inside.k
-            vectors = linear_vectors(vectors.float()) if self._linear else vectors
-            emit(output_scores(output, vectors) if joint else key_scores(q, vectors, seen.scale))
+            emit(self._score((q, v, output), inside, found, seen.scale))
         if layer < self._layers[-1]:
             joined = found.transpose(1, 2).flatten(2).to(self._concepts.dtype)
             self._concepts = kind.leave(block, self._concepts, joined, inside)
+
+    def _score(
+        self, video: tuple[Tensor, Tensor, Tensor], inside: Entered, found: Tensor, scale: float
+    ) -> Tensor:
+        """Scores [batch, concepts, tokens] in the space that the method compares."""
+        q, v, output = video
+        spaces = {"output": (output, found), "value": (v, inside.v.expand(len(v), -1, -1, -1))}
+        joint = self._method.name == "concept"
+        tokens, vectors = spaces[self._method.space] if joint else (q, inside.k)
+        vectors = linear_vectors(vectors.float()) if self._linear else vectors
+        return output_scores(tokens, vectors) if joint else key_scores(q, vectors, scale)
 
     def attach(self) -> list[Callable[[], object]]:
         """Nothing more to hook; returns what takes it off."""
@@ -80,7 +94,7 @@ class StreamProbe:
 
 
 class CrossProbe:
-    """Cross-attention models: queries of `attn2` against keys of concepts put in the place of the prompt.
+    """Cross-attention models: queries of the video against keys of concepts put in the place of the prompt.
 
     The queries are those that the model computes anyway, read behind their norm.
 
@@ -94,54 +108,78 @@ class CrossProbe:
     def __init__(
         self, target: Target, text: ConceptText, method: SaliencyMethod, layers: tuple[int, ...]
     ) -> None:
+        self._family = CROSS_FAMILIES[target.row.name]
         self._transformer: Any = target.transformer
         self._text, self._layers = text, layers
         self._linear = method.vectors == "linear"
         names = list(target.attentions)
-        self._attentions: dict[int, Any] = {
-            layer: target.transformer.get_submodule(names[layer].rpartition(".")[0]).attn2 for layer in layers
+        blocks = {
+            layer: target.transformer.get_submodule(names[layer].rpartition(".")[0]) for layer in layers
         }
+        self._attentions: dict[int, Any] = {
+            layer: getattr(block, self._family.attention) for layer, block in blocks.items()
+        }
+        self._take_one = _OneItem(target)
+        self._arguments: Mapping[str, Any] = {}
+        self._concepts: Tensor | None = None
         self._waiting: tuple[Observation, slice, Emit] | None = None
 
     def begin(self, arguments: Mapping[str, Any]) -> None:
-        """A forward of the transformer begins."""
-        del arguments
+        """A forward of the transformer begins with these arguments."""
+        self._arguments = arguments
+        self._concepts = None
         self._waiting = None
 
-    def see(self, seen: Observation, rows: slice, emit: Emit) -> None:
+    def see(self, seen: Observation, rows: slice, item: int, emit: Emit) -> None:
         """Note the self-attention before the cross-attention of the same block; `emit` gets the scores after it."""
+        if self._concepts is None:
+            one = self._take_one(self._arguments, item)
+            self._concepts = self._family.embed(self._transformer, self._text, one)
         self._waiting = (seen, rows, emit)
 
     def attach(self) -> list[Callable[[], object]]:
-        """Hook the norms of the queries; returns what takes the hooks off."""
+        """Hook what gives the queries; returns what takes the hooks off."""
         hooks: Any = [torch.compiler.disable(partial(self._read, layer)) for layer in self._layers]
-        norms = [attn.norm_q for attn in self._attentions.values()]
-        return [norm.register_forward_hook(hook).remove for norm, hook in zip(norms, hooks, strict=True)]
+        places = [getattr(attn, self._family.query) for attn in self._attentions.values()]
+        return [place.register_forward_hook(hook).remove for place, hook in zip(places, hooks, strict=True)]
 
-    def _read(self, layer: int, module: Any, inputs: Any, queries: Tensor) -> None:
+    def _read(self, layer: int, module: Any, inputs: Any, output: Tensor) -> None:
         del module, inputs
-        if self._waiting is None or self._waiting[0].site.layer != layer:
+        if self._waiting is None or self._waiting[0].site.layer != layer or self._concepts is None:
             return
         seen, rows, emit = self._waiting
         self._waiting = None
         attn = self._attentions[layer]
-        if queries.shape[1] != seen.layout.grid.tokens:
+        queries, video = self._family.queries(attn, output), seen.layout.video
+        if queries.shape[2] == seen.layout.tokens:
+            queries = queries[:, :, video]
+        elif queries.shape[2] != seen.layout.grid.tokens:
             raise IntegrationError(
-                f"cross-attention maps need all video tokens on one device, got {queries.shape[1]} of "
+                f"cross-attention maps need all video tokens on one device, got {queries.shape[2]} of "
                 f"{seen.layout.grid.tokens}; run without context parallelism"
             )
-        embedder = self._transformer.condition_embedder.text_embedder
-        concepts = self._text.pool(embedder(self._text.embeds.to(queries.dtype)))
-        keys = attn.norm_k(attn.to_k(concepts))
-        q, k = (x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in (queries[rows], keys))
+        q = queries[rows]
+        k = self._family.keys(attn, self._concepts.to(q.dtype))
         emit(key_scores(q, linear_vectors(k.float()) if self._linear else k, q.shape[-1] ** -0.5))
 
 
-def _first_row(arguments: Mapping[str, Any], rows: slice, batch: int) -> dict[str, Any]:
-    """The arguments of the first of `rows`; whatever is not given per batch element stays."""
-    one = dict(arguments)
-    one["timestep"] = torch.as_tensor(one["timestep"]).reshape(-1)
-    for name, value in one.items():
-        if isinstance(value, Tensor) and value.ndim and value.shape[0] == batch:
-            one[name] = value[rows][:1]
-    return one
+class _OneItem:
+    """Takes the arguments of one item of a forward's batch; whatever is not given per item stays.
+
+    Args:
+        target: The transformer.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._latents, self._timestep = target.row.latents, target.row.timestep
+
+    def __call__(self, arguments: Mapping[str, Any], item: int) -> dict[str, Any]:
+        one = dict(arguments)
+        one[self._timestep] = torch.as_tensor(one[self._timestep])
+        if not one[self._timestep].ndim:
+            one[self._timestep] = one[self._timestep].reshape(1)
+        batch = len(one[self._latents])
+        for name, value in one.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape[0] == batch:
+                one[name] = value[item : item + 1]
+        return one

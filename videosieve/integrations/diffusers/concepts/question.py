@@ -35,12 +35,13 @@ def named_layers(pipe: Any, method: SaliencyMethod) -> tuple[int, ...] | None:
     return (getattr(pipe, "config", {}).get("saliency_layers") or {}).get(method.name)
 
 
-def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ...]:
+def choose_layers(wanted: Sequence[int] | None, target: Target, depth: int | None = None) -> tuple[int, ...]:
     """The layers to average, ascending.
 
     Args:
         wanted: Indices of self-attentions in call order; None for all.
         target: The transformer.
+        depth: How many layers, from the first, can be looked at; None for all.
 
     Returns:
         At least one layer.
@@ -48,9 +49,11 @@ def choose_layers(wanted: Sequence[int] | None, target: Target) -> tuple[int, ..
     Raises:
         IntegrationError: None of them, or one that does not exist.
     """
+    count = target.layers if depth is None else depth
     if wanted is None:
-        return tuple(range(target.layers))
-    require_indices(wanted, target.layers, "layers", "self-attentions")
+        return tuple(range(count))
+    kind = "self-attentions" if count == target.layers else "self-attentions with text"
+    require_indices(wanted, count, "layers", kind)
     return tuple(sorted(set(wanted)))
 
 
@@ -71,10 +74,16 @@ def choose_steps(wanted: tuple[int, ...] | None, scheduler: Any, steps: int) -> 
     if wanted is not None:
         require_indices(wanted, steps, "steps", "denoising steps")
         return tuple(sorted(set(wanted)))
-    times = [float(time) / scheduler.config.num_train_timesteps for time in scheduler.timesteps]
-    middle = tuple(step for step, time in enumerate(times) if NOISE[0] <= time <= NOISE[1])
+    times = noise_levels(scheduler)
+    middle = tuple(step for step, time in times.items() if NOISE[0] <= time <= NOISE[1])
     third = range(steps // 3, max(steps // 3 + 1, -(-2 * steps // 3)))
     return middle if middle and len(times) == steps else tuple(third)
+
+
+def noise_levels(scheduler: Any) -> dict[int, float]:
+    """The noise of every step of a scheduler whose timesteps are set, as a fraction of all training timesteps."""
+    count = scheduler.config.num_train_timesteps
+    return {step: float(time) / count for step, time in enumerate(scheduler.timesteps)}
 
 
 def require_indices(wanted: Sequence[int], count: int, name: str, what: str) -> None:

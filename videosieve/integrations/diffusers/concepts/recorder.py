@@ -12,16 +12,20 @@ from videosieve.concepts import RunningMaps, SaliencyMaps, to_probabilities
 from videosieve.errors import IntegrationError
 from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import bind_forward
+from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
+from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES, find_family
+from videosieve.integrations.diffusers.concepts.memory import require_memory
 from videosieve.integrations.diffusers.concepts.probes import CrossProbe, StreamProbe
 from videosieve.integrations.diffusers.concepts.question import (
     Question,
     choose_layers,
     choose_steps,
     named_layers,
+    noise_levels,
 )
-from videosieve.integrations.diffusers.concepts.streams import CONCEPT_FAMILIES, find_family
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
-from videosieve.integrations.diffusers.targets import describe
+from videosieve.integrations.diffusers.models import IMAGES
+from videosieve.integrations.diffusers.targets import Target, describe
 from videosieve.layout import Grid
 from videosieve.observation import Observation
 from videosieve.run import Run
@@ -33,10 +37,11 @@ class ConceptRecorder:
     Attributes:
         layers: Layers that are averaged.
         steps: Steps that were averaged so far.
+        noise: Noise level by step, as a fraction of all training timesteps, as far as it is known.
         label: Step that every pass counts as, whatever the clock says; None believes the clock.
 
     Args:
-        pipe: A diffusers video pipeline.
+        pipe: A diffusers pipeline of videos or images.
         run: The run of its `sparsify`; "dense" computes what the untouched pipeline would.
         question: What to look for.
         arguments: Of the coming call, for the text template and length.
@@ -51,14 +56,20 @@ class ConceptRecorder:
     ) -> None:
         self.label: int | None = None
         self.steps: tuple[int, ...] = ()
+        self.noise: dict[int, float] = {}
         self._pipe, self._run, self._question = pipe, run, question
-        targets = describe(pipe)
-        if question.method.name == "concept":
+        targets = describe(pipe, images=True)
+        if question.method.name == "concept" or targets[0].row.name not in CROSS_FAMILIES:
             find_family(targets[0].row.name)
         wanted = named_layers(pipe, question.method) if question.layers is None else question.layers
-        self.layers = choose_layers(wanted, targets[0])
+        streams = CONCEPT_FAMILIES.get(targets[0].row.name)
+        depth = streams.depth(targets[0].transformer, targets[0].layers) if streams else None
+        self.layers = choose_layers(wanted, targets[0], depth)
         text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
         self._targets = {target.component: target for target in targets}
+        self._items = 0
+        self._first_conditional = 0
+        self._generation: int | None = None
         self._probes: dict[str, StreamProbe | CrossProbe] = {
             target.component: StreamProbe(target, text, question.method, self.layers)
             if target.row.name in CONCEPT_FAMILIES
@@ -75,7 +86,7 @@ class ConceptRecorder:
             for undo in probe.attach():
                 self._undo.callback(undo)
             transformer = self._targets[name].transformer
-            hook: Any = torch.compiler.disable(self._watch(probe, transformer))
+            hook: Any = torch.compiler.disable(self._watch(probe, self._targets[name]))
             self._undo.callback(transformer.register_forward_pre_hook(hook, with_kwargs=True).remove)
         self._run.observers.append(self._observe)
         self._undo.callback(self._run.observers.remove, self._observe)
@@ -106,21 +117,30 @@ class ConceptRecorder:
                 f"began): a step cache skipped them, gradients were on, or the steps were never reached; disable the "
                 f"cache, use torch.no_grad(), or choose other steps"
             )
-        shape = (self._grid.frames, self._grid.height, self._grid.width)
+        grid = self._grid
+        flat = (grid.height, grid.width)
+        targets = list(self._targets.values())
+        shape = flat if targets[0].row.name in IMAGES else (grid.frames, *flat)
+
+        method = self._question.method
 
         def shaped(maps: Tensor) -> Tensor:
+            if method.average == "mean_first":
+                maps = to_probabilities(maps, method.temperature)
             return maps[index].unflatten(-1, shape).cpu()
 
         return SaliencyMaps(
             self._question.concepts,
             shaped(self._running.mean),
-            self._question.method.name,
+            method.name,
             self.layers,
             self.steps,
             {key: shaped(part) for key, part in self._running.parts.items()},
             video,
             frame_of,
-            self._question.method.average == "raw",
+            method.average == "raw",
+            method.keep,
+            tuple(self.noise[step] for step in self.steps) if set(self.steps) <= set(self.noise) else (),
         )
 
     @property
@@ -128,36 +148,73 @@ class ConceptRecorder:
         """The token grid of the video; None before the first forward."""
         return self._grid
 
-    def _watch(self, probe: "StreamProbe | CrossProbe", transformer: Module) -> Callable[..., None]:
-        bind = bind_forward(transformer)
+    def _watch(self, probe: "StreamProbe | CrossProbe", target: Target) -> Callable[..., None]:
+        bind, row = bind_forward(target.transformer), target.row
 
         def before(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module
             self._running.begin()
-            probe.begin(bind(args, kwargs))
+            arguments = bind(args, kwargs)
+            self._items = len(arguments.get(row.latents, ()))
+            probe.begin(arguments)
 
         return before
 
     def _observe(self, seen: Observation) -> None:
         step = self._wanted(seen.site)
-        if step is None:
+        if step is None or seen.site.layer > self.layers[-1]:
             return
         layer, temperature = seen.site.layer, self._question.method.temperature
 
         def emit(scores: Tensor) -> None:
             before = self._running.passes
-            raw = self._question.method.average == "raw"
-            self._running.add(layer, step, scores if raw else to_probabilities(scores, temperature))
+            first = self._question.method.average == "probabilities"
+            self._running.add(layer, step, to_probabilities(scores, temperature) if first else scores)
             if self._running.passes > before and step not in self.steps:
                 self.steps = (*self.steps, step)
 
+        self._require_one_generation(seen)
+        first = self._first_conditional = self._first_item(seen)
+        if seen.site.items and seen.site.items[0] != first:
+            return  # items are attended one by one, and this is another one
+        if self._grid is None:
+            self._require_memory(seen)
         self._grid = seen.layout.grid
-        self._probes[seen.owner].see(seen, self._rows(seen), emit)
+        rows = (
+            slice(0, 1) if seen.site.items else slice(first, first + self._items // (2 if seen.guided else 1))
+        )
+        self._probes[seen.owner].see(seen, rows, first, emit)
 
-    def _rows(self, seen: Observation) -> slice:
-        """The conditional part of the batch; guidance puts the unconditional one before it."""
-        batch = seen.q.shape[0]
-        return slice(batch // 2 if seen.guided else 0, batch)
+    def _require_memory(self, seen: Observation) -> None:
+        question, tokens = self._question, seen.layout.grid.tokens
+        heads = seen.q.shape[1] if isinstance(self._probes[seen.owner], StreamProbe) else 0
+        steps = self._chosen.get(seen.site.steps) or question.steps or (0,)
+        require_memory(
+            len(question.concepts),
+            tokens,
+            heads,
+            question.method.keep,
+            len(self.layers),
+            len(steps),
+            seen.q.device,
+        )
+
+    def _require_one_generation(self, seen: Observation) -> None:
+        """Of a video that is made piece by piece every piece has a grid of its own, and other things in it."""
+        if self.label is not None:
+            return  # a given video, which is seen at several noise levels
+        if self._generation not in (None, seen.site.generation):
+            row = self._targets[seen.owner].row
+            raise IntegrationError(
+                f"this call of {type(self._pipe).__name__} makes the video piece by piece, each a generation of its "
+                f"own, and maps of {row.family} are those of one piece; ask for fewer frames (num_frames)"
+            )
+        self._generation = seen.site.generation
+
+    def _first_item(self, seen: Observation) -> int:
+        """Where the conditional part of the forward's batch begins."""
+        behind = seen.guided and not self._targets[seen.owner].row.conditional_first
+        return self._items // 2 if behind else 0
 
     def _wanted(self, site: Site) -> int | None:
         """The step as which a call counts; None where it does not."""
@@ -166,5 +223,8 @@ class ConceptRecorder:
         if self.label is not None:
             return self.label
         if site.steps not in self._chosen:
-            self._chosen[site.steps] = choose_steps(self._question.steps, self._pipe.scheduler, site.steps)
+            scheduler = self._pipe.scheduler
+            self._chosen[site.steps] = choose_steps(self._question.steps, scheduler, site.steps)
+            if len(scheduler.timesteps) == site.steps:
+                self.noise = noise_levels(scheduler)
         return site.step if site.step in self._chosen[site.steps] else None

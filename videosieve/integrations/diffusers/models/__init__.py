@@ -1,5 +1,6 @@
 """The supported video transformers: a row of data each, by family, and how a row is found."""
 
+from videosieve.integrations.diffusers.models.images import IMAGES
 from videosieve.integrations.diffusers.models.lookup import (
     find_named,
     find_row,
@@ -12,6 +13,7 @@ from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.starts import require_family, start_of
 
 __all__ = [
+    "IMAGES",
     "MODELS",
     "Condition",
     "Cut",

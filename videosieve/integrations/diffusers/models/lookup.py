@@ -6,14 +6,17 @@ from torch.nn import Module
 
 from videosieve.errors import IntegrationError
 from videosieve.frame_rate import FRAME_RATE
+from videosieve.integrations.diffusers.models.images import IMAGES
 from videosieve.integrations.diffusers.models.registering import MODELS, load_models
 from videosieve.integrations.diffusers.models.rows import ModelRow
 from videosieve.integrations.diffusers.models.words import why_unknown
 
 
-def find_row(transformer: object) -> ModelRow | None:
-    """The row of a transformer's class or of the nearest class it inherits from."""
+def find_row(transformer: object, images: bool = False) -> ModelRow | None:
+    """The row of a transformer's class or of the nearest class it inherits from; of image models too where asked."""
     names = [cls.__name__ for cls in type(transformer).__mro__]
+    if images and (found := next((IMAGES[name] for name in names if name in IMAGES), None)) is not None:
+        return found
     if not any(name in MODELS for name in names) and isinstance(transformer, Module):
         load_models()
     return next((MODELS[name] for name in names if name in MODELS), None)
@@ -26,11 +29,12 @@ def find_named(cls: str) -> ModelRow | None:
     return MODELS.get(cls)
 
 
-def find_transformers(target: object) -> dict[str, Module]:
+def find_transformers(target: object, images: bool = False) -> dict[str, Module]:
     """The transformers of a pipeline that can be made sparse by component name, or the transformer as "transformer".
 
     Args:
         target: A diffusers pipeline or a transformer; compiled ones are unwrapped.
+        images: Whether image transformers count, which can be looked at and never be made sparse.
 
     Returns:
         At least one transformer. Recognised ones that stay dense are left out where another one is there.
@@ -45,7 +49,9 @@ def find_transformers(target: object) -> dict[str, Module]:
         for name, part in candidates.items()
         if isinstance(module := getattr(part, "_orig_mod", part), Module)
     }
-    known = {name: (part, row) for name, part in modules.items() if (row := find_row(part)) is not None}
+    known = {
+        name: (part, row) for name, part in modules.items() if (row := find_row(part, images)) is not None
+    }
     refused = {name: why for name, (part, row) in known.items() if (why := why_refused(part, row))}
     if len(refused) < len(known):
         return {name: part for name, (part, _) in known.items() if name not in refused}

@@ -28,8 +28,8 @@ class ModelRow:
         name: The diffusers class.
         family: What people call the model.
         attentions: Regular expression that the names of the video self-attention modules match in full.
-        axes: Meaning of the axes of the latents: B batch, C channels, T frames, H rows, W columns; "BNC" where they
-            are packed into N rows before the forward.
+        axes: Meaning of the axes of the latents: B batch, C channels, T frames, H rows, W columns; "BCHW" for images,
+            "BNC" where they are packed into N rows before the forward.
         patch: Config entries that hold the patch sides of frames, rows and columns, or the sides themselves; one entry
             may hold all three.
         text: Where text tokens sit in the attention sequence, relative to the video.
@@ -67,12 +67,13 @@ class ModelRow:
         cuts: How Ulysses context parallelism cuts a model of text and video, each into equal parts: its plan, as
             diffusers has them for some models of video alone. Empty where nothing is known.
         uncut_if: Configurations in which it cannot be cut.
+        conditional_first: Whether the conditional half of a batch that holds both branches comes first.
     """
 
     name: str
     family: str
     attentions: str
-    axes: Literal["BCTHW", "BTCHW", "BTHWC", "BNC"]
+    axes: Literal["BCTHW", "BTCHW", "BTHWC", "BCHW", "BNC"]
     patch: tuple[str | int, ...]
     text: Literal["first", "last", "none"]
     branches: tuple[str, ...]
@@ -102,6 +103,7 @@ class ModelRow:
     text_feed_forward: str = ""
     cuts: tuple[Cut, ...] = ()
     uncut_if: tuple[Condition, ...] = ()
+    conditional_first: bool = False
 
     def __post_init__(self) -> None:
         if (self.text == "none") == bool(self.texts):
@@ -149,12 +151,12 @@ class ModelRow:
             )
         sides = dict(zip(self.axes, shape, strict=True))
         frames, height, width = self.patch_sides(config)
-        return Grid(-(-sides["T"] // frames), sides["H"] // height, sides["W"] // width)
+        return Grid(-(-sides.get("T", 1) // frames), sides["H"] // height, sides["W"] // width)
 
     def patch_sides(self, config: Mapping[str, Any]) -> tuple[int, int, int]:
         """Latent frames, rows and columns in a token."""
         values: list[Any] = [key if isinstance(key, int) else config[key] for key in self.patch]
-        frames, height, width = values[0] if len(values) == 1 else values
+        frames, height, width = (1, *(values[0] if len(values) == 1 else values))[-3:]
         return frames or 1, height, width  # CogVideoX 1.0 writes its frame patch as None
 
     def rate_of(self, config: Mapping[str, Any]) -> float:

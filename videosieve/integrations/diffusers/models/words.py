@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from videosieve.integrations.diffusers.models.images import IMAGES
+
 FACTORISED = (
     "UNetMotionModel",
     "UNetSpatioTemporalConditionModel",
@@ -49,6 +51,13 @@ def why_factorised(parts: Mapping[str, str]) -> str:
 
 
 def _why_no_video(parts: Mapping[str, str]) -> str:
+    image = next((cls for cls in parts.values() if cls in IMAGES), None)
+    if image is not None:
+        return (
+            f"{image} ({IMAGES[image].family}) makes images: a few thousand tokens in one frame, to which sparse "
+            f"attention over the frames of a video does not apply; videosieve.saliency(pipe, prompt, concepts) shows "
+            f"where in an image it sees a concept"
+        )
     for endings, what in ((_IMAGES, "images"), (_SOUND, "sound")):
         found = next((cls for cls in parts.values() if cls.endswith(endings)), None)
         if found is not None:

@@ -9,6 +9,7 @@ from videosieve.integrations.diffusers.models.sequences.latents import Latents
 from videosieve.integrations.diffusers.models.sequences.marked_frames import MarkedFrames
 from videosieve.integrations.diffusers.models.sequences.one_by_one import OneByOne
 from videosieve.integrations.diffusers.models.sequences.packed import Packed, PackedFirst
+from videosieve.integrations.diffusers.models.sequences.pictures import Coordinates, Listed, Shapes, TwoTexts
 from videosieve.integrations.diffusers.models.sequences.text_keys import TextKeys
 from videosieve.integrations.diffusers.models.sequences.trimmed_alone import TrimmedAlone
 
@@ -22,6 +23,10 @@ SEQUENCES: dict[str, type[Sequence]] = {
     "trimmed_alone": TrimmedAlone,
     "one_by_one": OneByOne,
     "decoder_layers": DecoderLayers,
+    "coordinates": Coordinates,
+    "shapes": Shapes,
+    "two_texts": TwoTexts,
+    "listed": Listed,
 }
 
 

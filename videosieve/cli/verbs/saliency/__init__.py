@@ -1,0 +1,1 @@
+"""Where concepts are in videos and images: maps, scores, ablations."""

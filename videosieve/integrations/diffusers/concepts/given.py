@@ -1,0 +1,174 @@
+"""A video or an image that is given: encoded, made noisy, and handed to the transformer in one step of a pipeline."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from videosieve.errors import IntegrationError, ShapeError
+from videosieve.integrations.diffusers.clock import bind_forward
+from videosieve.integrations.diffusers.concepts.question import NOISE, choose_steps, noise_levels
+from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
+from videosieve.integrations.diffusers.targets import describe
+
+
+def encode_video(pipe: Any, video: Tensor) -> Tensor:
+    """A video as clean latents in the axes of the model's `hidden_states`."""
+    vae: Any = getattr(pipe, "vae", None)
+    packed = getattr(pipe, "vae_scale_factor_temporal", 1)
+    if not hasattr(vae, "encode"):
+        raise IntegrationError(
+            f"{type(pipe).__name__} has no VAE that encodes videos; it can only generate them"
+        )
+    if video.ndim != 4 or video.shape[1] != 3 or (len(video) - 1) % packed:
+        raise ShapeError(
+            f"a given video must be [frames, 3, height, width] with frames = {packed} × n + 1, got {list(video.shape)}"
+        )
+    target = describe(pipe)[0]
+    config: Any = target.transformer.config
+    pixels = (video * 2 - 1).permute(1, 0, 2, 3)[None].to(vae.device, vae.dtype)
+    latents = _normalised(vae, vae.encode(pixels).latent_dist.mode())
+    if target.row.axes == "BTCHW":
+        latents = latents.transpose(1, 2)
+        spare = -latents.shape[1] % (config["patch_size_t"] or 1)
+        latents = torch.cat([latents[:, :1].expand(-1, spare, -1, -1, -1), latents], 1)
+    if latents.shape[target.row.axes.index("C")] != config["in_channels"]:
+        raise IntegrationError(f"{type(pipe).__name__} continues an image; use its text-to-video pipeline")
+    return latents.float()
+
+
+def encode_image(pipe: Any, image: Tensor) -> Tensor:
+    """An image as clean latents, as the transformer takes them: its list, where it takes one, as one tensor.
+
+    Args:
+        pipe: A diffusers image pipeline.
+        image: [3, height, width] in [0, 1]; sides that the model takes.
+
+    Raises:
+        ShapeError: It has another shape.
+        IntegrationError: The pipeline has no VAE that encodes.
+    """
+    vae: Any = getattr(pipe, "vae", None)
+    if not hasattr(vae, "encode"):
+        raise IntegrationError(
+            f"{type(pipe).__name__} has no VAE that encodes images; it can only generate them"
+        )
+    row = describe(pipe, images=True)[0].row
+    side = pipe.vae_scale_factor * (1 if row.name == "HunyuanImageTransformer2DModel" else 2)
+    if image.ndim != 3 or image.shape[0] != 3 or image.shape[1] % side or image.shape[2] % side:
+        raise ShapeError(
+            f"a given image must be [3, height, width] with sides that are multiples of {side} pixels, got "
+            f"{list(image.shape)}"
+        )
+    pixels = (image * 2 - 1)[None].to(vae.device, vae.dtype)
+    if row.name == "Flux2Transformer2DModel":
+        return pipe._pack_latents(pipe._encode_vae_image(pixels, None)).float()
+    flat = row.name != "QwenImageTransformer2DModel"  # its VAE is one of videos
+    latents = _normalised(vae, vae.encode(pixels if flat else pixels[:, :, None]).latent_dist.mode())
+    if row.axes == "BNC":
+        sides = latents.shape[-2:]
+        latents = pipe._pack_latents(latents, 1, latents.shape[1], *sides)
+    return (latents[:, :, None] if row.name == "ZImageTransformer2DModel" else latents).float()
+
+
+def _normalised(vae: Any, latents: Tensor) -> Tensor:
+    if (mean := vae.config.get("latents_mean")) is not None:
+        mean, std = (
+            torch.tensor(x).view(1, -1, *[1] * (latents.ndim - 2)).to(latents)
+            for x in (mean, vae.config["latents_std"])
+        )
+        return (latents - mean) / std
+    return (latents - (vae.config.get("shift_factor") or 0.0)) * vae.config["scaling_factor"]
+
+
+@contextmanager
+def unguided(pipe: Any) -> Iterator[dict[str, float]]:
+    """The call's arguments that turn guidance off: a second forward, or a second half of a batch.
+
+    HunyuanVideo and Flux have two and embed the other. Where a guider does it, that is off meanwhile.
+    """
+    calls = (vars(cls)["__call__"] for cls in type(pipe).__mro__ if "__call__" in vars(cls))
+    known = {name for call in calls for name in inspect.signature(call).parameters}
+    guiders = [x for name in ("guider", "ocr_guider") if (x := getattr(pipe, name, None)) is not None]
+    before = [(guider, guider._enabled) for guider in guiders]
+    for guider in guiders:
+        guider._enabled = False
+    try:
+        if "true_cfg_scale" in known:
+            yield {"true_cfg_scale": 1.0}
+        elif "guidance_scale" in known and not embeds_guidance(pipe):
+            yield {"guidance_scale": 0.0 if type(pipe).__name__.startswith("ZImage") else 1.0}
+        else:
+            yield {}
+    finally:
+        for guider, enabled in before:
+            guider._enabled = enabled
+
+
+def embeds_guidance(pipe: Any) -> bool:
+    """Whether the model was distilled to take the scale of guidance as an input."""
+    return bool(getattr(getattr(pipe, "transformer", None), "config", {}).get("guidance_embeds", False))
+
+
+@contextmanager
+def one_step(pipe: Any, level: int | None, recorders: list[ConceptRecorder]) -> Iterator[None]:
+    """Make the next call of the pipeline one denoising step long: the one with index `level`."""
+    scheduler = pipe.scheduler
+    original: Callable[..., None] = scheduler.set_timesteps
+
+    @functools.wraps(original)  # pipelines look at the signature
+    def set_timesteps(*args: Any, **kwargs: Any) -> None:
+        original(*args, **kwargs)
+        times, middle = scheduler.timesteps, sum(NOISE) / 2 * scheduler.config.num_train_timesteps
+        nearest = int((times.float() - middle).abs().argmin())
+        (step,) = choose_steps((nearest if level is None else level,), scheduler, len(times))
+        for recorder in recorders:
+            recorder.label = step
+            recorder.noise |= {step: noise_levels(scheduler)[step]}
+        scheduler.timesteps = times[step : step + 1]
+        if len(getattr(scheduler, "sigmas", ())) == len(times) + 1:
+            scheduler.sigmas = scheduler.sigmas[step : step + 2]
+
+    scheduler.set_timesteps = set_timesteps
+    try:
+        yield
+    finally:
+        del scheduler.set_timesteps
+
+
+@contextmanager
+def noisy_input(pipe: Any, given: Tensor, noise: Tensor) -> Iterator[None]:
+    """Hand every transformer the given latents at the noise level of its timestep."""
+    scheduler = pipe.scheduler
+    add = getattr(scheduler, "scale_noise", None)
+    handles = []
+    for target in describe(pipe, images=True):
+        bind, name, listed = (
+            bind_forward(target.transformer),
+            target.row.latents,
+            target.row.sequence == "listed",
+        )
+
+        def before(
+            module: Any, args: Any, kwargs: Any, bind: Any = bind, name: str = name, listed: bool = listed
+        ) -> tuple[tuple[()], dict[str, Any]]:
+            del module
+            arguments, time = bind(args, kwargs), scheduler.timesteps[:1]
+            noisy = add(given, time, noise) if add else scheduler.add_noise(given, noise, time)
+            if listed:
+                return (), arguments | {name: [item.to(arguments[name][0]) for item in noisy]}
+            there: Tensor = arguments[name]
+            if there.ndim == 3:  # packed, and pictures to go by may follow
+                return (), arguments | {name: torch.cat([noisy.to(there), there[:, noisy.shape[1] :]], 1)}
+            return (), arguments | {name: noisy.to(there)}
+
+        handles.append(target.transformer.register_forward_pre_hook(before, with_kwargs=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -120,7 +120,12 @@ def _prepare(work: Work) -> None:
             return
     for name, recipe in list(work.recipes.items()):
         work.show(name, timed=False)
-        clip = rehearse(work.pipe, work.plan.requests[0], recipe)
+        clip = rehearse(
+            work.pipe,
+            work.plan.requests[0],
+            recipe,
+            lambda progress, name=name: work.show(name, timed=False, progress=progress),
+        )
         if name != DENSE:
             continue
         kernel = ", ".join(dense_kernels(clip))

@@ -1,7 +1,8 @@
 # make demo   compare dense attention with Sparse VideoGen on the bundled model and say where the page is
 # make test   the test suite
 # make test-plain  the kernel tests once more, against an installation that was made without a compiler
-# make check  lint, types
+# make check  lint, types, and the documentation builds
+# make docs   the documentation as a site: site/index.html
 # make bench  the kernel table on this machine
 # Each verb creates .venv if it is missing and installs what it needs from the pins. PYTHON picks the interpreter.
 
@@ -15,7 +16,7 @@ PLAIN := $(VENV)/plain
 
 NATIVE := setup.py $(wildcard videosieve/native/*.[ch]pp videosieve/native/*.h)
 
-.PHONY: demo test test-plain slow check bench clean
+.PHONY: demo test test-plain slow check docs bench clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "videosieve needs Python 3.10 or newer")'
@@ -49,10 +50,15 @@ check: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+docs: $(INSTALLED_DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'open site/index.html, or with search: $(BIN)/python -m http.server -d site'
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.run
 	$(BIN)/python -m benchmarks.native $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) site

@@ -2,8 +2,8 @@
 
 A method's selection on random inputs of 8,192 tokens, as a share of PyTorch's dense attention in the same run, and its
 peak memory. AdaSpa has three rows: its first search beside the dense attention it observes, a later one, and reuse.
-SVG2 has two: the first sparse step, with 12 iterations of k-means, and any later one, with 2. sieve has two: the first
-sparse step, which tries every shape of cube on 32 rows, and any later one, pooling of keys and values included.
+SVG2 has two: the first sparse step, with 12 iterations of k-means, and any later one, with 2. sieve has two as well,
+with 8 iterations and 1, pooling of keys and values included.
 """
 
 from collections.abc import Callable
@@ -65,9 +65,9 @@ def selections(call: AttentionCall) -> dict[str, Callable[[], object]]:
     calls["adaspa, later search"] = lambda: adaspa.select(later, found)
     calls["adaspa, reuse"] = lambda: adaspa.select(call, found)
     sieve = Sieve()
-    _, shapes = sieve.select(call, None)
+    _, space = sieve.select(call, None)
     calls["sieve, first step"] = lambda: sieve.select(call, None)
-    calls["sieve, later step"] = lambda: sieve.select(later, shapes)
+    calls["sieve, later step"] = lambda: sieve.select(later, space)
     svg2 = SemanticPermutation()
     _, centroids = svg2.select(call, None)
     calls["svg2, first step"] = lambda: svg2.select(call, None)

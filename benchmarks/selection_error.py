@@ -1,8 +1,8 @@
 """What choosing costs in accuracy on real calls: `python -m benchmarks.selection_error --model shapes-m`.
 
 Queries, keys and values of one dense video (two layers, two steps, both branches) go through variants of a method, each
-from no state: relative L1 of the attention output and executed density, means over the calls; for SVG2 also how far
-k-means is after fewer iterations than 50. No seconds: a busy machine changes nothing.
+from no state: relative L1 of the attention output and executed density, centroids counted, means over the calls; for
+SVG2 also how far k-means is after fewer iterations than 50. No seconds: a busy machine changes nothing.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def capture(model: str, steps: int) -> list[AttentionCall]:
     return calls
 
 
-def variants(side: int, clusters: int) -> dict[str, tuple[Method, bool]]:
+def variants(side: int, clusters: int, tokens: int) -> dict[str, tuple[Method, bool]]:
     """Methods, and whether centroids answer for what they leave out."""
     found: dict[str, tuple[Method, bool]] = {
         f"adaspa, every {stride}. query": (AdaSpa(0.2, block=side, search_stride=stride), False)
@@ -55,7 +55,14 @@ def variants(side: int, clusters: int) -> dict[str, tuple[Method, bool]]:
             f"svg2 {density}": (svg2, False),
             f"svg2 {density}, centroids answer": (svg2, True),
             f"svg_ear {density}": (ear, True),
+            f"svg_ear {density}, as many clusters as sieve": (
+                replace(ear, query_clusters=tokens // side, key_clusters=2 * tokens // side),
+                True,
+            ),
             f"sieve {density}": (Sieve(density), True),
+            f"sieve {density}, clusters of whole tokens": (Sieve(density, space="tokens"), True),
+            f"sieve {density}, rank by mass": (Sieve(density, rank="mass"), True),
+            f"sieve {density}, nothing answers": (Sieve(density, centroids=False), False),
         }
     return found
 
@@ -70,7 +77,10 @@ def look(call: AttentionCall, method: Method, answered: bool) -> tuple[float, fl
     if selection is None:
         raise SystemExit("a variant leaves a call dense")
     result = attend_selected(call, replace(selection, compensate=answered))
-    return relative_l1(result.output, dense), float(selection.mask.density)
+    density = selection.mask.head_density
+    if result.answered_density is not None:
+        density = density + result.answered_density
+    return relative_l1(result.output, dense), float(density.mean())
 
 
 def spread(x: Tensor, clusters: int, iterations: int) -> float:
@@ -90,7 +100,7 @@ def main() -> None:
     tokens = calls[0].layout.grid.tokens
     print(f"{given.model}, {len(calls)} calls of {tokens} video tokens")
     print("| variant | relative L1 | density |\n| --- | --- | --- |")
-    for name, (method, answered) in variants(32 if tokens < 2048 else 64, tokens // 32).items():
+    for name, (method, answered) in variants(32 if tokens < 2048 else 64, tokens // 32, tokens).items():
         errors, densities = zip(*(look(call, method, answered) for call in calls), strict=True)
         print(f"| {name} | {fmean(errors):.4f} | {fmean(densities):.3f} |")
     print("| iterations of k-means | mean squared distance ÷ that after 50 |\n| --- | --- |")

@@ -1,6 +1,6 @@
 """What each part of sieve is worth: `python -m benchmarks.sieve_ablation`.
 
-Every variant takes one part away (or adds compensation to svg) and is brought to the same run density on a pilot video;
+Every variant takes one part away, or is a published method; each is brought to the same run density on a pilot video;
 then every prompt and seed, fidelity against the dense video of the same noise. The means come with 95 % intervals, with
 the videos that became other videos counted apart, and by the background that the caption asks for. Goes on where it was
 stopped; `--workers 2` makes two variants at a time with one thread each.
@@ -32,62 +32,61 @@ from videosieve.shapes import parse_caption
 FLIP = 18.0
 """PSNR in dB below which a video counts as another one; two seeds of one caption have 15."""
 
-ONE = {32: ((4, 2, 4),), 64: ((4, 4, 4),)}
-LYING = {32: ((1, 1, 32),), 64: ((1, 1, 64),)}
+SIDES = (16, 32, 64)
+PIXELS = 16
+"""Of a frame of the bundled models that are one token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """sieve or svg with something changed.
+    """sieve with something changed, or another method.
 
     Attributes:
         method: Its name.
         shared: Whether both branches of guidance have one selection.
-        shapes: "head" chooses a cube for every head, "one" takes one for all, "lying" runs of a row of the video.
-        rank: As in `Sieve`.
-        centroids: Whether they answer for what is left out.
+        options: Of the method.
+        compensate: As in a recipe; sieve answers by itself.
     """
 
     method: str = "sieve"
     shared: bool = True
-    shapes: str = "head"
-    rank: str = "error"
-    centroids: bool = True
+    options: tuple[tuple[str, Any], ...] = ()
+    compensate: str = "none"
 
-    def recipe(self, knob: float, side: int) -> Recipe:
-        """With its density set, a tenth of the steps dense."""
-        options: dict[str, Any] = {"density": knob, "block": side}
-        if self.method == "sieve":
-            cubes = {"head": None, "one": ONE[side], "lying": LYING[side]}[self.shapes]
-            options |= {"cubes": cubes, "rank": self.rank, "centroids": self.centroids}
-        compensate = "centroids" if self.centroids and self.method != "sieve" else "none"
-        recipe = Recipe(make_method(self.method, **options), DenseFirst(DENSE_STEPS, 0), min_tokens=0)
-        return recipe.override(shared_selection=self.shared, compensate=compensate)
+    def recipe(self, knob: float, side: int, tokens: int) -> Recipe:
+        """With its density set, a tenth of the steps dense; clusters and blocks as large as sieve's."""
+        sizes: dict[str, Any] = {"block": side}
+        if self.method == "svg_ear":
+            sizes = {"query_clusters": tokens // side, "key_clusters": 2 * tokens // side, "min_share": 0.0}
+        method = make_method(self.method, density=knob, **sizes, **dict(self.options))
+        recipe = Recipe(method, DenseFirst(DENSE_STEPS, 0), min_tokens=0)
+        return recipe.override(shared_selection=self.shared, compensate=self.compensate)
 
 
 VARIANTS = {
     "sieve": Variant(),
     "each branch chooses": Variant(shared=False),
-    "rank by mass alone": Variant(rank="mass"),
-    "one cube for all heads": Variant(shapes="one"),
-    "blocks as they lie": Variant(shapes="lying"),
-    "nothing answers": Variant(centroids=False),
-    "one cube, mass, nothing answers": Variant(shapes="one", rank="mass", centroids=False),
-    "svg": Variant("svg", centroids=False),
-    "svg, centroids answer": Variant("svg"),
+    "clusters of whole tokens": Variant(options=(("space", "tokens"),)),
+    "rank by mass alone": Variant(options=(("rank", "mass"),)),
+    "whole tokens, rank by mass": Variant(options=(("space", "tokens"), ("rank", "mass"))),
+    "nothing answers": Variant(options=(("centroids", False),)),
+    "rank by mass, nothing answers": Variant(options=(("rank", "mass"), ("centroids", False))),
+    "svg_ear": Variant("svg_ear"),
+    "svg": Variant("svg"),
+    "svg, centroids answer": Variant("svg", compensate="centroids"),
 }
 
 
 def measure(bench: Bench, name: str, target: float, side: int) -> dict[str, Any]:
     """One variant at one run density: a figure per video."""
-    variant = VARIANTS[name]
+    variant, tokens = VARIANTS[name], bench.dense[0][:, 0].numel() // PIXELS
 
     def density(knob: float) -> float:
-        clip = generate(bench.pipe, bench.requests[0], variant.recipe(knob, side), recall_rows=0)
+        clip = generate(bench.pipe, bench.requests[0], variant.recipe(knob, side, tokens), recall_rows=0)
         return clip.trace.summary().run_density
 
     knob, _ = calibrate(density, target)
-    recipe = variant.recipe(knob, side)
+    recipe = variant.recipe(knob, side, tokens)
     clips = [generate(bench.pipe, request, recipe, recall_rows=0) for request in bench.requests]
     return {
         "variant": name,
@@ -97,14 +96,7 @@ def measure(bench: Bench, name: str, target: float, side: int) -> dict[str, Any]
         "psnr": [psnr(clip.frames, dense).mean for clip, dense in zip(clips, bench.dense, strict=True)],
         "backgrounds": [parse_caption(request.prompt).background or "any" for request in bench.requests],
         "accuracy": bench.accuracy([clip.frames for clip in clips]),
-        "shapes": fmean_shares([clip.trace.summary().pattern_shares for clip in clips]),
     }
-
-
-def fmean_shares(shares: list[dict[str, float]]) -> dict[str, float]:
-    """Mean share of every pattern over videos."""
-    names = sorted({name for share in shares for name in share})
-    return {name: fmean(share.get(name, 0.0) for share in shares) for name in names}
 
 
 def interval(values: list[float]) -> float:
@@ -148,7 +140,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--model", default="shapes-s")
-    parser.add_argument("--side", type=int, default=32, choices=sorted(ONE), help="block side, tokens")
+    parser.add_argument(
+        "--side", type=int, default=32, choices=SIDES, help="mean queries of a cluster, tokens"
+    )
     parser.add_argument("--densities", default="0.3,0.5")
     parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by semicolons")
     parser.add_argument("--workers", type=int, default=1)

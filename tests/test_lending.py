@@ -18,7 +18,7 @@ from videosieve.testing.factories import make_call
 
 VIDEO = (3, 5, 8)  # 120 tokens: no side of 16 ends with the video
 OPTIONS = {
-    "sieve": {"density": 0.4, "block": 16, "cubes": ((2, 2, 4), (1, 4, 4)), "centroids": False},
+    "sieve": {"density": 0.4, "block": 16, "centroids": False},
     "svg": {"density": 0.5, "block": 16},
     "spatial_only": {"density": 0.4, "block": 16},
     "temporal_only": {"density": 0.4, "block": 16},

@@ -32,7 +32,6 @@ class Overrides(TypedDict, total=False):
     causal: bool
     centroids: bool
     columns: int
-    cubes: Any
     decay: float
     decay_thins: bool
     density: float | None
@@ -67,6 +66,7 @@ class Overrides(TypedDict, total=False):
     similarity: float | None
     sink: bool
     slashes: int
+    space: str
     step_iterations: int
     stride: int
     threshold: float | None

@@ -61,8 +61,8 @@ _METHODS: dict[str, dict[str, Fits]] = {
         "profile_rows": lambda value: share(value) if not whole()(value) else whole(1)(value),
     },
     "sieve": {
-        "density": share, "block": BLOCK, "cubes": or_none(lambda value: listed(triple)(value) and len(value) > 0),
-        "rank": word("error", "mass"), "centroids": truth,
+        "density": share, "block": BLOCK, "space": word("scores", "tokens"), "rank": word("error", "mass"),
+        "centroids": truth,
     },
     "adaspa": {
         "density": share, "search_steps": listed(is_part), "head_adaptive": truth, "recall_split": share,

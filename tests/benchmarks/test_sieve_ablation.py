@@ -3,11 +3,11 @@
 import pytest
 
 from benchmarks.sieve_ablation import VARIANTS, interval, table
-from videosieve.methods import Sieve
+from videosieve.methods import Sieve, SvgEar
 
 
 def test_every_variant_differs_from_sieve_in_what_its_name_says():
-    recipes = {name: variant.recipe(0.3, 32) for name, variant in VARIANTS.items()}
+    recipes = {name: variant.recipe(0.3, 32, 1024) for name, variant in VARIANTS.items()}
     whole = recipes["sieve"]
     assert whole.method == Sieve(0.3, 32)
     assert whole.shared_selection
@@ -19,7 +19,10 @@ def test_every_variant_differs_from_sieve_in_what_its_name_says():
     assert not recipes["each branch chooses"].shared_selection
     assert recipes["svg"].compensate == "none"
     assert recipes["svg, centroids answer"].compensate == "centroids"
-    assert recipes["blocks as they lie"].method.cubes == ((1, 1, 32),)
+    assert recipes["clusters of whole tokens"].method == Sieve(0.3, 32, space="tokens")
+    published = recipes["svg_ear"].method
+    assert isinstance(published, SvgEar)
+    assert (published.query_clusters, published.key_clusters) == (32, 64)
 
 
 def test_the_table_counts_flips_apart_and_means_by_background():

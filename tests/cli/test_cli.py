@@ -64,10 +64,16 @@ def test_generate_does_not_replace_a_file_unasked(run: Callable[..., Any], model
 
 def test_compare_report_and_a_second_compare(run: Callable[..., Any], model: str, tmp_path: Path):
     words = ("compare", "--model", model, "--prompt", PROMPT, *FAST, "--methods", "svg", "--output", "demo")
+    assert "must end in .csv, .md, .tex" in run(*words, "--table", "demo/table.xlsx").stderr
+    assert not (tmp_path / "demo").exists()
+    words = (*words, "--table", "demo/table.csv")
     result = run(*words)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == "open demo/report.html"
     assert "PSNR dB" in result.stdout
+    assert (tmp_path / "demo" / "table.csv").read_text().startswith('method,"time, s",')
+    assert "svg: " in result.stdout
+    assert "dense: " in result.stdout
     page = (tmp_path / "demo" / "report.html").read_bytes()
     (tmp_path / "demo" / "report.html").unlink()
     assert run("report", "demo").stdout == "open demo/report.html\n"
@@ -77,28 +83,44 @@ def test_compare_report_and_a_second_compare(run: Callable[..., Any], model: str
 
 def test_sweep_writes_a_table_and_a_plot(run: Callable[..., Any], model: str, tmp_path: Path):
     result = run(
-        "sweep", "--model", model, "--prompt", PROMPT, *FAST, "--densities", "0.3,0.6", "--output", "s"
-    )
+        "sweep", "--model", model, "--prompt", PROMPT, *FAST, "--densities", "0.3,0.6", "--output", "s",
+        "--table", "s.md",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     points = json.loads((tmp_path / "s" / "sweep.json").read_text())["points"]
     assert [point["density"] for point in points] == [0.3, 0.6]
     assert points[0]["run_density"] < points[1]["run_density"]
     assert (tmp_path / "s" / "sweep.png").exists()
+    assert (tmp_path / "s.md").read_text().splitlines()[2].startswith("| 0.3 | ")
 
 
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("methods", ["svg", "arXiv:2502.01776", "density=0.3", "dense_steps=0.2"]),
-        ("models", ["WanTransformer3DModel", "CogVideoX", "HunyuanVideo"]),
+        ("methods", ["svg", "Spatial and temporal band heads", "dense_steps=0.2", "svg-hunyuanvideo"]),
+        ("methods svg", ["svg", "arXiv:2502.01776", "density=0.3", "Share of query–key pairs", "svg-wan"]),
+        ("methods pab", ["arXiv:2408.12588", "reuse_range=2", "bundled recipes: pab"]),
+        ("models", ["Wan", "CogVideoX", "HunyuanVideo", "svg-hunyuanvideo", "Latte"]),
+        ("models wan", ["WanTransformer3DModel", "WanImageToVideoPipeline", "begins with svg-wan"]),
+        ("models LatteTransformer3DModel", ["left dense: Latte attends within a frame"]),
         ("explain", ["119,056 tokens", "43.5 TFLOP", "triton", "flash-attn-4 is not installed", "taken"]),
-        ("doctor", ["torch", "block_sparse_attention / reference", "ffmpeg", "cuda"]),
+        (
+            "doctor",
+            [
+                "torch",
+                "block_sparse_attention / reference",
+                "ffmpeg",
+                "cuda",
+                "Verdict: videos are",
+            ],
+        ),
     ],
 )
 def test_tables_name_what_there_is(run: Callable[..., Any], verb: str, words: list[str]):
-    result = run(verb)
+    result = run(*verb.split())
     assert result.exit_code == 0
-    assert all(word in result.stdout for word in words)
+    told = " ".join(result.stdout.split())
+    assert [word for word in words if word not in told] == []
 
 
 def test_a_word_that_is_too_long_for_a_table_is_broken_and_not_cut_off():

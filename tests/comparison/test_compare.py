@@ -23,6 +23,7 @@ from videosieve.errors import OutputError, RecipeError, ShapeError
 from videosieve.generation.generate import Clip, generate
 from videosieve.generation.recipe_settings import make_recipes
 from videosieve.generation.request import Request
+from videosieve.kernels.native_library import refuse_products
 from videosieve.methods import Dense
 from videosieve.metrics import psnr, ssim
 from videosieve.recipe import Recipe
@@ -250,6 +251,21 @@ def test_a_pipeline_that_changes_the_size_is_refused(
     with pytest.raises(ShapeError, match="2 frames of 24 × 16 pixels, got 3 of 24 × 16"):
         compare(nano, make_plan("svg"), tmp_path)
     assert Results.load(tmp_path).status == INTERRUPTED
+
+
+@pytest.mark.skipif(refuse_products() is not None, reason="there are no products of bf16")
+def test_what_prefers_bf16_stands_beside_dense_rounded_likewise(nano: Any, tmp_path: Path):
+    plan = make_plan("svg", floor=True)
+    recipes = name_recipes(make_recipes("svg", 0.4, (*SETTINGS, "prefer=bf16")))
+    results = compare(nano, dataclasses.replace(plan, recipes=recipes), tmp_path)
+    names, kinds = zip(*((clip.method, clip.kind) for clip in results.clips), strict=True)
+    assert names == ("dense", "dense (native kernel)", "dense (native-bf16 kernel)", "svg")
+    assert kinds == ("baseline", "floor", "floor", "method")
+    _, plain, rounded, sparse = results.clips
+    assert plain.psnr > rounded.psnr > sparse.psnr
+    kernels = {record.kernel for record in Trace.load(tmp_path / sparse.files["trace"]).records}
+    assert kernels == {"native-bf16"}
+    assert "rounded to bf16" in (tmp_path / "report.html").read_text()
 
 
 def test_every_seed_has_its_own_baseline(nano: Any, tmp_path: Path, made_up: list[tuple[str, int, bool]]):

@@ -33,7 +33,8 @@ def test_frames_are_the_pipelines_own(nano: Any):
 def test_progress_counts_steps_and_density(nano: Any):
     seen: list[Progress] = []
     clip = generate(nano, Request(PROMPT, steps=3), SVG, progress=seen.append)
-    assert [(progress.step, progress.steps) for progress in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert [(progress.step, progress.steps) for progress in seen] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert seen.pop(0).seconds_left is None
     assert seen[0].density == 1  # the dense warm-up
     assert seen[0].density > seen[1].density > seen[2].density
     assert seen[2].density == pytest.approx(clip.trace.summary().run_density)

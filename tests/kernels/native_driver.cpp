@@ -34,7 +34,7 @@ struct Tensor {
             else
                 *reinterpret_cast<uint16_t*>(&memory[i]) = static_cast<uint16_t>(draw(0x3000, 0x3c00));
         }
-        view = {memory.data(), batch_stride, head_stride, token_stride};
+        view = {memory.data(), batch_stride, head_stride, token_stride, 0};
     }
 };
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from videosieve import RecipeError, VideoLayout
-from videosieve.methods import Sieve
+from videosieve import VideoLayout
 from videosieve.methods.cubes import CUBES, cube_orders, cubes_for
 
 CPU = torch.device("cpu")
@@ -66,9 +65,3 @@ def test_where_sides_do_not_divide_blocks_stay_compact():
 def test_other_block_sides_get_cubes_of_their_volume():
     assert all(f * h * w == 16 for f, h, w in cubes_for(16) if 16 % (f * h) == 0)
     assert cubes_for(64) == CUBES[64]
-
-
-@pytest.mark.parametrize("cubes", [(), [(4, 4)], [(4, 4, 0)], "4×4×4", [(4, 4, 2.0)]])
-def test_bad_cubes_are_refused(cubes):
-    with pytest.raises(RecipeError, match=r"cubes is a list of boxes|cubes\[0\] has three sides"):
-        Sieve(cubes=cubes)

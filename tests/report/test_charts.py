@@ -136,3 +136,14 @@ def test_the_head_grid_of_a_large_model_fits_a_phone():
     assert len(grid.cells) == 2400
     places = [tick.place for tick in grid.heads]
     assert min(after - before for before, after in pairwise(places)) >= 18
+
+
+def test_a_label_does_not_stand_on_the_line_to_its_bound():
+    dense = Contender("dense", "c", 1.0, 40.0, None, None, None)
+    right = Contender("svg", "c", 1.2, 30.0, 1.25, None, None)
+    left = Contender("pab", "c", 1.4, 35.0, 1.3, None, None)
+    places = {place.of.name: place for place in pareto_chart([dense, right, left], 1.6, None).places}
+    assert not places["dense"].label_left  # nothing is in the way
+    beside = places["svg"]
+    assert beside.label_left or abs(beside.label_y - beside.y) >= 4
+    assert not places["pab"].label_left

@@ -24,7 +24,7 @@ from videosieve.scenes import (
     write_scene,
 )
 from videosieve.scenes.layout import read_index
-from videosieve.scenes.looking import look_at, score_found
+from videosieve.scenes.looking import fit_scene, look_at, score_found
 from videosieve.scenes.rendered import FIRST_SEED
 from videosieve.scenes.score import FIGURES, intervals
 from videosieve.testing.models.pipelines.images import IMAGE_CASES
@@ -178,6 +178,22 @@ def test_an_image_model_is_scored_on_pictures_and_refuses_clips(tmp_path: Path, 
     assert report.total.pixels == 16 * 24
     with pytest.raises(ModelError, match="is a clip of 16 frames, and StableDiffusion3Pipeline makes images"):
         score_scenes(pipe, clips, num_inference_steps=3, max_sequence_length=16)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (24, 16), (32, 32), (4, 8)])
+def test_masks_are_scaled_and_cut_as_their_picture_is(size: tuple[int, int]):
+    """A white disc away from the middle, on black: wherever the picture is white, the mask is true."""
+    rows, columns = torch.meshgrid(torch.arange(48), torch.arange(64), indexing="ij")
+    disc = ((rows - 20) ** 2 + (columns - 40) ** 2 < 12**2)[None]
+    scene = Scene(
+        "disc", disc[:, None].expand(1, 3, -1, -1).float(), torch.stack([disc, ~disc]), ("disc", "rest")
+    )
+    pipe = IMAGE_CASES["sd3"].make()
+    fitted = fit_scene(pipe, scene, *size)
+    assert fitted.video.shape == (1, 3, *size)
+    assert torch.equal(fitted.truth.sum(0), torch.ones(1, *size, dtype=torch.long))
+    wrong = ((fitted.video[:, 0] > 0.5) != fitted.truth[0]).float().mean()
+    assert wrong < 0.06  # the rim: a disc of radius r pixels has 2πr of them
 
 
 def test_the_ablation_is_every_layer_at_every_level(nano: Any, clips: list[Scene]):

@@ -76,7 +76,11 @@ def _row(job: Job, repeats: int, clock: Callable[[], float]) -> list[str]:
         clock,
     )
     errors = [
-        _error(lambda *x: block_sparse_attention(*x, two_heads(mask), backend="native")[0], halves, mask)
+        _error(
+            lambda q, k, v: block_sparse_attention(q, k, v, two_heads(mask), backend="native")[0],
+            halves,
+            mask,
+        )
     ]
     if job.pattern == "dense":
         errors.append(_error(scaled_dot_product_attention, halves, mask))

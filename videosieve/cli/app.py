@@ -9,6 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from videosieve.cli.console import complain, say
+from videosieve.cli.help_words import Verb, name_values
+from videosieve.cli.quiet import leave_unsaid
 from videosieve.cli.signals import terminable
 from videosieve.cli.verbs.batch import batch
 from videosieve.cli.verbs.bench import bench
@@ -60,6 +62,12 @@ def split_plugins(args: list[str]) -> tuple[list[str], list[str]]:
     return plugins, rest
 
 
+def _verb_of(ctx: Any) -> str | None:
+    """The verb that was typed: the first argument that is one."""
+    words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+    return words[0] if words else None
+
+
 def _load(plugins: list[str]) -> None:
     """Import what was named, and what installed packages offer."""
     from videosieve.plugins import load_plugins, name_file
@@ -77,8 +85,14 @@ class _Verbs(TyperGroup):
         ctx.obj = _Everywhere("--debug" in rest, plugins)
         return super().parse_args(ctx, [argument for argument in rest if argument != "--debug"])
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters = super().get_params(ctx)
+        name_values(parameters)
+        return parameters
+
     def invoke(self, ctx: Any) -> Any:
-        with terminable() as stop:
+        leave_unsaid()
+        with terminable(_verb_of(ctx)) as stop:
             try:
                 _load(ctx.obj.plugins)
                 return super().invoke(ctx)
@@ -119,7 +133,7 @@ for verb in (
     doctor,
     bench,
 ):
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
 app.add_typer(shapes, name="shapes")
 
 

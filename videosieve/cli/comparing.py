@@ -4,16 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from videosieve.cli.comparison_screen import ComparisonScreen
 from videosieve.cli.console import note, number, out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from videosieve.comparison.compare import Stage
     from videosieve.comparison.plan import Plan
     from videosieve.generation.request import Request
-    from videosieve.report import ClipResult, Results
+    from videosieve.report import Results
     from videosieve.report.comparison.statistics import Estimate, MethodSummary
 
 
@@ -59,14 +59,21 @@ def run_plan(
     device: str,
     dtype: str | None,
     finish: "Callable[[Results], None] | None" = None,
+    table: Path | None = None,
 ) -> "Results":
-    """Load the model, make every video of the plan, print the tables and where the page is; `finish` as for compare."""
+    """Load the model, make every video of the plan, print the tables and where the page is.
+
+    `finish` as for compare; `table` is a file for the table, as `check_table` lets through, or None.
+    """
     from videosieve.comparison.compare import compare
     from videosieve.comparison.ledger import is_interrupted
     from videosieve.comparison.plan import check_folder
+    from videosieve.files import check_table, write_table
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.report import PAGE
+    from videosieve.report.comparison.flat import flat_table
 
+    check_table(table, folder)
     with GenerationBar() as bar:
         for request in plan.requests:
             check_words(plan.model, request.prompt, request.negative_prompt)
@@ -76,8 +83,10 @@ def run_plan(
             say(f"{'going on with' if goes_on else 'replacing'} the earlier results in {folder}")
         bar.begin("loading", plan.model)
         pipe = load_pipeline(plan.model, device, dtype)
-        results = compare(pipe, plan, folder, lambda stage: _show(bar, stage), finish)
+        results = compare(pipe, plan, folder, ComparisonScreen(bar).show, finish)
     print_results(results)
+    if table is not None:
+        say(f"wrote {write_table(table, *flat_table(results))}")
     say(f"open {folder / PAGE}")
     return results
 
@@ -92,6 +101,7 @@ def _warn_of_missing(metrics: tuple[str, ...]) -> None:
 
 def print_results(results: "Results") -> None:
     """Two tables, time and quality, each within 80 columns for names of up to 28 characters."""
+    from videosieve.report.comparison.cautions import cautions, stayed_dense
     from videosieve.report.comparison.statistics import FEWEST_SCENES, attention_share, summarise
 
     rows, scenes = summarise(results), len(results.scenes())
@@ -110,6 +120,11 @@ def print_results(results: "Results") -> None:
     else:
         few = "" if scenes >= FEWEST_SCENES else f"; 95 % intervals take {FEWEST_SCENES} or more"
         say(f"medians over {scenes} prompts and seeds{few}")
+    for name, reasons in stayed_dense(results).items():
+        for reason, calls in reasons.items():
+            say(f"{name}: {calls} dense: {reason}")
+    for sentence in cautions(results):
+        say(f"careful: {sentence}")
     for name, reason in results.unavailable.items():
         say(f"no {name}: {reason}")
     for name, sentences in results.warnings.items():
@@ -161,19 +176,3 @@ def _interval(value: "Estimate | None", digits: int = 2) -> str:
     if value is None or value.low is None or value.high is None:
         return "–"
     return f"{value.low:.{digits}f}–{value.high:.{digits}f}"
-
-
-def _show(bar: GenerationBar, stage: "Stage") -> None:
-    name = f"{stage.method} ({stage.video + 1} of {stage.videos})"
-    if stage.progress is not None:
-        bar.advance(stage.progress)
-    elif stage.result is not None:
-        bar.begin(name, "done")
-        note(_one_line(stage.result))
-    else:
-        bar.begin(name if stage.timed else stage.method, "starting" if stage.timed else "warming up")
-
-
-def _one_line(clip: "ClipResult") -> str:
-    against = "" if clip.psnr is None else f", {clip.speedup:.2f}×, PSNR {clip.psnr:.1f} dB"
-    return f"{clip.method}: {clip.seconds:.1f} s, run density {clip.run_density:.2f}{against}"

@@ -2,7 +2,9 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -71,6 +73,34 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> PlainTable:
             Text(visible(column)), justify=justify, no_wrap=column == columns[0], overflow="fold"
         )
     return table
+
+
+def listed(lines: Sequence[tuple[str, str]]) -> None:
+    """A name and a sentence per line; what is too long for a terminal ends in an ellipsis, in a file it is whole.
+
+    Args:
+        lines: Names, and what is said of them.
+    """
+    width = max(map(len, (name for name, _ in lines)), default=0)
+    for name, sentence in lines:
+        room = max(out.width - width - 2, 20)
+        whole = not out.is_terminal or len(sentence) <= room
+        say(f"{name:<{width}}  {sentence if whole else sentence[: room - 1].rstrip() + '…'}")
+
+
+def paragraph(text: str, indent: str = "") -> None:
+    """Text in lines as wide as the terminal, at most 100; words are never broken.
+
+    Args:
+        text: What to say.
+        indent: Before every line.
+    """
+    say(
+        fill(
+            " ".join(text.split()), min(out.width, 100), initial_indent=indent, subsequent_indent=indent,
+            break_long_words=False, break_on_hyphens=False,
+        )
+    )  # fmt: skip
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -99,6 +99,14 @@ Dtype = Annotated[
         help="float32, bfloat16 or float16; default: float32 on cpu, bfloat16 elsewhere.", show_default=False
     ),
 ]
+TableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        help="Write the table to this file too: .csv, .md or .tex; default: none.",
+        show_default=False,
+    ),
+]
 THREADS = Annotated[
     int, In("[0, 4096]", "must be a whole number in [0, 4096]", "0 leaves the choice to torch")
 ]

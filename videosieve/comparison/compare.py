@@ -123,7 +123,13 @@ def _prepare(work: Work) -> None:
             return
     for name, recipe in list(work.recipes.items()):
         work.show(name, timed=False)
-        clip = rehearse(work.pipe, work.plan.requests[0], recipe, **work.caching(name))
+        clip = rehearse(
+            work.pipe,
+            work.plan.requests[0],
+            recipe,
+            lambda progress, name=name: work.show(name, timed=False, progress=progress),
+            **work.caching(name),
+        )
         if name != DENSE:
             continue
         work.branches = frozenset(record.branch for record in clip.trace.records)

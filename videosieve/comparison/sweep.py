@@ -94,6 +94,17 @@ def write_sweep(results: Results, recipes: dict[float, Recipe], folder: Path) ->
     return [path, *plots]
 
 
+COLUMNS = (
+    "density asked", "run density", "sparse density", "recall", "PSNR, dB", "SSIM", "time, s", "speed-up, ×",
+)  # fmt: skip
+
+
+def flat_sweep(results: Results, recipes: dict[float, Recipe]) -> tuple[list[str], list[list[float | None]]]:
+    """The points as a table: names with units, and a row per density; arguments as of `write_sweep`."""
+    points = [_point(results, density, recipe.name) for density, recipe in recipes.items()]
+    return list(COLUMNS), [list(asdict(point).values()) for point in points]
+
+
 def _point(results: Results, density: float, name: str) -> SweepPoint:
     clips = results.of_method(name)
 

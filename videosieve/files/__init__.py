@@ -13,6 +13,7 @@ from videosieve.files.json_text import parse_json, read_json, read_json_lines, r
 from videosieve.files.locks import Claim
 from videosieve.files.paths import entries, exists, is_file, is_folder, read_bytes, reason_of
 from videosieve.files.pictures import open_picture
+from videosieve.files.table_text import check_table, write_table
 from videosieve.files.tables import read_csv
 from videosieve.files.tensors import open_tensors, read_tensors, tensor_names, write_tensors
 from videosieve.files.text import decode, lines_of, read_lines, read_text
@@ -33,6 +34,7 @@ __all__ = [
     "AppendLog",
     "Claim",
     "check_name",
+    "check_table",
     "check_writable",
     "decode",
     "entries",
@@ -61,6 +63,7 @@ __all__ = [
     "toml_key",
     "toml_value",
     "whole_file",
+    "write_table",
     "write_tensors",
     "write_text",
 ]

@@ -76,7 +76,7 @@ def read_picture(path: Path, height: int | None = None, width: int | None = None
         raise ModelError(f"{str(path)!r} does not exist; give a picture")
     picture = torch.from_numpy(next(_read_animation(path)).copy()).permute(2, 0, 1)[None].float() / 255
     rows, columns = (given or own for given, own in zip((height, width), picture.shape[2:], strict=True))
-    return _scale(picture, rows, columns)[0]
+    return cover(picture, rows, columns)[0]
 
 
 def fit_footage(
@@ -116,7 +116,7 @@ def fit_footage(
             f"{type(pipe).__name__} takes {packed} × n + 1 frames, got {len(video)}; "
             f"give --frames {len(video) - spare}"
         )
-    return _scale(video[: len(video) - spare], rows, columns)
+    return cover(video[: len(video) - spare], rows, columns)
 
 
 def _patch(pipe: Any) -> int:
@@ -131,8 +131,8 @@ def _patch(pipe: Any) -> int:
     )
 
 
-def _scale(video: Tensor, rows: int, columns: int) -> Tensor:
-    """Cover rows × columns, and keep the middle."""
+def cover(video: Tensor, rows: int, columns: int) -> Tensor:
+    """A video [frames, 3, height, width] scaled so that it covers rows × columns, of which the middle is kept."""
     height, width = video.shape[2:]
     if (height, width) == (rows, columns):
         return video

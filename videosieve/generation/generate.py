@@ -30,16 +30,16 @@ class Progress:
     """How far a generation is.
 
     Attributes:
-        step: Finished denoising steps.
-        steps: All of them.
+        step: Finished denoising steps; 0 when the first one begins.
+        steps: All of them; 0 where the pipeline does not say yet.
         density: Computed query–key pairs ÷ all pairs so far, in [0, 1].
-        seconds_left: Estimate for the denoising, seconds.
+        seconds_left: Estimate for the denoising, seconds; None before the first step is done.
     """
 
     step: int
     steps: int
     density: float
-    seconds_left: float
+    seconds_left: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def generate(
         request: What to generate.
         recipe: Which attention is computed.
         warm_up: Run two untimed steps first, so that kernels are built and caches are warm.
-        progress: Called after every denoising step, where the pipeline allows it.
+        progress: Called when denoising begins and after every step of it, where the pipeline allows it.
         recall_rows: As `sparsify` takes it; recall is measured inside the timed call.
         cache: A cache of another program to run with; what it leaves out is not in the trace.
         branches: As `Cache.enabled` takes them.
@@ -107,7 +107,7 @@ def generate(
         NumericsError: The video holds NaN or infinity.
     """
     if warm_up:
-        rehearse(pipe, request, recipe, cache, branches)
+        rehearse(pipe, request, recipe, cache=cache, branches=branches)
     return _run(pipe, request, recipe, progress, recall_rows, _switch(pipe, request, cache, branches))
 
 
@@ -115,6 +115,8 @@ def rehearse(
     pipe: "DiffusionPipeline",
     request: Request,
     recipe: Recipe,
+    progress: Callable[[Progress], None] | None = None,
+    *,
     cache: Cache | None = None,
     branches: Collection[str] = (),
 ) -> Clip:
@@ -124,6 +126,7 @@ def rehearse(
         pipe: A diffusers video pipeline.
         request: What to generate.
         recipe: Which attention is computed.
+        progress: As `generate` takes it.
         cache: A cache of another program to run with.
         branches: As `Cache.enabled` takes them.
 
@@ -135,7 +138,7 @@ def rehearse(
         IntegrationError: The pipeline cannot be made sparse.
     """
     short = replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS))
-    return _run(pipe, short, recipe, None, 0, _switch(pipe, short, cache, branches))
+    return _run(pipe, short, recipe, progress, 0, _switch(pipe, short, cache, branches))
 
 
 def _switch(
@@ -164,6 +167,7 @@ def _run(
     ):
         if "callback_on_step_end" in call_parameters(pipe):
             arguments["callback_on_step_end"] = clock.on_step_end
+        clock.announced = request.steps or 0
         run.trace.keep = "all"  # a video made in sections is many generations
         run.warns = False  # the clip carries the sentences, and whoever made it shows them once
         with memory:
@@ -205,6 +209,7 @@ class _StepClock:
     def __init__(self, pipe: Any, trace: Trace, progress: Callable[[Progress], None] | None) -> None:
         self.steps = 0
         self.seconds = 0.0
+        self.announced = 0
         self._pipe, self._trace, self._progress = pipe, trace, progress
         self._start: float | None = None
         self._seen = 0
@@ -236,6 +241,8 @@ class _StepClock:
         if self._start is None:
             synchronize(self._pipe)
             self._start = time.perf_counter()
+            if self._progress is not None:
+                self._progress(Progress(0, self.announced, 1.0, None))
 
     def _on_return(self, *_arguments: object) -> None:
         synchronize(self._pipe)

@@ -23,7 +23,7 @@ from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.trace import LOG
 
-WITHOUT_GRID = ("xattention", "minference", "svg2", "adaspa", "oracle_top_k", "random_blocks")
+WITHOUT_GRID = ("xattention", "minference", "sieve", "svg2", "adaspa", "oracle_top_k", "random_blocks")
 """Methods that choose by queries and keys alone."""
 WITH_MEMORY = ("adaspa", "sieve", "svg2", "svg_ear", "window_residual")
 """Methods that remember something from step to step."""

@@ -7,24 +7,12 @@ else: nothing is padded, all blocks have one size, and kernels need no ragged ma
 """
 
 from functools import lru_cache
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from videosieve.fields import Says
 from videosieve.layout import VideoLayout
 from videosieve.methods.parameters import Tile
-
-Cubes = (
-    Annotated[
-        tuple[Tile, ...],
-        Says(
-            "is a list of boxes (frames, rows, columns) in whole tokens, at least one", "None tries several"
-        ),
-    ]
-    | None
-)
 
 CUBES: dict[int, tuple[Tile, ...]] = {
     32: ((2, 4, 4), (4, 2, 4), (4, 4, 2), (8, 2, 2), (1, 4, 8)),

@@ -32,7 +32,7 @@ class MInference(Method):
         density: Share of query–key blocks to keep, in (0, 1]; text and first block included.
         pattern: Shape of all heads: "a_shape" (first block and a band), "slash", "vertical_slash", "vertical" (columns
             and diagonals in three proportions) or "block_sparse" (top-k of mean-pooled scores).
-        head_patterns: A shape for every layer and head, [layers][heads], in place of `pattern`; as
+        head_patterns: A shape for every layer and head, `[layers][heads]`, in place of `pattern`; as
             `searches.minference.best_patterns` finds them. None uses `pattern` for all.
         rows: Video queries sampled to find columns and diagonals; the paper's last_q.
         block: Block side, tokens; None takes 128, or 64 below 16,384 tokens.

@@ -1,38 +1,53 @@
-"""sieve: compact blocks, kept where leaving them out cannot be repaired, and repaired everywhere else.
+"""sieve: clusters of what attention sees alike, computed where their centroids would err most, answered for elsewhere.
 
-This library's own method; no paper. Four ordinary parts: (1) blocks are cubes of video, of the shape that suits each
-head; (2) a block that is left out answers with its centroid, as SVG-EAR does for clusters (arXiv:2603.08982); (3) kept
-are the blocks whose centroids would err most, estimated as mass × spread of keys × spread of values; (4) the shape of
-every head is chosen once a generation, by the error on a few sampled rows, as Sparse VideoGen chooses between two kinds
-(arXiv:2502.01776). docs/methods/sieve.md derives it.
+This library's own method. From SVG2 (arXiv:2505.18875) it has blocks that are clusters of queries and of keys, from
+SVG-EAR (arXiv:2603.08982) that centroids answer for what is left out and that what is computed is where they err. Three
+things are its own: clusters are made in a score space, the few directions in which the scores of a head vary, so that
+they are alike in what matters and cost little; the error of every pair of clusters is told from the moments of both,
+without a probe of the keys; and a budget of pairs is dealt over all rows of a head at once. docs/methods/sieve.md
+derives it.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
-from videosieve.errors import RecipeError
-from videosieve.fields import OneOf, check_fields
-from videosieve.kernels import Centroids, centroid_mass, pool_blocks
-from videosieve.masks.block_mask import BlockMask, BlockSize
+from videosieve.fields import OneOf
+from videosieve.kernels import Centroids, kmeans
+from videosieve.kernels.kmeans import draw_tokens
 from videosieve.masks.block_side import block_side
+from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, TokenOrder
-from videosieve.methods.cubes import Cubes, cube_name, cube_orders, cubes_for
+from videosieve.methods.estimates.budget import deal
+from videosieve.methods.estimates.centroid_error import (
+    Members,
+    centroid_error,
+    cluster_mass,
+    key_moments,
+    query_moments,
+)
+from videosieve.methods.estimates.score_space import ScoreSpace, score_space
 from videosieve.methods.parameters import Block, share
-from videosieve.methods.selection import top_k
-from videosieve.methods.sieve_shapes import choose_orders
 
-SHORT_SEQUENCE = 2_048
-"""Tokens below which blocks have 32 tokens: with 64 there would be too few to choose among."""
+SHORT_SEQUENCE, SHORT_SIDE = 2_048, 32
+"""Tokens below which clusters have 32 queries: with 64 there would be too few to choose among."""
 
-TRIED_QUERIES = 8
-"""Queries of a block that speak for it while shapes are tried, where they divide it; what is computed asks all."""
+MOST_ROWS = 400
+"""Clusters of queries where nobody says how large they are: SVG-EAR's number for a whole video of 720p."""
 
+FIRST_ITERATIONS, STEP_ITERATIONS = 8, 2
+"""Of k-means, at the first sparse step from tokens and at every later one from where it ended."""
+
+STEPS_IN_A_SPACE = 3
+"""Sparse steps of a layer after which its space is made anew: what scores depend on changes as noise goes."""
+
+SEED = 0
 RANKS = ("error", "mass")
+SPACES = ("scores", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,103 +55,122 @@ class SieveState:
     """What is kept for a generation.
 
     Attributes:
-        shape: int64 [batch, heads]; which cube every head got.
+        space: Where clusters are made.
+        steps: Selections that were made there.
+        queries: Mean queries of the last step's clusters [batch, heads, rows, head_dim].
+        keys: Mean keys, likewise.
     """
 
-    shape: Tensor
+    space: ScoreSpace
+    steps: int
+    queries: Tensor
+    keys: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Sieve(Method):
-    """Cubes chosen by what their centroids cannot repair; centroids answer for the rest.
+    """Clusters chosen by what their centroids cannot repair; centroids answer for the rest.
 
     Attributes:
         density: Share of query–key pairs to compute, in (0, 1]; centroid columns and text included.
-        block: Block side, tokens; None takes 128, 64 below 16,384 and 32 below 2,048 tokens.
-        cubes: Boxes of frames × rows × columns to choose among, tokens; each should hold `block` tokens. None tries
-            four or five; a single one serves all heads.
-        rank: "error" ranks blocks by mass × spread of keys × spread of values, "mass" by mass alone.
-        centroids: Whether blocks that are left out answer with their centroids.
+        block: Mean queries of a cluster, tokens; clusters of keys have half as many. None takes 128, 64 below 16,384
+            and 32 below 2,048 tokens, and more from 51,200 on: there are 400 such clusters at most.
+        space: "scores" clusters in the directions in which scores vary, "tokens" whole queries and keys, as SVG2 does.
+        rank: "error" computes pairs of clusters by expected error ÷ size, "mass" by mass ÷ size.
+        centroids: Whether what is left out is answered for by centroids.
     """
 
     name: ClassVar[str] = "sieve"
 
     density: Annotated[float, share("the share of query–key pairs to compute")] = 0.3
     block: Block = None
-    cubes: Cubes = None
+    space: Annotated[str, OneOf(SPACES)] = "scores"
     rank: Annotated[str, OneOf(RANKS)] = "error"
     centroids: bool = True
 
-    def __post_init__(self) -> None:
-        check_fields(self, RecipeError)
-        if self.cubes == ():
-            raise RecipeError("cubes is a list of boxes, at least one, got none; None tries several")
-
     def select(self, call: AttentionCall, state: SieveState | None) -> tuple[Selection, SieveState]:
-        """Order the tokens of every head by its cubes, rank blocks, keep the first of every row."""
-        side = self.block or (32 if call.tokens < SHORT_SEQUENCE else block_side(None, call.tokens))
-        cubes = self.cubes or cubes_for(side)
-        orders = cube_orders(call.layout, cubes, call.q.device)
-        if state is None:
-            keep = partial(self._keep, call, side, queries=TRIED_QUERIES)
-            state = SieveState(choose_orders(call, orders, BlockSize(side, side), keep, self.centroids))
-        order = orders[0] if len(cubes) == 1 else orders[state.shape]
-        keep, centroids = self._keep(call, side, order)
-        token_order = TokenOrder(order)
-        selection = Selection(
-            BlockMask(keep, BlockSize(side, side), call.tokens),
-            token_order,
-            token_order,
-            tuple(map(cube_name, cubes)),
-            state.shape,
-            compensate=self.centroids,
-            centroids=centroids if self.centroids else None,
+        """Cluster in the score space, tell the errors, deal the budget, put tokens in cluster order."""
+        q, k, v = (x[:, :, call.layout.video] for x in (call.q, call.k, call.v))
+        steps = 0 if state is None or state.steps == STEPS_IN_A_SPACE else state.steps
+        space = score_space(q, k, v, call.scale) if state is None or not steps else state.space
+        seen_q, seen_k = space.see(q, k)
+        starts = (None, None) if state is None else (state.queries, state.keys)
+        points = (q, k)
+        if self.space == "scores":
+            points = (seen_q * space.reach.unsqueeze(-2), seen_k)
+            starts = starts if state is None else space.points(state.queries, state.keys)
+        side = self._side(q.shape[2])
+        rows = _cluster(call, points[0], side, starts[0])
+        columns = _cluster(call, points[1], max(side // 2, 1), starts[1])
+        queries, centroids = (
+            rows.mean(q),
+            Centroids(columns.mean(k), columns.mean(v), columns.sizes.float().log()),
         )
-        return selection, state
-
-    def _keep(
-        self, call: AttentionCall, side: int, order: Tensor, queries: int | None = None
-    ) -> tuple[Tensor, Centroids]:
-        """Kept blocks [batch, heads, rows, columns] in an order of the tokens, and the centroids of all.
-
-        `queries`: how many of every block speak for it, where the order is one for all heads; None asks all.
-        """
-        blocks = -(-call.tokens // side)
-        offsets = (torch.arange(blocks + 1, device=call.q.device) * side).clamp(max=call.tokens)[None, None]
-        keys, values = (pool_blocks(x, offsets, order=order) for x in (call.k, call.v))
-        log_sizes = offsets.diff().float().log()
-        if queries is None or side % queries:
-            mass = centroid_mass(call.q, keys.means, log_sizes, offsets, scale=call.scale, order=order)
-        else:
-            step = side // queries
-            some, edges = call.q[:, :, order[::step]], (offsets + step - 1) // step
-            mass = centroid_mass(some, keys.means, log_sizes, edges, scale=call.scale)
-        rank = mass
+        mass = cluster_mass(queries, centroids.keys, centroids.log_sizes, call.scale)
         if self.rank == "error":
-            rank = mass * (keys.spreads * values.spreads).sqrt().unsqueeze(-2)
-        text = torch.arange(blocks, device=rank.device) >= call.layout.grid.tokens // side
-        if not call.layout.other_tokens:
-            text = torch.zeros_like(text)
-        count = blocks_per_row(self.density, side, text)
-        keep = top_k(rank.masked_fill(text, torch.inf), count) | text | text[:, None]
-        return keep, Centroids(keys.means, values.means, log_sizes)
+            moments = query_moments(seen_q, rows), key_moments(seen_k, space.see_values(v), columns)
+            worth = centroid_error(*moments, mass, centroids.values)
+        else:
+            worth = mass
+        worth = worth / columns.sizes.clamp(min=1).unsqueeze(-2)
+        keep = deal(worth, rows.sizes, columns.sizes, self._budget(call, columns.sizes))
+        answers = _with_rest(call, centroids) if self.centroids else None
+        ends = _or_middle(queries, rows, q), _or_middle(centroids.keys, columns, k)
+        after = SieveState(space, steps + 1, *ends)
+        return _selection(call, rows, columns, keep, answers), after
+
+    def _side(self, tokens: int) -> int:
+        """Mean queries of a cluster of a video."""
+        own = SHORT_SIDE if tokens < SHORT_SEQUENCE else block_side(None, tokens)
+        return self.block or max(own, -(-tokens // MOST_ROWS))
+
+    def _budget(self, call: AttentionCall, sizes: Tensor) -> Tensor:
+        """Pairs of the video that every head may compute beyond a centroid of each cluster, int64 [batch, heads, 1].
+
+        What lies outside the video sees and is seen by all; a cluster without keys has no centroid.
+        """
+        video, tokens = sizes.sum(-1, keepdim=True), call.tokens
+        outside = tokens**2 - video**2
+        return round(self.density * tokens**2) - outside - video * (sizes > 0).sum(-1, keepdim=True)
 
 
-def blocks_per_row(density: float, side: int, text: Tensor) -> int:
-    """Blocks that a row of the video keeps for a density of the whole call.
+def _cluster(call: AttentionCall, x: Tensor, side: int, start: Tensor | None) -> Members:
+    """Which points x [batch, heads, tokens, axes] belong to which cluster, from where clusters were if they were."""
+    count, rounds = max(x.shape[2] // side, 1), STEP_ITERATIONS
+    if start is None:
+        start, rounds = draw_tokens(x, count, SEED, call.all_heads, call.site.first_head), FIRST_ITERATIONS
+    clusters = kmeans(x, count, iterations=rounds, centroids=start)
+    order = torch.sort(clusters.labels, dim=-1, stable=True).indices
+    return Members(clusters.labels, order, pad(clusters.sizes.long().cumsum(-1), (1, 0)))
 
-    Rows of text keep everything; another row computes m of N blocks and the N − m centroids of the rest, each worth one
-    key: its density is m/N + (1 − m/N) / side.
 
-    Args:
-        density: Share of all query–key pairs, in (0, 1].
-        side: Block side, tokens.
-        text: bool [blocks]; blocks that hold a token outside the video.
+def _or_middle(means: Tensor, members: Members, x: Tensor) -> Tensor:
+    """Mean tokens of the clusters; of one that has become empty, that of all tokens x."""
+    return torch.where((members.sizes > 0).unsqueeze(-1), means, x.mean(2, keepdim=True))
 
-    Returns:
-        m, at least 1.
-    """
-    blocks, full = len(text), int(text.sum()) / len(text)
-    wanted = (density - full) / (1 - full) if full < 1 else 1.0
-    share = (wanted - 1 / side) / (1 - 1 / side) if side > 1 else wanted
-    return min(max(round(share * blocks), 1), blocks)
+
+def _with_rest(call: AttentionCall, centroids: Centroids) -> Centroids:
+    """A column for what lies outside the video, which is always kept: nobody answers for it."""
+    if not call.layout.other_tokens:
+        return centroids
+    keys, values = (pad(x, (0, 0, 0, 1)) for x in (centroids.keys, centroids.values))
+    return Centroids(keys, values, pad(centroids.log_sizes, (0, 1)))
+
+
+def _selection(
+    call: AttentionCall, rows: Members, columns: Members, keep: Tensor, centroids: Centroids | None
+) -> Selection:
+    """Clusters first, then one block of everything outside the video, which sees and is seen by all."""
+    video, tokens = call.layout.video, call.tokens
+    outside = int(call.layout.other_tokens > 0)
+    everything = torch.arange(tokens, device=keep.device)
+    rest = torch.cat([everything[: video.start], everything[video.stop :]]).expand(*keep.shape[:2], -1)
+    query_order, key_order = (
+        TokenOrder(torch.cat([x.order + video.start, rest], -1)) for x in (rows, columns)
+    )
+    query_offsets, key_offsets = (pad(x.offsets, (0, outside), value=tokens) for x in (rows, columns))
+    mask = RaggedBlockMask(
+        pad(keep, (0, outside, 0, outside), value=True), query_offsets, key_offsets, tokens
+    )
+    answered = centroids is not None
+    return Selection(mask, query_order, key_order, compensate=answered, centroids=centroids)

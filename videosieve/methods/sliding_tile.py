@@ -37,7 +37,7 @@ class SlidingTile(Method):
         density: Share of query–key pairs to keep, in (0, 1], where no window is given: see `window_for`.
         window: Tiles along frames, rows and columns that a query sees, its own included; more than there are mean
             all. None chooses it by density.
-        head_windows: A window for every layer and head, [layers][heads][3], in place of `window`; as
+        head_windows: A window for every layer and head, `[layers][heads][3]`, in place of `window`; as
             `searches.sliding_tile.best_windows` finds them. None uses one window for all.
         tile: Longest sides of a tile, tokens along frames, rows and columns; None takes the paper's (6, 8, 8), or
             (4, 4, 4) below 16,384 tokens.

@@ -3,7 +3,8 @@
 A block is a stretch of the sequence, and what a stretch holds is a matter of order: a run of a row as the tokens lie, a
 place through time in token-major order, a box of space and time in cubes or along a Hilbert curve. A method that looks
 at queries and keys only can choose among the blocks of any order; `Reordered` hands it the call in that order and puts
-the order into its selection. `head` chooses one for every head by itself, once a generation, as `sieve` does its cubes.
+the order into its selection. `head` chooses one for every head by itself, once a generation, as Sparse VideoGen chooses
+between two (arXiv:2502.01776).
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from videosieve.methods.base import Method, Selection, State, TokenOrder
 from videosieve.methods.cubes import cube_name, cube_orders, cubes_for
 from videosieve.methods.geometry.hilbert import hilbert_order
 from videosieve.methods.geometry.tiles import Tile
-from videosieve.methods.sieve_shapes import choose_orders
+from videosieve.methods.tried_orders import choose_orders
 
 MODEL, HEAD = "model", "head"
 NAMED = (MODEL, "token_major", "hilbert", HEAD)

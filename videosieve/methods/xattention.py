@@ -36,7 +36,7 @@ class XAttention(Method):
     Attributes:
         threshold: Share of the estimated mass to keep per query block, in (0, 1]. The paper's τ.
         stride: Side of the cells whose antidiagonal is scored, tokens; must divide the block. The paper's S.
-        head_thresholds: A threshold for every layer and head, [layers][heads], in place of `threshold`; as
+        head_thresholds: A threshold for every layer and head, `[layers][heads]`, in place of `threshold`; as
             `searches.xattention.thresholds` fits them. None uses `threshold` for all.
         keep_first: Whether every query also sees the first key block, as in the authors' non-causal code.
         causal: No query sees a key behind it; the first and the diagonal block are kept, and counted first.

@@ -60,7 +60,7 @@ def flip(video: Tensor, reference: Tensor, pixels_per_degree: float = PIXELS_PER
         pixels_per_degree: Of visual angle, > 0. A frame that is shown n times larger has n times fewer.
 
     Returns:
-        fp64 in [0, 1] [frames, height, width]; 0 where no difference is seen.
+        fp64 `[frames, height, width]` in [0, 1]; 0 where no difference is seen.
 
     Raises:
         ShapeError: The videos differ in shape, are neither float nor uint8, are not RGB, or pixels_per_degree <= 0.
@@ -81,10 +81,10 @@ def heat_map(values: Tensor) -> Tensor:
     """A map in the colours of magma: black for 0 over purple and orange to pale yellow for 1.
 
     Args:
-        values: In [0, 1] [frames, height, width], for example of `flip`; clipped to that range.
+        values: `[frames, height, width]` in [0, 1], for example of `flip`; clipped to that range.
 
     Returns:
-        fp32 sRGB in [0, 1] [frames, 3, height, width].
+        fp32 sRGB `[frames, 3, height, width]` in [0, 1].
 
     Raises:
         ShapeError: The values have another number of axes.

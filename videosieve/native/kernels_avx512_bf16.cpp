@@ -37,7 +37,13 @@ Kernels with_pairs() {
         (task.numbers.pairs ? centroid_mass : plain().centroid_mass)(task, scratch);
     };
     kernels.pair = pair;
-    // Pairs need no more scratch than numbers do: the panels and chunks have the same places.
+    // As much as AVX-512's own: pairs take no more than the numbers in whose places they are.
+    kernels.attention_scratch = attention_scratch;
+    kernels.sampled_scratch = sampled_scratch;
+    kernels.mass_scratch = mass_scratch;
+    kernels.antidiagonal_scratch = antidiagonal_scratch;
+    kernels.antidiagonal_mass_scratch = antidiagonal_mass_scratch;
+    kernels.centroid_mass_scratch = centroid_mass_scratch;
     return kernels;
 }
 

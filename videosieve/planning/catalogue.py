@@ -3,7 +3,7 @@
 import inspect
 import re
 import sys
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from videosieve.methods import METHODS
@@ -21,18 +21,22 @@ class MethodEntry:
         idea: One sentence.
         paper: Title and arXiv id; empty where there is none.
         parameters: "name=default", as `--set` takes them.
+        meanings: What a parameter is, by name, where the method says so.
     """
 
     name: str
     idea: str
     paper: str
     parameters: tuple[str, ...]
+    meanings: dict[str, str] = field(default_factory=dict)
 
 
 def describe_methods() -> list[MethodEntry]:
     """All methods, in the order of `videosieve.METHODS`."""
     return [
-        MethodEntry(name, (inspect.getdoc(cls) or "").split("\n")[0], _paper(cls), _parameters(cls))
+        MethodEntry(
+            name, (inspect.getdoc(cls) or "").split("\n")[0], _paper(cls), _parameters(cls), _meanings(cls)
+        )
         for name, cls in METHODS.items()
     ]
 
@@ -44,7 +48,9 @@ def describe_reuse() -> MethodEntry:
     idea = (
         "Output reuse: within a window of steps, attention returns what it returned before; with any method."
     )
-    return MethodEntry("pab", idea, _paper(Broadcast), parameters)
+    said = _meanings(Broadcast)
+    meanings = {key: said[name] for key, name in REUSE_KEYS.items() if name in said}
+    return MethodEntry("pab", idea, _paper(Broadcast), parameters, meanings)
 
 
 def common_settings() -> str:
@@ -65,3 +71,11 @@ def _paper(cls: type) -> str:
 
 def _parameters(cls: Any) -> tuple[str, ...]:
     return tuple(f"{f.name}={'?' if f.default is MISSING else f.default}" for f in fields(cls))
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """The section "Attributes" of a class, by name; its fields are what is said there."""
+    section = re.search(r"^Attributes:\n((?:[ ]+.*\n?|\n)+)", inspect.getdoc(cls) or "", re.MULTILINE)
+    lines = section[1] if section else ""
+    found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", lines, re.MULTILINE)
+    return {name: " ".join(meaning.split()) for name, meaning in found}

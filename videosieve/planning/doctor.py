@@ -46,6 +46,28 @@ def examine() -> list[Finding]:
     return [*_machine(), *_packages(), *_ffmpeg(), *_kernels(), *_metrics(), *_models()]
 
 
+def verdict(findings: list[Finding]) -> str:
+    """One sentence that says what these findings come to: where it runs, what is missing.
+
+    Args:
+        findings: As `examine` gives them.
+    """
+    ready = {(one.topic, one.name): one.ready for one in findings}
+    device = "the GPU" if ready.get(("machine", "cuda")) else "the CPU"
+    native = (
+        "native kernels" if ready.get(("machine", "native kernels")) else "kernels from PyTorch operations"
+    )
+    how = "Triton's kernels" if device == "the GPU" and ready.get(("packages", "triton")) else native
+    lacks = [one.name for one in findings if one.topic == "packages" and not one.ready]
+    scores = [one.name for one in findings if one.topic == "metrics" and not one.ready]
+    said = [f"videos are made sparse here on {device}, by {how}"]
+    if not ready.get(("packages", "diffusers")):
+        said = ["no video can be made: diffusers is missing (pip install 'videosieve[all]')"]
+    said += [f"packages missing: {', '.join(lacks)}"] if lacks else []
+    said += [f"metrics missing: {', '.join(scores)}"] if scores else []
+    return f"Verdict: {'; '.join(said)}."
+
+
 def _machine() -> list[Finding]:
     described = describe_machine(torch.device("cpu"))
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -10,6 +10,10 @@ from videosieve.files import read_table, write_text
 
 SCHEMA = 1
 RESULTS, PAGE = "prefill.json", "prefill.html"
+COLUMNS = (
+    "method", "prompt", "tokens", "prefill, s", "speed-up, ×", "attention, share", "density", "recall",
+    "lowest recall", "NLL, nats", "NLL − dense, nats", "continuation agrees, share",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +106,14 @@ class PrefillResults:
     def of_prompt(self, prompt: int) -> list[PrefillRow]:
         """The rows of one prompt."""
         return [row for row in self.rows if row.prompt == prompt]
+
+    def table(self) -> tuple[list[str], list[list[str | float | int | None]]]:
+        """The figures as plain cells: names with units, and a row per method and prompt, prompts counted from 1."""
+        rows: list[list[str | float | int | None]] = []
+        for row in self.rows:
+            speedup = self.of_prompt(row.prompt)[0].seconds / row.seconds
+            share = row.attention_seconds / row.seconds
+            attention = [row.seconds, speedup, share, row.density, row.recall, row.lowest_recall]
+            told = [row.nll, row.nll_difference, row.agreement]
+            rows.append([row.method, row.prompt + 1, row.tokens, *attention, *told])
+        return list(COLUMNS), rows

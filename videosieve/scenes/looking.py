@@ -12,7 +12,7 @@ from torch import Tensor
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.errors import ModelError
 from videosieve.files import write_text
-from videosieve.generation.footage import fit_footage
+from videosieve.generation.footage import cover, fit_footage
 from videosieve.generation.refusals import told_as_model_error
 from videosieve.scenes.layout import Scene
 from videosieve.scenes.score import FIGURES, Score, intervals, score_maps
@@ -127,16 +127,14 @@ def fit_scene(pipe: Any, scene: Scene, height: int | None = None, width: int | N
             given or max(side, extent // side * side)
             for given, extent in zip((height, width), scene.video.shape[2:], strict=True)
         )
-        video = torch.nn.functional.interpolate(
-            scene.video, size=(rows, columns), mode="bicubic", antialias=True
-        ).clamp(0, 1)
+        video = cover(scene.video, rows, columns)
     else:
         video = fit_footage(pipe, scene.video, height, width)
     return replace(scene, video=video, truth=_fit_truth(scene.truth[:, : len(video)], video))
 
 
 def _fit_truth(truth: Tensor, video: Tensor) -> Tensor:
-    """Masks at the video's size, the middle kept as `fit_footage` does; the nearest pixel, so that one stays true."""
+    """Masks at the video's size, the middle kept as `cover` does; the nearest pixel, so that one stays true."""
     rows, columns = video.shape[2:]
     height, width = truth.shape[2:]
     if (height, width) == (rows, columns):

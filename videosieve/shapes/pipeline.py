@@ -198,9 +198,23 @@ class ShapesPipeline(HunyuanVideoPipeline):
             "num_inference_steps": num_inference_steps,
             "true_cfg_scale": true_cfg_scale,
         }
-        output = super().__call__(**named, **kwargs)
+        # diffusers carries latents and times on in the dtype of what the transformer returns: rounded to bf16, a time
+        # would be that of another step.
+        widened = self.transformer.register_forward_hook(_in_fp32)
+        try:
+            output = super().__call__(**named, **kwargs)
+        finally:
+            widened.remove()
         require_finite("the frames", output[0], "the weights are likely damaged: load the model again")
         return output
+
+
+def _in_fp32(_module: Any, _arguments: Any, output: Any) -> Any:
+    """The transformer's result in fp32, whatever the transformer computes in."""
+    if isinstance(output, tuple):
+        return tuple(x.float() if isinstance(x, torch.Tensor) else x for x in output)
+    output.sample = output.sample.float()
+    return output
 
 
 def _one_per_prompt(rows: int, negative: Prompt | None) -> list[str]:

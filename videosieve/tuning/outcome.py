@@ -197,6 +197,28 @@ def write_outcome(outcome: Outcome, folder: Path, *, best_effort: bool = False) 
     return written
 
 
+COLUMNS = (
+    "recipe", "PSNR, dB", "worst prompt, dB", "recall", "run density", "time, s", "dense, s", "speed-up, ×", "videos",
+    "role",
+)  # fmt: skip
+
+
+def flat_outcome(outcome: Outcome) -> tuple[list[str], list[list[str | float | None]]]:
+    """Every measurement as a table: names with units, and a row per recipe; finalists once more, from the check."""
+    front = {point.candidate for point in outcome.front}
+    rows = [
+        _flat(p, "chosen" if p is outcome.best else "front" if p.candidate in front else "")
+        for p in outcome.points
+    ]
+    return list(COLUMNS), rows + [_flat(point, "check") for point in outcome.checks]
+
+
+def _flat(point: Point, role: str) -> list[str | float | None]:
+    seconds = [sum(times) / len(times) for times in (point.seconds, point.dense_seconds)]
+    figures_of = [point.psnr, point.worst, point.recall, point.run_density, *seconds, point.speedup]
+    return [point.candidate.words(), *figures_of, len(point.psnrs), role]
+
+
 def _plain(point: Point) -> dict[str, Any]:
     derived = {"psnr": point.psnr, "worst_prompt": point.worst, "recall": point.recall}
     return {**point.as_json(), **derived, "speedup": point.speedup}

@@ -60,6 +60,7 @@ def compare(
         options.optional("Further metrics, separated by commas: ssim_uniform, flip, st_lpips, lpips, vmaf."),
     ] = "",
     fps: options.Fps = None,
+    table: options.TableFile = None,
 ) -> None:
     """Compare methods with dense attention on the same noise: videos, numbers and report.html.
 
@@ -83,4 +84,4 @@ def compare(
         tuple(name.strip() for name in metrics.split(",") if name.strip()),
         caches,
     )
-    run_plan(plan, output, device, dtype)
+    run_plan(plan, output, device, dtype, table=table)

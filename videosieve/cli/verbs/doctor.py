@@ -7,11 +7,13 @@ import typer
 from rich.markup import escape
 from rich.text import Text
 
-from videosieve.cli.console import err, mark, number, out, plain_table, say
+from videosieve.cli.console import err, mark, number, out, paragraph, plain_table, say
+from videosieve.visible import visible
 
 if TYPE_CHECKING:
     from videosieve.bench.check import CheckReport
     from videosieve.bench.check_rows import CheckRow
+    from videosieve.planning.doctor import Finding
 
 NOT_RIGHT = 1
 
@@ -34,17 +36,27 @@ def doctor(
         return
     if device is not None or output is not None:
         raise typer.BadParameter("--device and --json belong to --check")
-    from videosieve.planning.doctor import examine
+    from videosieve.planning.doctor import examine, verdict
 
-    table = plain_table("", "part", "", "detail")
-    table.columns[1].no_wrap = True  # "op / implementation" is what people search for
+    findings = examine()
     topic = ""
-    for finding in examine():
+    for finding in findings:
         if finding.topic != topic:
             topic = finding.topic
-            table.add_row(Text(topic, "bold"))
-        table.add_row("", finding.name, mark(finding.ready), finding.detail)
-    out.print(table)
+            out.print(Text(topic, "bold"))
+        _show(finding)
+    out.print()
+    paragraph(verdict(findings))
+
+
+def _show(finding: "Finding") -> None:
+    """One line; where the detail is too long for it, the detail has lines of its own."""
+    line = Text("  ") + mark(finding.ready) + Text(f"{'' if finding.ready else ' '} {visible(finding.name)}")
+    if len(line) + len(finding.detail) + 2 <= out.width:
+        out.print(line + Text(f"  {visible(finding.detail)}", "dim" if finding.ready else ""), soft_wrap=True)
+        return
+    out.print(line, soft_wrap=True)
+    paragraph(finding.detail, " " * 6)
 
 
 def _check(device: str | None, output: Path | None) -> None:

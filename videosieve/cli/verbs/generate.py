@@ -7,6 +7,7 @@ import typer
 
 from videosieve.cli import options
 from videosieve.cli.console import say
+from videosieve.cli.long_runs import announce, tell_length
 from videosieve.cli.progress import GenerationBar
 
 
@@ -80,8 +81,11 @@ def generate(
             from videosieve.integrations.diffusers import enable_ulysses
 
             enable_ulysses(pipe)
+        if ranks.speaks:
+            announce(pipe, model, request, recipe)
         bar.begin(recipe.name, "reading the prompt")
-        clip = generation.generate(pipe, request, recipe, progress=bar.advance)
+        listener = tell_length(bar.advance) if ranks.speaks else bar.advance
+        clip = generation.generate(pipe, request, recipe, progress=listener)
         summary = clip.summary() if ranks.count == 1 else clip.summary().over_ranks()
         if not ranks.speaks:
             return

@@ -1,20 +1,68 @@
 """`videosieve methods`: what can be chosen."""
 
-from videosieve.cli.console import out, plain_table, say
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from videosieve.cli.console import listed, paragraph, say
+
+if TYPE_CHECKING:
+    from videosieve.planning.catalogue import MethodEntry
 
 
-def methods() -> None:
-    """List the methods with their papers and parameters."""
+def methods(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Say everything of this one; default: a line of each.", show_default=False),
+    ] = None,
+) -> None:
+    """List the methods, a line each; with a name: its paper, parameters and recipes.
+
+    videosieve methods svg
+    """
     from videosieve.planning.catalogue import common_settings, describe_methods, describe_reuse
     from videosieve.recipe import bundled_recipes
 
-    table = plain_table("method", "idea", "parameters (--set)", "paper")
-    for entry in (*describe_methods(), describe_reuse()):
-        table.add_row(
-            entry.name, entry.idea, "\n".join(entry.parameters) or "–", entry.paper or "–", end_section=True
-        )
-        table.add_row()
-    out.print(table)
-    say(f"every method: {common_settings()}")
+    entries = [*describe_methods(), describe_reuse()]
+    if name is not None:
+        _show(_find(name, entries))
+        say(f"every method: {'  '.join(common_settings().split())}")
+        return
+    listed([(entry.name, entry.idea) for entry in entries])
+    say("")
+    paragraph(f"every method takes: {'  '.join(common_settings().split())}")
     if names := bundled_recipes():
-        say(f"bundled recipes: {', '.join(names)}")
+        paragraph(f"bundled recipes: {', '.join(names)}")
+    say("more of one: videosieve methods NAME")
+
+
+def _find(name: str, entries: "list[MethodEntry]") -> "MethodEntry":
+    from videosieve.errors import RecipeError
+    from videosieve.fields import nearest
+
+    found = next((entry for entry in entries if entry.name == name), None)
+    if found is None:
+        names = [entry.name for entry in entries]
+        raise RecipeError(f"no method {name!r}{nearest(name, names)}; there are {', '.join(names)}")
+    return found
+
+
+def _show(entry: "MethodEntry") -> None:
+    from videosieve.recipe import Recipe, bundled_recipes
+
+    say(entry.name)
+    paragraph(entry.idea, "  ")
+    if entry.paper:
+        paragraph(entry.paper, "  ")
+    say("parameters (--set):" if entry.parameters else "no parameters")
+    for parameter in entry.parameters:
+        say(f"  {parameter}")
+        if meaning := entry.meanings.get(parameter.split("=")[0]):
+            paragraph(meaning, "      ")
+    recipes = [
+        one
+        for one in bundled_recipes()
+        if entry.name in (one.split("-")[0], Recipe.of(one).method.name)  # pab is a schedule, of any method
+    ]
+    if recipes:
+        paragraph(f"bundled recipes: {', '.join(recipes)}")

@@ -1,39 +1,79 @@
 """`videosieve models`: which pipelines can be made sparse, and which are known to stay dense."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from videosieve.cli.console import out, plain_table, say
+import typer
+
+from videosieve.cli.console import listed, out, paragraph, plain_table, say
 
 if TYPE_CHECKING:
     from videosieve.integrations.diffusers import ModelRow
 
 
-def models() -> None:
-    """List the video transformers of diffusers that are known: what can be made sparse, and why the others cannot."""
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Say everything of this family or class; default: a line of each.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """List the video transformers that are known, a line each; with a name: pipelines, sizes, what is particular.
+
+    videosieve models wan
+    """
     from videosieve.integrations.diffusers.models import MODELS
     from videosieve.integrations.diffusers.models.registering import load_models
 
     load_models()
+    if name is not None:
+        for row in _find(name, list(MODELS.values())):
+            _show(row)
+        return
     sparse = [row for row in MODELS.values() if not row.dense]
     recognised = [row for row in MODELS.values() if row.dense]
     numbers = ("usual tokens", "break-even")
-    table = plain_table("sparse", "text", *numbers, "recipe", right=numbers)
+    table = plain_table("family", "text", *numbers, "recipe", right=numbers)
     for row in sparse:
         usual = None if row.usual is None else row.usual[0].tokens
         table.add_row(row.family, row.text, _count(usual), _count(row.break_even), _recipe(row))
     out.print(table)
-    say("break-even: tokens from which attention is more than half of the work; – where nobody has counted\n")
-    for row in sparse:
-        say(f"{row.family}: {row.name}{_at(row)}")
-        say(f"  {row.pipelines or 'no pipeline of diffusers'}")
-        say(f"  {row.notes}")
-    say("\nRecognised, and left dense:")
-    for row in recognised:
-        say(f"{row.family}: {row.name}, {row.pipelines}")
-        say(f"  {row.dense}")
-    say(
-        f"\n{len(sparse)} classes sparse, {len(recognised)} recognised; one of your own: docs/adding_a_model.md"
+    say("")
+    paragraph(
+        "break-even: tokens from which attention is more than half of the work; – where nobody has counted"
     )
+    say("\nrecognised, and left dense:")
+    listed([(row.family, row.dense) for row in recognised])
+    say("")
+    say(f"{len(sparse)} classes sparse, {len(recognised)} recognised; more of one: videosieve models NAME")
+    say("one of your own: docs/adding_a_model.md")
+
+
+def _find(name: str, rows: "list[ModelRow]") -> "list[ModelRow]":
+    """Rows whose family or class is the name, else those that hold it; an error names near ones."""
+    from videosieve.errors import ModelError
+    from videosieve.fields import nearest
+
+    wanted = name.lower()
+    exact = [row for row in rows if wanted in (row.family.lower(), row.name.lower())]
+    found = exact or [row for row in rows if wanted in row.family.lower() or wanted in row.name.lower()]
+    if not found:
+        families = list(dict.fromkeys(row.family for row in rows))
+        raise ModelError(
+            f"no model {name!r}{nearest(wanted, map(str.lower, families))}; there are {', '.join(families)}"
+        )
+    return found
+
+
+def _show(row: "ModelRow") -> None:
+    say(f"{row.family}: {row.name}{_at(row)}")
+    paragraph(row.pipelines or "no pipeline of diffusers", "  ")
+    if row.dense:
+        paragraph(f"left dense: {row.dense}", "  ")
+        return
+    if row.notes:
+        paragraph(row.notes, "  ")
+    say(f"  text {row.text}; break-even at {_count(row.break_even)} tokens; begins with {_recipe(row)}")
 
 
 def _count(tokens: int | None) -> str:

@@ -74,15 +74,18 @@ def tune(
         bool, typer.Option("--best-effort", help="Write the best recipe even if it misses the target.")
     ] = False,
     output: Annotated[Path, options.folder("Folder; an earlier tune in it goes on.")] = Path("tuned"),
+    table: options.TableFile = None,
 ) -> None:
     """Search the recipe for a target on this model and machine; the same command goes on after an interruption.
 
     videosieve tune --psnr 30 --minutes 15 --output tuned
     """
+    from videosieve.files import check_table, write_table
     from videosieve.generation.load import check_words
     from videosieve.generation.request import Request
     from videosieve.recipe import Recipe
     from videosieve.tuning.order import check_folder, default_prompts, default_start, make_order
+    from videosieve.tuning.outcome import flat_outcome
     from videosieve.tuning.search import Goal
 
     goal = Goal(psnr, recall, speedup)
@@ -101,8 +104,11 @@ def tune(
         start=tuple(map(Recipe.of, _listed(start) or (() if methods or start == "" else default_start()))),
     )
     check_folder(output)
+    check_table(table, output)
     outcome = _run(order, output, (device, dtype), best_effort=best_effort)
     _print(outcome, output, best_effort=best_effort)
+    if table is not None:
+        say(f"wrote {write_table(table, *flat_outcome(outcome))}")
     if not outcome.reached:
         raise typer.Exit(MISSED)
 

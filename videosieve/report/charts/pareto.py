@@ -145,8 +145,9 @@ def _beats(one: Contender, other: Contender) -> bool:
 
 
 def _labelled(places: list[Place]) -> list[Place]:
-    """Give every label the nearest free place beside its dot, right before left."""
+    """Give every label the nearest place beside its dot that is free of dots, lines and labels, right before left."""
     taken = [(p.x - DOT, p.x + DOT, p.y - DOT, p.y + DOT) for p in places]
+    taken += [_line(p) for p in places if p.bound_x is not None]
     done = []
     for place in sorted(places, key=lambda place: place.y):
         tries = [
@@ -158,6 +159,12 @@ def _labelled(places: list[Place]) -> list[Place]:
         taken.append(_box(best))
         done.append(best)
     return done
+
+
+def _line(place: Place) -> "_Box":
+    """The dotted line from a dot to its bound, with the mark at its end."""
+    ends = sorted((place.x, place.x if place.bound_x is None else place.bound_x))
+    return (ends[0], ends[1] + 0.5, place.y - DOT, place.y + DOT)
 
 
 _Box = tuple[float, float, float, float]

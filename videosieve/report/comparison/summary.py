@@ -4,6 +4,7 @@ from statistics import median
 from typing import Any
 
 from videosieve.report.charts import Contender, Scale, pareto_chart, time_bars
+from videosieve.report.comparison.cautions import cautions, measures_machine, stayed_dense
 from videosieve.report.comparison.columns import CAPTION
 from videosieve.report.comparison.figures import Figures, all_figures
 from videosieve.report.comparison.statistics import attention_share
@@ -28,12 +29,14 @@ def summary_view(results: Results, styles: Styles) -> dict[str, Any]:
         styles: Colour and dash by method.
 
     Returns:
-        method_count, lead, table, share, floors, paretos and times for the templates.
+        method_count, lead, cautions, stayed_dense, table, share, floors, paretos and times for the templates.
     """
     rows = all_figures(results)
     return {
         "method_count": sum(row.kind == METHOD for row in rows),
-        "lead": _lead(rows),
+        "lead": _lead(results, rows),
+        "cautions": cautions(results),
+        "stayed_dense": stayed_dense(results),
         "table": table_view(results, rows, styles),
         "share": attention_share(results),
         "floors": [
@@ -46,7 +49,7 @@ def summary_view(results: Results, styles: Styles) -> dict[str, Any]:
     }
 
 
-def _lead(rows: list[Figures]) -> dict[str, Any] | None:
+def _lead(results: Results, rows: list[Figures]) -> dict[str, Any] | None:
     """The numbers of the opening sentence: the first method that is not dense."""
     dense = next((row for row in rows if row.kind == BASELINE), None)
     first = next((row for row in rows if row.kind == METHOD), None)
@@ -58,6 +61,7 @@ def _lead(rows: list[Figures]) -> dict[str, Any] | None:
         "name": first.name,
         "videos": len(first.clips),
         "dense_seconds": dense.middle("seconds"),
+        "machine": measures_machine(results, first.summary),
         **values,
     }
 

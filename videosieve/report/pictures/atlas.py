@@ -6,8 +6,8 @@ from typing import Any
 from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
-COLOURS = {"spatial": "#c2703d", "temporal": "#0a7d74", "other": "#d8d8d4"}
-_LINES = {"oracle": "#333333", "svg": "#0a7d74", "static": "#c2703d"}
+COLOURS = {"spatial": "#2f74c0", "temporal": "#e08214", "other": "#d8d8d4"}  # as in assets/colours.css
+_LINES = {"oracle": "#333333", "svg": "#0a7d74", "static": "#8a5aa8"}
 _NAMES = {
     "oracle": "best blocks (oracle)",
     "svg": "SVG, chosen at every call",

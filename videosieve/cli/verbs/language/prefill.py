@@ -46,6 +46,7 @@ def prefill(
     output: Annotated[Path, options.folder("Folder for prefill.json and the page; made if missing.")] = Path(
         "prefill"
     ),
+    table_file: options.TableFile = None,
 ) -> None:
     """Prefill prompts dense and sparse: seconds, density, recall, likelihood and the greedy continuation.
 
@@ -53,7 +54,7 @@ def prefill(
     """
     from videosieve.errors import PromptError
     from videosieve.fields import Count, checked
-    from videosieve.files import read_text
+    from videosieve.files import check_table, read_text, write_table
     from videosieve.generation.media import make_folder
     from videosieve.generation.recipe_settings import parse_settings
     from videosieve.planning.machine import describe_machine, describe_versions, package_version
@@ -62,6 +63,7 @@ def prefill(
     from videosieve.prefill.page import write_page
     from videosieve.prefill.results import PrefillResults
 
+    check_table(table_file, output)
     order = Order(scored, decoded, repeats)
     checked("tokens", tokens, Count | None, PromptError)
     recipes = recipes_of(methods, parse_settings(settings or ()))
@@ -108,4 +110,6 @@ def prefill(
     for row in rows:
         for reason, count in row.dense_reasons.items():
             say(f"{row.method}, prompt {row.prompt + 1}: {count} dense: {reason}")
+    if table_file is not None:
+        say(f"wrote {write_table(table_file, *results.table())}")
     say(f"open {page}")

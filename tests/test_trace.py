@@ -1,3 +1,4 @@
+import weakref
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,22 @@ def test_timers_are_read_once_and_only_when_somebody_looks():
     assert not reads
     assert trace.records == trace.records
     assert len(reads) == len(trace) == 1
+
+
+def test_a_call_whose_time_is_known_leaves_no_tensors_behind():
+    trace, recall = Trace(), torch.tensor([[0.9, 0.5]])
+    left = weakref.ref(recall)
+    trace.add(Site(), Outcome("sparse", "cpu", 1, 0.5, recall=recall), 2.0)
+    del recall
+    assert left() is None
+    assert (trace.records[0].milliseconds, trace.records[0].recall) == (2.0, pytest.approx([0.9, 0.5]))
+
+
+def test_records_stay_in_the_order_of_calls_where_some_are_not_known_yet():
+    trace = Trace()
+    for step, milliseconds in enumerate((1.0, lambda: 2.0, 3.0)):
+        trace.add(Site(step=step, steps=3), Outcome("dense", "sdpa", 1, 1.0, "x"), milliseconds)
+    assert [(record.step, record.milliseconds) for record in trace.records] == [(0, 1.0), (1, 2.0), (2, 3.0)]
 
 
 def test_json_lines_read_back(tmp_path: Path):

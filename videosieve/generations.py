@@ -71,9 +71,14 @@ class Generation:
             parts.append(f"{self.announced} steps were announced")
         return ", ".join(parts)
 
-    def mismatch(self, schedule: Schedule) -> str:
-        """A sentence where another share of the steps was warmed up than the schedule means; else empty."""
-        if not self.announced or self.announced == self.ran:
+    def mismatch(self, schedule: Schedule, reached: int = -1) -> str:
+        """A sentence where another share of the steps was warmed up than the schedule means; else empty.
+
+        Args:
+            schedule: What was meant.
+            reached: The last step that ran, where somebody knows; a cache may have left all calls of it out.
+        """
+        if not self.announced or self.announced in (self.ran, reached + 1):
             return ""
         # Steps that a cache has left out in whole have no records, and are no mismatch.
         meant = sum(self._is_meant_dense(schedule, step) for step in self.kinds)

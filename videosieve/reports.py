@@ -1,6 +1,6 @@
 """Who is told when a generation is over, and what was not as the recipe means it in those that are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from videosieve.generations import generations_of
 from videosieve.recipe import Recipe
@@ -34,22 +34,23 @@ class Reports:
     def sentences(self, trace: Trace) -> list[str]:
         """What is not as the recipe means it, a sentence each: the share of dense steps, or nothing sparse."""
         more = [f"and {self._more} more generations like these"] if self._more else []
-        found = [*self._said, *more, *self._mismatches(trace.unfinished)]
+        found = [*self._said, *more, *self._mismatches(trace.unfinished, trace.reached)]
         told = trace.summary()
         other = set(told.dense_reasons) - {self._recipe.schedule.dense_reason, ASKED, DENSE}
         if other and not self._recipe.is_dense and sum(told.dense_reasons.values()) == told.calls:
             found.append(f"nothing was sparse: {'; '.join(sorted(other))}")
         return found
 
-    def tell(self, records: list[Record]) -> None:
+    def tell(self, records: list[Record], reached: Mapping[int, int]) -> None:
         """Note what is wrong with a generation that is over, and tell who asked.
 
         A listener that fails is logged and costs no generation: it stands in the way of whoever asks for the next one.
 
         Args:
             records: Its records, at least one.
+            reached: Last steps by generation, where they are known.
         """
-        warnings = self._mismatches(records)
+        warnings = self._mismatches(records, reached)
         for warning in warnings:
             if len(self._said) < _SENTENCES:
                 self._said.append(warning)
@@ -64,10 +65,11 @@ class Reports:
             except Exception:  # noqa: BLE001 - whatever somebody else's code may raise
                 LOG.exception("a listener of generation %d failed", number)
 
-    def _mismatches(self, records: list[Record]) -> list[str]:
+    def _mismatches(self, records: list[Record], reached: Mapping[int, int]) -> list[str]:
         schedule = self._recipe.schedule
         generations = generations_of(records, schedule.dense_reason)
-        return [said for one in generations if (said := one.mismatch(schedule))]
+        sentences = (one.mismatch(schedule, reached.get(one.number, -1)) for one in generations)
+        return [said for said in sentences if said]
 
     def clear(self) -> None:
         """Forget what was said; listeners stay."""

@@ -26,7 +26,7 @@ from videosieve.records import Outcome
 from videosieve.reports import ASKED, DENSE, Listener, Reports
 from videosieve.schedule import Action
 from videosieve.states import Place, States
-from videosieve.timing import start_timer
+from videosieve.timing import Reading, start_timer
 from videosieve.trace import Summary, Trace
 
 
@@ -131,7 +131,7 @@ class Run:
         self,
         call: AttentionCall,
         reason: str,
-        timer: "Callable[[], Callable[[], float]] | None" = None,
+        timer: "Callable[[], Reading] | None" = None,
         owner: str = "",
     ) -> Tensor:
         """Compute a call in full and note why; the method may learn from it."""
@@ -176,12 +176,12 @@ class Run:
 
     def _end(self, running: Collection[int] = ()) -> None:
         for records in self.trace.close(running):
-            self._reports.tell(records)
+            self._reports.tell(records, self.trace.reached)
 
     def reuse(self, site: Site, kept: Kept) -> None:
         """Note that an attention module returns a stored output."""
         outcome = Outcome("reuse", "", kept.pairs, 0.0, source=(kept.site.step, kept.site.branch))
-        self.trace.add(site, outcome, lambda: 0.0)
+        self.trace.add(site, outcome, 0.0)
 
     def share_state(self, owner: str, site: Site) -> None:
         """Hand the conditional branch's method state to the branch of `site`, where the method allows it."""

@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import compress
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from videosieve.files import read_json_lines, write_text
 from videosieve.forward import Site
 from videosieve.records import Outcome, Record
 from videosieve.summary import Summary
+from videosieve.timing import Reading, milliseconds_of
 from videosieve.totals import Totals
 
 LOG = logging.getLogger("videosieve")
@@ -24,12 +26,14 @@ KEPT = 3
 
 
 class Trace:
-    """The records of a run. Device tensors and timers are read when somebody looks, or when a generation is over.
+    """The records of a run. What a device has yet to say is read when somebody looks, or when a generation is over.
 
     Attributes:
         keep: How many generations keep their records, the newest among them: "last", a number of at least 1, or "all".
             When one begins, the oldest that are over go; what they add up to stays in `earlier`.
         earlier: Totals of the generations whose records are gone.
+        reached: The last step of every generation that has run or ended lately, where the integration says it; a cache
+            may leave the last steps without a record.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -40,11 +44,12 @@ class Trace:
     def clear(self) -> None:
         """Forget everything, totals too; `keep` stays."""
         self.earlier = Totals()
+        self.reached: dict[int, int] = {}
         self._records: list[Record] = []
         self._owners: list[_Owner] = []
         self._open: dict[int, _Owner] = {}
         self._closed: list[_Owner] = []
-        self._pending: list[tuple[Site, Outcome, Callable[[], float]]] = []
+        self._pending: list[tuple[Site, Outcome, Reading]] = []
 
     @property
     def keep(self) -> Literal["last", "all"] | int:
@@ -60,20 +65,22 @@ class Trace:
             )
         self._keep = value
 
-    def add(self, site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> None:
-        """Note one call; `milliseconds` is asked once, later."""
+    def add(self, site: Site, outcome: Outcome, milliseconds: Reading) -> None:
+        """Note one call. One whose milliseconds are known is over, and read at once; others are asked once, later."""
         if LOG.isEnabledFor(logging.DEBUG):
             LOG.debug(
                 "layer %d, step %d, %s: %s by %s%s", site.layer, site.step, site.branch, outcome.action,
                 outcome.kernel or "nobody", f" ({outcome.reason})" if outcome.reason else "",
             )  # fmt: skip
-        self._pending.append((site, outcome, milliseconds))
+        if self._pending or callable(milliseconds):
+            self._pending.append((site, outcome, milliseconds))
+        else:
+            self._take([_resolve(site, outcome, milliseconds)])
 
     @property
     def records(self) -> list[Record]:
         """All records that are kept, in call order; a list of yours. `clear` forgets them."""
-        pending, self._pending = self._pending, []
-        self._take(_resolve(*entry) for entry in pending)
+        self._read()
         return list(self._records)
 
     def __len__(self) -> int:
@@ -88,9 +95,10 @@ class Trace:
         Returns:
             The records of every generation that has ended with this, in order.
         """
-        records = self.records
+        self._read()
+        self.reached = {n: step for n, step in self.reached.items() if n in running or n in self._open}
         ended = [owner for number, owner in self._open.items() if number not in running]
-        told = [[r for r, owner in zip(records, self._owners, strict=True) if owner is one] for one in ended]
+        told = [self._of(one) for one in ended]
         self._open = {number: owner for number, owner in self._open.items() if number in running}
         self._closed += ended
         for owner in ended:
@@ -108,6 +116,10 @@ class Trace:
         records = self.records
         return [r for r, owner in zip(records, self._owners, strict=True) if not owner.ended]
 
+    def _read(self) -> None:
+        pending, self._pending = self._pending, []
+        self._take(_resolve(*entry) for entry in pending)
+
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:
             self._records.append(record)
@@ -122,11 +134,14 @@ class Trace:
         if not gone:
             return
         self._closed = self._closed[len(gone) :]
-        pairs = list(zip(self._records, self._owners, strict=True))
         for owner in gone:
-            self.earlier.add(record for record, one in pairs if one is owner)
-        left = [(record, one) for record, one in pairs if one not in gone]
-        self._records, self._owners = [one[0] for one in left], [one[1] for one in left]
+            self.earlier.add(self._of(owner))
+        # No list of pairs: Python would keep its tuples, thousands of them, for the next ones of that size.
+        stay = [owner not in gone for owner in self._owners]
+        self._records, self._owners = list(compress(self._records, stay)), list(compress(self._owners, stay))
+
+    def _of(self, owner: "_Owner") -> list[Record]:
+        return [record for record, one in zip(self._records, self._owners, strict=True) if one is owner]
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per record and line, whole or not at all; an OutputError says why it could not."""
@@ -150,7 +165,7 @@ class _Owner:
     ended = False
 
 
-def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) -> Record:
+def _resolve(site: Site, outcome: Outcome, milliseconds: Reading) -> Record:
     recall = _NONE if outcome.recall is None else outcome.recall.float().mean(0).tolist()
     pattern = (
         () if outcome.pattern is None else tuple(outcome.patterns[i] for i in outcome.pattern[0].tolist())
@@ -166,7 +181,7 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Callable[[], float]) ->
         float(torch.as_tensor(outcome.density, dtype=torch.float64).mean()),
         recall,
         _names(pattern),
-        milliseconds(),
+        milliseconds_of(milliseconds),
         outcome.source,
         site.generation,
         site.steps,

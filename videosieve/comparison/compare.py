@@ -10,6 +10,7 @@ inside the timed run, so its cost counts against the sparse methods.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from videosieve.comparison.ledger import (
     settings_of,
     write_baseline,
 )
+from videosieve.comparison.left_out import with_left_out
 from videosieve.comparison.noise_floor import choose_floor, dense_kernels
 from videosieve.comparison.plan import DENSE, Plan, clear_folder
 from videosieve.comparison.quality import measure_quality
@@ -40,6 +42,7 @@ from videosieve.metrics import absolute_difference
 from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results, write_report
 from videosieve.report.results import COMPLETE, FLOOR, INTERRUPTED
+from videosieve.trace import Trace
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -125,9 +128,11 @@ def _prepare(work: Work) -> None:
             work.plan.requests[0],
             recipe,
             lambda progress, name=name: work.show(name, timed=False, progress=progress),
+            **work.caching(name),
         )
         if name != DENSE:
             continue
+        work.branches = frozenset(record.branch for record in clip.trace.records)
         kernel = ", ".join(dense_kernels(clip))
         if earlier is None:
             found = _find_floor(work, clip, kernel)
@@ -141,7 +146,7 @@ def _prepare(work: Work) -> None:
 
 
 def _find_floor(work: Work, dense: Clip, kernel: str) -> Prepared:
-    if not work.plan.floor or any(_is_plain_floor(*entry) for entry in work.plan.recipes.items()):
+    if not work.plan.floor or any(_is_plain_floor(*entry, work.plan) for entry in work.plan.recipes.items()):
         return Prepared(kernel)
     try:
         floor: Any = choose_floor(work.pipe, work.plan.requests[0], dense).method
@@ -150,9 +155,9 @@ def _find_floor(work: Work, dense: Clip, kernel: str) -> Prepared:
     return Prepared(kernel, floor.kernel)
 
 
-def _is_plain_floor(name: str, recipe: Recipe) -> bool:
+def _is_plain_floor(name: str, recipe: Recipe, plan: Plan) -> bool:
     """Whether a row shows what another kernel of the same precision changes."""
-    return kind_of(name, recipe) == FLOOR and getattr(recipe.method, "kernel", None) != ROUNDED
+    return kind_of(name, recipe, plan) == FLOOR and getattr(recipe.method, "kernel", None) != ROUNDED
 
 
 def _compare_scene(work: Work, scene: Scene) -> None:
@@ -194,7 +199,11 @@ def _take(work: Work, scene: Scene, name: str, repeat: int) -> None:
         scene.request,
         work.recipes[name],
         progress=lambda progress: work.show(name, timed=True, progress=progress),
+        **work.caching(name),
     )
+    if cache := work.plan.caches.get(name):
+        whole = Trace.load(work.folder / scene.takes[DENSE].rows[0].files["trace"])
+        clip = replace(clip, trace=with_left_out(clip.trace, whole, cache.label))
     also: dict[str, Any] = {"unavailable": {}, "size": {}, "warnings": {}}
     if clip.warnings:
         also["warnings"] = {name: "; ".join(clip.warnings)}
@@ -227,7 +236,7 @@ def _first_take(work: Work, scene: Scene, name: str, clip: Clip, also: dict[str,
     if name == DENSE:
         scene.dense = clip
         write_baseline(baseline_path(work.folder, scene.index), clip)
-    return first_take(name, kind_of(name, work.recipes[name]), scene.request, clip, quality, files)
+    return first_take(name, kind_of(name, work.recipes[name], work.plan), scene.request, clip, quality, files)
 
 
 def _write_files(work: Work, stem: str, frames: Tensor, reference: Tensor | None) -> dict[str, str]:

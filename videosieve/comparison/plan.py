@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from videosieve.files import is_empty, read_json, reason_of, require_folder
 from videosieve.frame_rate import FRAME_RATE, check_fps
 from videosieve.generation.load import is_shapes
 from videosieve.generation.request import Request
+from videosieve.integrations.caches import Cache
 from videosieve.kernels.preference import ROUNDED
 from videosieve.recipe import Recipe
 from videosieve.report.results import RESULTS
@@ -41,6 +42,7 @@ class Plan:
         floor: Whether dense attention runs again with another kernel: the noise floor.
         command: The command line, for the record; empty from Python.
         metrics: Of `FURTHER_METRICS`.
+        caches: The caches of other programs that methods run with, by the names of the recipes; see `with_caches`.
 
     Raises:
         RecipeError: Nothing to compare, a scene twice, requests of different size, or fewer than one repeat.
@@ -55,6 +57,7 @@ class Plan:
     floor: bool = True
     command: str = ""
     metrics: tuple[str, ...] = ()
+    caches: dict[str, Cache] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self, RecipeError)
@@ -67,6 +70,10 @@ class Plan:
         check_fps(self.fps)
         if next(iter(self.recipes), None) != DENSE:
             raise RecipeError(f"the first method must be {DENSE!r}; make the recipes with name_recipes")
+        if wrong := [name for name in self.caches if name == DENSE or name not in self.recipes]:
+            raise RecipeError(
+                f"a cache belongs to a recipe other than {DENSE!r}, got {', '.join(wrong)}; make them with with_caches"
+            )
 
 
 def _check_requests(requests: tuple[Request, ...]) -> None:
@@ -119,6 +126,35 @@ def name_recipes(recipes: Iterable[Recipe], floor: bool = True) -> dict[str, Rec
     if len(named) == 1:
         raise RecipeError("a comparison needs at least one method besides dense, for example svg")
     return named
+
+
+def with_caches(
+    recipes: dict[str, Recipe], caches: Iterable[Cache]
+) -> tuple[dict[str, Recipe], dict[str, Cache]]:
+    """Caching alone, sparsity alone and both: further rows for every cache.
+
+    Args:
+        recipes: As `name_recipes` makes them, the baseline first.
+        caches: Caches of other programs.
+
+    Returns:
+        The recipes with a row "name+cache" for each that is not dense and a row of the cache's name for dense attention
+        with it, and the caches of those rows.
+
+    Raises:
+        RecipeError: A cache is given twice, or a recipe has the name of such a row.
+    """
+    rows, on = dict(recipes), {}
+    for cache in caches:
+        for name, recipe in recipes.items():
+            if recipe.is_dense and name != DENSE:
+                continue  # a noise floor says what kernels cost, with nothing left out
+            row = cache.label if name == DENSE else f"{name}+{cache.label}"
+            if row in rows:
+                raise RecipeError(f"two rows of the comparison are called {row!r}; give every cache once")
+            provenance = {**recipe.provenance, "cache": cache.label, "cache_of": cache.origin}
+            rows[row], on[row] = replace(recipe, name=row, provenance=provenance), cache
+    return rows, on
 
 
 def cross_requests(

@@ -73,6 +73,7 @@ class Work:
         recipes: The plan's, and the noise floor's once it is found.
         scenes: In the order of the plan.
         runs: Timed runs that are behind us.
+        branches: Of guidance, as the baseline's warm-up named them.
     """
 
     pipe: Any
@@ -84,6 +85,7 @@ class Work:
     recipes: dict[str, Recipe] = field(init=False)
     scenes: list[Scene] = field(init=False)
     runs: int = 0
+    branches: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.recipes = self.plan.recipes
@@ -114,6 +116,11 @@ class Work:
             if DENSE in scene.takes and name in scene.takes
         ]
         self.results.save(self.folder)
+
+    def caching(self, name: str) -> dict[str, Any]:
+        """What generations of a row are told of its cache; nothing where it has none."""
+        cache = self.plan.caches.get(name)
+        return {"cache": cache, "branches": self.branches} if cache else {}
 
     def take_over(self, found: Prepared) -> None:
         """Act on what the warm-up found, now or before an interruption, and bring back the runs that are finished."""
@@ -146,8 +153,8 @@ class Work:
                 takes.settle(self.folder)
 
 
-def kind_of(name: str, recipe: Recipe) -> str:
-    """Whether a recipe is the baseline, a noise floor (dense by another kernel), or a method."""
+def kind_of(name: str, recipe: Recipe, plan: Plan) -> str:
+    """Whether a recipe is the baseline, a noise floor (dense by another kernel, and no cache), or a method."""
     if name == DENSE:
         return BASELINE
-    return FLOOR if recipe.is_dense else METHOD
+    return FLOOR if recipe.is_dense and name not in plan.caches else METHOD

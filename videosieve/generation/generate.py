@@ -1,7 +1,8 @@
 """One generation: a request goes in; frames before any codec, seconds and a trace come out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from videosieve.finite import require_finite
 from videosieve.generation.memory import PeakMemory
 from videosieve.generation.parts import DECODE, TEXT, PartClock, execution_device, synchronize
 from videosieve.generation.refusals import told_as_model_error, why_not_finite
-from videosieve.generation.request import Request, call_parameters, pipeline_arguments
+from videosieve.generation.request import Request, call_parameters, default_steps, pipeline_arguments
+from videosieve.integrations.caches import Cache
 from videosieve.recipe import Recipe
 from videosieve.records import Record
 from videosieve.trace import Summary, Trace
@@ -81,6 +83,8 @@ def generate(
     warm_up: bool = False,
     progress: Callable[[Progress], None] | None = None,
     recall_rows: int = 0,
+    cache: Cache | None = None,
+    branches: Collection[str] = (),
 ) -> Clip:
     """Generate one video with one recipe; the pipeline is as before when this returns or raises.
 
@@ -91,6 +95,8 @@ def generate(
         warm_up: Run two untimed steps first, so that kernels are built and caches are warm.
         progress: Called when denoising begins and after every step of it, where the pipeline allows it.
         recall_rows: As `sparsify` takes it; recall is measured inside the timed call.
+        cache: A cache of another program to run with; what it leaves out is not in the trace.
+        branches: As `Cache.enabled` takes them.
 
     Returns:
         The clip.
@@ -101,8 +107,8 @@ def generate(
         NumericsError: The video holds NaN or infinity.
     """
     if warm_up:
-        rehearse(pipe, request, recipe)
-    return _run(pipe, request, recipe, progress, recall_rows)
+        rehearse(pipe, request, recipe, cache=cache, branches=branches)
+    return _run(pipe, request, recipe, progress, recall_rows, _switch(pipe, request, cache, branches))
 
 
 def rehearse(
@@ -110,6 +116,9 @@ def rehearse(
     request: Request,
     recipe: Recipe,
     progress: Callable[[Progress], None] | None = None,
+    *,
+    cache: Cache | None = None,
+    branches: Collection[str] = (),
 ) -> Clip:
     """Run two steps of a request, so that kernels are built and caches are warm; the clip is not worth keeping.
 
@@ -118,6 +127,8 @@ def rehearse(
         request: What to generate.
         recipe: Which attention is computed.
         progress: As `generate` takes it.
+        cache: A cache of another program to run with.
+        branches: As `Cache.enabled` takes them.
 
     Returns:
         The clip; its trace names the kernels.
@@ -127,7 +138,13 @@ def rehearse(
         IntegrationError: The pipeline cannot be made sparse.
     """
     short = replace(request, steps=min(WARM_UP_STEPS, request.steps or WARM_UP_STEPS))
-    return _run(pipe, short, recipe, progress, 0)
+    return _run(pipe, short, recipe, progress, 0, _switch(pipe, short, cache, branches))
+
+
+def _switch(
+    pipe: Any, request: Request, cache: Cache | None, branches: Collection[str]
+) -> AbstractContextManager[None]:
+    return cache.enabled(pipe, branches, request.steps or default_steps(pipe)) if cache else nullcontext()
 
 
 def _run(
@@ -136,12 +153,14 @@ def _run(
     recipe: Recipe,
     progress: Callable[[Progress], None] | None,
     recall_rows: int,
+    cache: AbstractContextManager[None],
 ) -> Clip:
     from videosieve.integrations.diffusers import sparsify
 
     arguments = pipeline_arguments(pipe, request)
     memory = PeakMemory(execution_device(pipe))
     with (
+        cache,
         sparsify(pipe, recipe, recall_rows=recall_rows) as run,
         _StepClock(pipe, run.trace, progress) as clock,
         PartClock(pipe) as parts,

@@ -1,5 +1,6 @@
 """Recipes from what a person types: method names, recipe files, a density, key=value settings."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,6 +8,7 @@ from videosieve.errors import RecipeError
 from videosieve.fields import shown
 from videosieve.files import parse_json
 from videosieve.generation.model_index import resolve_recipe
+from videosieve.integrations.caches import Cache
 from videosieve.method_rules import require_both_ways
 from videosieve.methods import Dense
 from videosieve.recipe import Recipe
@@ -99,6 +101,25 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             raise RecipeError(f"setting {key!r} is given twice, got {values[key]!r} and {value!r}")
         values[key] = _parse_value(value.strip())
     return values
+
+
+def parse_cache(text: str) -> Cache:
+    """A cache of another program as the command line takes it.
+
+    Args:
+        text: "name" or "name:setting=value,setting=value"; a list as a value is written [0.1, 0.2].
+
+    Returns:
+        The cache.
+
+    Raises:
+        RecipeError: An unknown name or setting, a setting without "=", or a value that the cache refuses.
+        IntegrationError: Its package is not installed, or too old to have this cache.
+    """
+    name, _, settings = text.partition(":")
+    return Cache(
+        name.strip(), parse_settings(re.split(r",(?![^\[]*\])", settings) if settings.strip() else ())
+    )
 
 
 def parse_densities(text: str) -> list[float]:

@@ -6,9 +6,10 @@ interface; the structures here mirror it. What keeps it from being used is a sen
 
 import ctypes
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,6 +123,7 @@ class NativeLibrary:
 
     handle: ctypes.CDLL
     instruction_sets: tuple[str, ...]
+    _functions: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def call(self, function: str, arguments: ctypes.Structure, instruction_set: str | None = None) -> None:
         """Run a function of the library; other Python threads go on meanwhile.
@@ -135,11 +137,16 @@ class NativeLibrary:
             BackendError: The library refused; nothing was written.
         """
         number = 0 if instruction_set is None else self.instruction_sets.index(instruction_set)
-        run = getattr(self.handle, f"videosieve_{function}")
-        run.restype = ctypes.c_char_p
+        run = self._functions.get(function) or self._find(function)
         reason = run(ctypes.byref(arguments), ctypes.c_int32(number))
         if reason is not None:
             raise BackendError(f"the native kernel refused {function}: {reason.decode()}")
+
+    def _find(self, function: str) -> Any:
+        run = getattr(self.handle, f"videosieve_{function}")
+        run.restype = ctypes.c_char_p
+        self._functions[function] = run
+        return run
 
 
 def load() -> NativeLibrary:

@@ -13,7 +13,7 @@ from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.methods import Method, Selection, ask, attend_selected
 from videosieve.methods.base import State
 from videosieve.metrics import recall, relative_l1
-from videosieve.timing import start_timer
+from videosieve.timing import milliseconds_of, start_timer
 from videosieve.tuning.parts import Parts
 from videosieve.tuning.search.candidates import Family
 
@@ -59,7 +59,7 @@ class Contender:
         result = attend_selected(call, selection)
         state = self.method.observe(call, result, state)
         output = self.method.correct(call, result.output, state)
-        read = timer()
+        reading = timer()
         self.states[layer] = state
         self.learns = state is not None
         if self.learns and known is None:
@@ -67,7 +67,7 @@ class Contender:
         place = (call.site.step, layer)
         self.error[place] = relative_l1(output, dense.output)
         self.recall[place] = recall(result.lse, dense.lse)
-        self.cost.append(read() / dense.milliseconds)
+        self.cost.append(milliseconds_of(reading) / dense.milliseconds)
         self.density.append(float(selection.mask.density))
 
     @property
@@ -113,4 +113,4 @@ def _attend_densely(call: AttentionCall) -> _Dense:
     timer = start_timer(call.q.device)
     tensors = (call.q, call.k, call.v)
     output = dense_attention(*tensors, scale=call.scale, backend=fastest(*tensors))
-    return _Dense(output, lse, timer()())
+    return _Dense(output, lse, milliseconds_of(timer()))

@@ -258,6 +258,22 @@ def test_what_cannot_be_sparse_is_refused_and_nothing_is_half_applied():
         videosieve.sparsify(model, "xattention")
 
 
+def test_tensor_parallel_models_take_no_table_of_heads():
+    """`from_pretrained(tp_plan="auto")` says on the model how many processes share its heads."""
+    model = tiny_language_model()
+    layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
+    model._tp_size = 2
+    assert model.tp_size == 2  # what transformers itself reads
+    table = [[0.9] * heads] * layers
+    with pytest.raises(IntegrationError, match="is tensor-parallel: a process has some of the heads only"):
+        videosieve.sparsify(model, "xattention", head_thresholds=table, **SMALL)
+    assert model.config._attn_implementation == "sdpa"
+    assert not any(hasattr(module, HANDLE) for module in model.modules())
+    videosieve.sparsify(model, "xattention", threshold=0.9, **SMALL).remove()
+    model._tp_size = 1  # a group of one holds every head
+    videosieve.sparsify(model, "xattention", head_thresholds=table, **SMALL).remove()
+
+
 def test_models_of_another_kind_are_refused_by_what_they_are():
     sizes = dict(head_dim=16, sliding_window=16)
     with pytest.raises(IntegrationError, match="caps its attention scores"):

@@ -23,6 +23,13 @@ def compare(
             help="Methods, bundled recipes, .toml files or auto, separated by commas; dense is always added."
         ),
     ] = "svg,spatial_only,temporal_only",
+    cache: Annotated[
+        list[str] | None,
+        options.optional(
+            "A cache to compare with, alone and with every method, e.g. first_block or "
+            "dbcache:residual_diff_threshold=0.12; repeatable. docs/cli.md has the names."
+        ),
+    ] = None,
     density: options.Density = None,
     settings: options.Settings = None,
     negative_prompt: options.NegativePrompt = "",
@@ -59,19 +66,22 @@ def compare(
 
     videosieve compare --methods svg,spatial_only,temporal_only --density 0.3 --output comparison
     """
-    from videosieve.comparison.plan import Plan, name_recipes
-    from videosieve.generation.recipe_settings import make_recipes
+    from videosieve.comparison.plan import Plan, name_recipes, with_caches
+    from videosieve.generation.recipe_settings import make_recipes, parse_cache
     from videosieve.generation.request import Request
 
     base = Request("", negative_prompt, image, steps, 0, height, width, frames, guidance)
+    named = name_recipes(make_recipes(methods, density, settings or (), model), floor)
+    recipes, caches = with_caches(named, [parse_cache(text) for text in cache or []])
     plan = Plan(
         gather_requests(base, prompt or [], prompts, tuple(seed or (0,)), model),
-        name_recipes(make_recipes(methods, density, settings or (), model), floor),
+        recipes,
         repeats,
         options.frame_rate(fps, model),
         model,
         floor,
         command_line(),
         tuple(name.strip() for name in metrics.split(",") if name.strip()),
+        caches,
     )
     run_plan(plan, output, device, dtype, table=table)

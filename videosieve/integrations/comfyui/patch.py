@@ -202,7 +202,7 @@ class SparsePatch:
         return next((reason for holds, reason in checks if holds), "")
 
     def _note(self, site: Site, call: Call, reason: str) -> None:
-        self.run.trace.add(site, Outcome("dense", "ComfyUI", call.pairs, 1.0, reason), lambda: 0.0)
+        self.run.trace.add(site, Outcome("dense", "ComfyUI", call.pairs, 1.0, reason), 0.0)
         if self.verbose and reason not in self._said:
             self._said.add(reason)
             LOG.warning("%d tokens stay dense: %s", call.queries, reason)

@@ -124,8 +124,10 @@ class _Watch:
         self.stage.skipped = _skipped(found, bound)
         stage.share = _kept(stage.share, read_share(found))
         stage.moment = read_moment(self.clock, found.row, found.component, found.transformer, bound)
-        stage.run.recipe.schedule.require(stage.moment.forward.site(0, found.layers))
-        self._require_known_window(stage.moment.forward)
+        forward = stage.moment.forward
+        stage.run.trace.reached[forward.generation] = forward.step
+        stage.run.recipe.schedule.require(forward.site(0, found.layers))
+        self._require_known_window(forward)
         self.hooks.follow()
         for slot in self.slots:
             slot.prepare(stage.moment)

@@ -174,7 +174,7 @@ class Layer:
         self.routed += 1
         pairs = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
         outcome = Outcome("dense", "the model's own", pairs, 1.0, "the model brings its own block mask")
-        self._stage.run.trace.add(self._site(), outcome, lambda: 0.0)
+        self._stage.run.trace.add(self._site(), outcome, 0.0)
 
     def _attend_group(self, group: Group, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name

@@ -19,6 +19,7 @@ ROWS = (
         cross_attentions=r"(single_)?transformer_blocks\.\d+\.cross_attn",
         joint_projections=r"single_transformer_blocks\.\d+\.proj_out",
         joint_inputs=r"single_transformer_blocks\.\d+\.(proj|act)_mlp",
+        order=("transformer_blocks", "single_transformer_blocks"),
         sequence="decoder_layers",
         pipelines="MotifVideoPipeline, MotifVideoImage2VideoPipeline",
         frame_rate=24,

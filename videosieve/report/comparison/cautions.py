@@ -7,13 +7,16 @@ from videosieve.report.results import BASELINE, FLOOR, Results
 
 SHORT_SECONDS = 10.0  # single calls of a few seconds were seen to differ by 10 to 20 % on one machine
 ENOUGH_REPEATS = 3
-_REUSE = re.compile(r"^(reuse_\w+|plan)\s*=", re.MULTILINE)  # outputs of more than attention may be returned
+_REUSE = re.compile(
+    r"^(reuse_\w+|plan|cache)\s*=", re.MULTILINE
+)  # outputs of more than attention may be returned
 
 
 def measures_machine(results: Results, row: MethodSummary) -> bool:
     """Whether a speed-up lies above the one that attention for free would give, so that it cannot be the method's.
 
-    A recipe that also returns outputs of other modules may save more than attention; of those nothing is said.
+    A recipe that also returns outputs of other modules, or runs with a cache of another program, may save more than
+    attention; of those nothing is said.
 
     Args:
         results: The comparison.

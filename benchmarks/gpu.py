@@ -40,7 +40,7 @@ from videosieve.testing.tolerances import assert_attention
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 CHECKED_ROWS = 48
 TERA = 1e12
-NEVER_TIMED = ("reference",)
+NEVER_TIMED = ("reference", "native-bf16")  # a CPU's, and it rounds: not the answer to these inputs
 Row = dict[str, Any]
 
 

@@ -176,6 +176,7 @@ def _schedules() -> list[Declared]:
                 "provenance": lambda value: isinstance(value, dict) and all(map(is_text, (*value, *value.values()))),
                 "shared_selection": lambda value: truth(value) and not value,  # dense attention selects nothing
                 "compensate": word("none"), "token_order": word("model"), "family": is_text,  # likewise
+                "prefer": word("none"),  # likewise
             },
             {},
         ),

@@ -104,7 +104,7 @@ def shapes_of_calls() -> list[Declared]:
             {"name": word("concept", "cross_attention"), "temperature": above(0),
              "pool": word("auto", "mean", "first", "last"), "sight": word("both", "video", "concepts", "self"),
              "keep": word("mean", "layers", "steps", "sites"), "vectors": word("plain", "linear"),
-             "average": word("probabilities", "raw")},
+             "average": word("probabilities", "mean_first", "raw"), "space": word("output", "value")},
             {},
         ),
     ]  # fmt: skip

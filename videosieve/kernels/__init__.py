@@ -1,7 +1,4 @@
-"""The kernel ops: one meaning each, several speeds. Import an op from here; its implementations load when they run.
-
-`norm_rope` is not an attention of its own and is used by the models alone: `videosieve.kernels.norm_rope`.
-"""
+"""The kernel ops: one meaning each, several speeds. Import an op from here; its implementations load when they run."""
 
 from videosieve.kernels.antidiagonal_mass import antidiagonal_mass
 from videosieve.kernels.antidiagonal_scores import antidiagonal_scores
@@ -12,6 +9,7 @@ from videosieve.kernels.centroids import Centroids, centroids_of
 from videosieve.kernels.compensated_attention import Compensated, compensated_attention
 from videosieve.kernels.dense_attention import dense_attention
 from videosieve.kernels.kmeans import Clusters, kmeans
+from videosieve.kernels.norm_rope import norm_rope
 from videosieve.kernels.pool_blocks import Pooled, pool_blocks
 from videosieve.kernels.reorder_tokens import reorder_tokens
 from videosieve.kernels.sampled_attention import SampledAttention, sampled_attention
@@ -31,6 +29,7 @@ __all__ = [
     "compensated_attention",
     "dense_attention",
     "kmeans",
+    "norm_rope",
     "pool_blocks",
     "reorder_tokens",
     "sampled_attention",

@@ -199,6 +199,7 @@ def _orders() -> list[Declared]:
                 ),
                 "model": is_text, "floor": truth, "command": is_text,
                 "metrics": lambda value: isinstance(value, list | tuple) and not value,
+                "caches": lambda value: isinstance(value, dict) and not value,
             },
             {"requests": whole_video, "recipes": name_recipes([Recipe.of("svg")])},
         ),

@@ -53,7 +53,7 @@ def judge_block_sparse_attention(
     require(output.dtype == q.dtype, f"output is {output.dtype} for inputs of {q.dtype}")
     q, k, v, output, lse = (x.cpu() for x in (q, k, v, output, lse))
     q, output, lse = (ordered(x, orders.get("query_order")) for x in (q, output, lse.unsqueeze(-1)))
-    k, v = (ordered(x, orders.get("key_order")) for x in (k, v))
+    k, v = (_for_heads_of(q, ordered(x, orders.get("key_order"))) for x in (k, v))
     pairs, lse = pairs_oracle(mask_on_cpu(mask)), lse.squeeze(-1)
     if backend == "native-bf16":  # what bf16 tensors would give: the rounding is the whole difference
         q, k, v, output = (x.bfloat16() for x in (q, k, v, output))
@@ -61,6 +61,11 @@ def judge_block_sparse_attention(
         assert_fp8_attention((output, lse), q, k, v, pairs, scale)
     else:
         assert_attention((output, lse), q, k, v, pairs, scale, lse_slack=weight_rounding(q.dtype))
+
+
+def _for_heads_of(q: Tensor, x: Tensor) -> Tensor:
+    """Keys or values with as many heads as the queries, where neighbours shared one."""
+    return x.repeat_interleave(q.shape[1] // x.shape[1], 1)
 
 
 def judge_dense_attention(
@@ -76,6 +81,7 @@ def judge_dense_attention(
     scale = resolve_scale(scale, q.shape[-1])
     require(result.dtype == q.dtype, f"output is {result.dtype} for inputs of {q.dtype}")
     q, k, v, result = (x.cpu() for x in (q, k, v, result))
+    k, v = (_for_heads_of(q, x) for x in (k, v))
     if backend == "native-bf16":
         q, k, v, result = (x.bfloat16() for x in (q, k, v, result))
     keep = torch.ones(1, 1, q.shape[2], k.shape[2], dtype=torch.bool)

@@ -148,10 +148,12 @@ inline void add_weighted(const Chunk& chunk, const float* weights, int head_dim,
         float* stored = softmax.sum + j * Simd::lanes;
         Simd::store(stored, Simd::multiply_add(Simd::load(stored), shrink[j], sum[j]));
     }
-    if constexpr (tiled<S>)
-        add_turned<Vectors>(chunk, weights, head_dim, shrink, softmax.output);
-    else
+    if constexpr (tiled<S>) {
+        shrink_output<Vectors>(head_dim, shrink, softmax.output);
+        add_turned<Vectors>(chunk, weights, head_dim, softmax.output);
+    } else {
         for_row_tiles<Simd::rows>(head_dim, OutputTiles<S, Vectors>{chunk, weights, softmax.output, shrink});
+    }
 }
 
 // Both, from scores in place to the next state of the softmax; values are paired where S::pairs.
@@ -162,9 +164,16 @@ inline void add_chunk(const Chunk& chunk, float* scores, int head_dim, Simd::Vec
     add_weighted<S, Vectors>(chunk, scores, head_dim, shrink, sum, softmax);
 }
 
+}  // namespace
+
+#include "attention_tiles.hpp"
+
+namespace {
+
 template <int Vectors, bool Biased>
 void attend_chunk(const Chunk& chunk, const float* q, int head_dim, float* scores, const Softmax& softmax,
                   Prefetch& prefetch) {
+    if constexpr (tiled<Simd> && !Biased) return attend_by_tiles<Vectors>(chunk, q, head_dim, scores, softmax, prefetch);
     Simd::Vector largest[Vectors];
     for (int j = 0; j < Vectors; ++j) largest[j] = Simd::load(softmax.largest + j * Simd::lanes);
     score_chunk<Vectors, Biased>(chunk, q, head_dim, scores, largest, prefetch, chunk.bias);

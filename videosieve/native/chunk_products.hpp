@@ -65,17 +65,21 @@ inline void add_rows_of_values(const Chunk& chunk, const float* weights, int64_t
     Sums::store(output + first * width, width);
 }
 
-// Output [row_values(head_dim), width] · shrink + values · weights.
+// Output [row_values(head_dim), width] · shrink.
 template <int Vectors>
-inline void add_turned(const Chunk& chunk, const float* weights, int head_dim, const Simd::Vector* shrink,
-                       float* output) {
+inline void shrink_output(int head_dim, const Simd::Vector* shrink, float* output) {
+    if (all_ones<Vectors>(shrink)) return;
+    for (int64_t row = 0; row < row_values<Simd>(head_dim); ++row)
+        for (int j = 0; j < Vectors; ++j) {
+            float* const at = output + (row * Vectors + j) * Simd::lanes;
+            Simd::store(at, Simd::multiply(Simd::load(at), shrink[j]));
+        }
+}
+
+// Output [row_values(head_dim), width] + values · weights.
+template <int Vectors>
+inline void add_turned(const Chunk& chunk, const float* weights, int head_dim, float* output) {
     const int64_t rows = row_values<Simd>(head_dim);
-    if (!all_ones<Vectors>(shrink))
-        for (int64_t row = 0; row < rows; ++row)
-            for (int j = 0; j < Vectors; ++j) {
-                float* const at = output + (row * Vectors + j) * Simd::lanes;
-                Simd::store(at, Simd::multiply(Simd::load(at), shrink[j]));
-            }
     int64_t first = 0;
     for (; first + 2 * tile_side <= rows; first += 2 * tile_side)
         add_rows_of_values<2, Vectors>(chunk, weights, first, output);

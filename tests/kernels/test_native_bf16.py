@@ -1,5 +1,6 @@
 """Products of bf16 by the native CPU kernel, where the processor has them: what the tests of all sets leave open."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,7 @@ from videosieve.errors import BackendError, RecipeError
 from videosieve.forward import Site
 from videosieve.kernels import block_sparse_attention, centroids_of, native_library
 from videosieve.kernels.block_sparse_attention import native
-from videosieve.kernels.dense_attention import native as dense
-from videosieve.kernels.native_library import NativeLibrary, load, refuse_library, refuse_products
+from videosieve.kernels.native_library import SWITCH, NativeLibrary, load, refuse_library, refuse_products
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.recipe import Recipe
@@ -37,23 +37,46 @@ def attend(q, k, v, mask, instruction_set=None, orders=(None, None)):
 
 
 def test_the_set_is_chosen_where_the_processor_has_it():
+    """Tiles come first; without them pairs do, but on Intel's processors, where fp32 is faster."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         pytest.skip("there is no /proc/cpuinfo")
+    if SWITCH in os.environ:
+        pytest.skip(f"{SWITCH} is set")
     flags = cpuinfo.read_text().partition("\nflags")[2].partition("\n")[0].split()
-    if "avx512" in SETS and "avx512_bf16" in flags:
-        assert SETS[0] == "avx512_bf16"
-    else:
-        assert not WITH_PAIRS
+    assert ("avx512_bf16" in SETS) == ("avx512" in SETS and "avx512_bf16" in flags)
+    if "amx_bf16" in SETS:  # the system may refuse what the processor has
+        assert {"amx_bf16", "amx_tile", "avx512_bf16"} <= set(flags)
+        assert SETS[0] == "amx_bf16"
+    if "avx512_bf16" in SETS:
+        behind = "GenuineIntel" in cpuinfo.read_text()
+        assert (SETS.index("avx512_bf16") > SETS.index("avx512")) == behind
+
+
+def test_a_slower_set_is_chosen_by_name(monkeypatch):
+    monkeypatch.setenv(SWITCH, SETS[-1])
+    assert load().instruction_sets == SETS[-1:]
+    q, k, v = make_qkv(33, 40, head_dim=20)
+    mask = random_mask(33, 40, BlockSize(16, 16), 0.5)
+    by_name = native.block_sparse_attention(q, k, v, mask, 0.3)
+    monkeypatch.delenv(SWITCH)
+    expected = native.block_sparse_attention(q, k, v, mask, 0.3, instruction_set=SETS[-1])
+    for one, other in zip(by_name, expected, strict=True):
+        assert torch.equal(one, other)
+    missing = next((name for name in native_library.SETS if name not in SETS), None)
+    if missing is not None:
+        monkeypatch.setenv(SWITCH, missing)
+        assert f"{SWITCH} asks for {missing}, and this processor and build have {SETS[0]}" in refuse_library()
 
 
 @needs_pairs
-def test_other_elements_keep_the_bits_of_the_set_without_pairs():
+@pytest.mark.parametrize("instruction_set", WITH_PAIRS)
+def test_other_elements_keep_the_bits_of_the_set_without_pairs(instruction_set):
     for dtype in (torch.float32, torch.float16):
         q, k, v = make_qkv(300, 333, heads=2, head_dim=33, dtype=dtype)
         mask = random_mask(300, 333, BlockSize(48, 16), 0.5, heads=2)
         for one, other in zip(
-            attend(q, k, v, mask, "avx512_bf16"), attend(q, k, v, mask, "avx512"), strict=True
+            attend(q, k, v, mask, instruction_set), attend(q, k, v, mask, "avx512"), strict=True
         ):
             assert torch.equal(one, other)
 
@@ -62,50 +85,53 @@ def test_other_elements_keep_the_bits_of_the_set_without_pairs():
 @pytest.mark.parametrize("head_dim", [64, 65, 128])
 @pytest.mark.parametrize("side", [32, 33], ids=["even", "odd"])
 @pytest.mark.parametrize("ordered", [False, True])
-def test_pairs_made_once_give_the_bits_of_pairs_made_by_every_task(head_dim, side, ordered):
+@pytest.mark.parametrize("name", WITH_PAIRS)
+def test_pairs_made_once_give_the_bits_of_pairs_made_by_every_task(head_dim, side, ordered, name):
     """700 queries read a key often enough for pairs of all keys; 32 of them alone do not. 515 keys: an odd end."""
     q, k, v = make_qkv(700, 515, heads=2, head_dim=head_dim, dtype=torch.bfloat16)
     mask = random_mask(700, 515, BlockSize(32, side), 0.6, heads=2)
     order = torch.randperm(515, generator=torch.Generator().manual_seed(0)) if ordered else None
-    output, lse = attend(q, k, v, mask, orders=(None, order))
+    output, lse = attend(q, k, v, mask, name, (None, order))
     for row in range(0, 22, 7):
         queries = slice(row * 32, min(row * 32 + 32, 700))
         part = BlockMask(
             mask.keep[:, :, row : row + 1], BlockSize(32, side), queries.stop - queries.start, 515
         )
-        alone = attend(q[:, :, queries], k, v, part, orders=(None, order))
+        alone = attend(q[:, :, queries], k, v, part, name, (None, order))
         assert torch.equal(alone[0], output[:, :, queries])
         assert torch.equal(alone[1], lse[:, :, queries])
 
 
 @needs_pairs
 @pytest.mark.parametrize("ordered", [False, True])
-def test_keys_that_are_not_kept_are_not_read_from_pairs_either(ordered):
+@pytest.mark.parametrize("name", WITH_PAIRS)
+def test_keys_that_are_not_kept_are_not_read_from_pairs_either(ordered, name):
     """Every odd column is dropped and poisoned: blocks of 7 keys, so that kept and dropped values are neighbours."""
     q, k, v = make_qkv(600, 203, heads=2, head_dim=32, dtype=torch.bfloat16)
     keep = torch.ones(1, 1, 5, 29, dtype=torch.bool)
     keep[..., 1::2] = False
     mask = BlockMask(keep, BlockSize(128, 7), 600, 203)
     order = torch.randperm(203, generator=torch.Generator().manual_seed(0)) if ordered else None
-    expected = attend(q, k, v, mask, orders=(None, order))
+    expected = attend(q, k, v, mask, name, (None, order))
     dropped = (torch.arange(203) // 7) % 2 == 1
     poisoned = [x.clone() for x in (k, v)]
     for x in poisoned:
         x[:, :, dropped if order is None else order[dropped]] = torch.nan
-    for one, other in zip(attend(q, *poisoned, mask, orders=(None, order)), expected, strict=True):
+    for one, other in zip(attend(q, *poisoned, mask, name, (None, order)), expected, strict=True):
         assert torch.equal(one, other)
 
 
 @needs_pairs
 @pytest.mark.parametrize("head_dim", [64, 128])
-def test_the_error_is_within_twice_that_of_torch(head_dim):
+@pytest.mark.parametrize("name", WITH_PAIRS)
+def test_the_error_is_within_twice_that_of_torch(head_dim, name):
     """Both round weights to bf16 and sum in fp32; the output's own rounding is the larger part of either error."""
     q, k, v = make_qkv(520, 1030, heads=2, head_dim=head_dim, dtype=torch.bfloat16)
     exact, _ = attention_oracle(q, k, v, torch.ones(1, 1, 520, 1030, dtype=torch.bool), head_dim**-0.5)
     errors = [
         (output.double() - exact).abs()
         for output in (
-            dense.dense_attention(q, k, v, head_dim**-0.5, False),
+            attend(q, k, v, BlockMask.dense(520, BlockSize(128, 128), keys=1030), name)[0],
             scaled_dot_product_attention(q, k, v),
         )
     ]
@@ -130,12 +156,13 @@ def test_logits_of_ten_thousand_are_weighed_without_nan(instruction_set, sign):
 
 
 @needs_pairs
-def test_heads_that_share_keys_share_their_pairs():
+@pytest.mark.parametrize("name", WITH_PAIRS)
+def test_heads_that_share_keys_share_their_pairs(name):
     q, k, v = make_qkv(400, 300, heads=6, head_dim=64, dtype=torch.bfloat16)
     k, v = k[:, ::3].contiguous(), v[:, ::3].contiguous()
     mask = random_mask(400, 300, BlockSize(32, 32), 0.7, heads=6)
     repeated = (x.repeat_interleave(3, 1) for x in (k, v))
-    for one, other in zip(attend(q, k, v, mask), attend(q, *repeated, mask), strict=True):
+    for one, other in zip(attend(q, k, v, mask, name), attend(q, *repeated, mask, name), strict=True):
         assert torch.equal(one, other)
 
 

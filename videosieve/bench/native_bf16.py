@@ -40,6 +40,7 @@ TITLES = (
     "error",
     "of SDPA",
 )
+SET_TITLES = ("{} ms", "fp32 ÷ it", "it ÷ bf16", "its error")
 CHECKED = 1024  # queries whose error is looked at
 
 

@@ -24,6 +24,8 @@ ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 MOST_HEAD_DIM = 256
 PAIRED = ("amx_bf16", "avx512_bf16")
 """Instruction sets with products of bf16."""
+SETS = (*PAIRED, "avx512", "avx2", "neon", "portable")
+"""All instruction sets that a build may have."""
 
 
 class TensorPointer(ctypes.Structure):
@@ -119,10 +121,12 @@ class NativeLibrary:
     Attributes:
         handle: Its functions.
         instruction_sets: Those that it has and this processor runs, fastest first; the first is used.
+        first: How many faster ones it has that are not to be used.
     """
 
     handle: ctypes.CDLL
     instruction_sets: tuple[str, ...]
+    first: int = 0
     _functions: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def call(self, function: str, arguments: ctypes.Structure, instruction_set: str | None = None) -> None:
@@ -136,7 +140,9 @@ class NativeLibrary:
         Raises:
             BackendError: The library refused; nothing was written.
         """
-        number = 0 if instruction_set is None else self.instruction_sets.index(instruction_set)
+        number = self.first
+        if instruction_set is not None:
+            number += self.instruction_sets.index(instruction_set)
         run = self._functions.get(function) or self._find(function)
         reason = run(ctypes.byref(arguments), ctypes.c_int32(number))
         if reason is not None:
@@ -155,7 +161,7 @@ def load() -> NativeLibrary:
     Raises:
         BackendError: It cannot be used here; `refuse_library` gives the same reason as a sentence.
     """
-    loaded = _load(PATH)
+    loaded = _load(PATH, os.environ.get(SWITCH, "").lower())
     if isinstance(loaded, str):
         raise BackendError(loaded)
     return loaded
@@ -165,7 +171,7 @@ def refuse_library() -> str | None:
     """Why the native kernels cannot be used in this process, or None."""
     if os.environ.get(SWITCH, "").lower() in ("0", "off", "no", "false"):
         return f"the environment variable {SWITCH} turns it off"
-    loaded = _load(PATH)
+    loaded = _load(PATH, os.environ.get(SWITCH, "").lower())
     return loaded if isinstance(loaded, str) else None
 
 
@@ -175,7 +181,7 @@ def refuse_products() -> str | None:
         return reason
     fastest = load().instruction_sets[0]
     if fastest not in PAIRED:
-        return f"it needs products of bf16 (AVX-512 BF16), and the fastest set of this processor and build is {fastest}"
+        return f"it needs products of bf16 (AMX or AVX-512 BF16), and the fastest set of this processor and build is {fastest}"
     return None
 
 
@@ -227,7 +233,7 @@ def _refuse_memory(x: Tensor) -> str | None:
 
 
 @cache
-def _load(path: Path) -> "NativeLibrary | str":
+def _load(path: Path, wanted: str) -> "NativeLibrary | str":
     if not path.exists():
         return f"it was not built: {path.name} is missing; install a C++17 compiler, then videosieve again"
     try:
@@ -242,4 +248,9 @@ def _load(path: Path) -> "NativeLibrary | str":
     names = []
     while (found := name(ctypes.c_int32(len(names)))) is not None:
         names.append(found.decode())
-    return NativeLibrary(handle, tuple(names)) if names else f"{path.name} has no kernel for this processor"
+    if not names:
+        return f"{path.name} has no kernel for this processor"
+    if wanted in SETS and wanted not in names:
+        return f"{SWITCH} asks for {wanted}, and this processor and build have {', '.join(names)}; unset it"
+    first = names.index(wanted) if wanted in names else 0
+    return NativeLibrary(handle, tuple(names[first:]), first)

@@ -11,11 +11,14 @@ namespace {
 
 using videosieve::Kernels;
 
+// The one place where sets are ranked, fastest first.
 const Kernels* instruction_set(int32_t index) {
+    const Kernels* const pairs = videosieve::has_avx512_bf16() ? videosieve::avx512_bf16_kernels() : nullptr;
     const Kernels* candidates[] = {
         videosieve::has_amx_bf16() ? videosieve::amx_bf16_kernels() : nullptr,
-        videosieve::has_avx512_bf16() ? videosieve::avx512_bf16_kernels() : nullptr,
+        videosieve::gains_by_pairs() ? pairs : nullptr,
         videosieve::has_avx512() ? videosieve::avx512_kernels() : nullptr,
+        videosieve::gains_by_pairs() ? nullptr : pairs,
         videosieve::has_avx2() ? videosieve::avx2_kernels() : nullptr,
         videosieve::neon_kernels(),
         videosieve::portable_kernels(),

@@ -63,6 +63,9 @@ bool has_avx512_bf16() {
     return has;
 }
 
+// On Intel's they were measured at two thirds of the speed of fp32, on AMD's at up to twice.
+bool gains_by_pairs() { return !__builtin_cpu_is("intel"); }
+
 #if !defined(VIDEOSIEVE_EMULATED_TILES)
 bool has_amx_bf16() {
     static const bool has = has_avx512_bf16() && may_use_tiles();
@@ -77,6 +80,7 @@ namespace videosieve {
 bool has_avx2() { return false; }
 bool has_avx512() { return false; }
 bool has_avx512_bf16() { return false; }
+bool gains_by_pairs() { return false; }
 #if !defined(VIDEOSIEVE_EMULATED_TILES)
 bool has_amx_bf16() { return false; }
 #endif

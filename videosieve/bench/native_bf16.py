@@ -1,7 +1,8 @@
 """What bf16 brings the native kernel: `python -m benchmarks.native --bf16`.
 
 Every row times by turns, with one mask: the kernel on fp32 tensors, the same rounded inside, the kernel on bf16
-tensors, and PyTorch's dense kernel on those. The errors are the largest against fp64 on the first two heads, of the
+tensors, and PyTorch's dense kernel on those; then the kernel on bf16 tensors by every instruction set of this machine
+that has products of bf16, the fastest of which is the one that it takes by itself. The errors are the largest against fp64 on the first two heads, of the
 kernel and, where every block is kept, of PyTorch's.
 """
 
@@ -17,7 +18,8 @@ from videosieve.bench.native_rows import Job, make_mask, make_tensors, two_heads
 from videosieve.bench.timing import time_by_turns
 from videosieve.errors import BackendError
 from videosieve.kernels import block_sparse_attention
-from videosieve.kernels.native_library import refuse_products
+from videosieve.kernels.block_sparse_attention import native
+from videosieve.kernels.native_library import PAIRED, load, refuse_products
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.testing.oracles import attention_oracle, pairs_oracle
@@ -40,7 +42,6 @@ TITLES = (
     "error",
     "of SDPA",
 )
-SET_TITLES = ("{} ms", "fp32 ÷ it", "it ÷ bf16", "its error")
 CHECKED = 1024  # queries whose error is looked at
 
 
@@ -59,19 +60,25 @@ def bf16_table(shapes: Sequence[Shape], repeats: int, clock: Callable[[], float]
     if (reason := refuse_products()) is not None:
         raise BackendError(f"no bf16 to time: {reason}")
     rows = [_row(Job(shape, *mask), repeats, clock) for shape in shapes for mask in MASKS]
-    lines = [TITLES, ["---"] * len(TITLES), *rows]
+    titles = [*TITLES, *(title for name in _sets() for title in (f"{name}, ms", f"fp32 ÷ {name}"))]
+    lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _row(job: Job, repeats: int, clock: Callable[[], float]) -> list[str]:
     mask, full = make_mask(job), make_tensors(job.shape)
     halves = tuple(x.bfloat16() for x in full)
+    scale = job.shape.head_dim**-0.5
     times = time_by_turns(
         {
             "sdpa": partial(scaled_dot_product_attention, *halves),
             "fp32": partial(block_sparse_attention, *full, mask, backend="native"),
             "rounded": partial(block_sparse_attention, *full, mask, backend="native-bf16"),
             "bf16": partial(block_sparse_attention, *halves, mask, backend="native"),
+            **{
+                name: partial(native.block_sparse_attention, *halves, mask, scale, instruction_set=name)
+                for name in _sets()
+            },
         },
         repeats,
         clock,
@@ -93,7 +100,12 @@ def _row(job: Job, repeats: int, clock: Callable[[], float]) -> list[str]:
         f"{times['sdpa'] * mask.density / times['bf16']:.2f}",
         *(f"{error:.1e}" for error in errors),
         *([""] * (2 - len(errors))),
+        *(x for name in _sets() for x in (f"{times[name]:.1f}", f"{times['fp32'] / times[name]:.2f}")),
     ]
+
+
+def _sets() -> list[str]:
+    return [name for name in load().instruction_sets if name in PAIRED]
 
 
 def _error(

@@ -22,7 +22,9 @@ PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 MOST_HEAD_DIM = 256
-PAIRED = ("amx_bf16", "avx512_bf16")
+PRODUCTS = {"amx_bf16": "tiles of AMX", "avx512_bf16": "registers of AVX-512"}
+"""What multiplies bf16, by instruction set."""
+PAIRED = tuple(PRODUCTS)
 """Instruction sets with products of bf16."""
 SETS = (*PAIRED, "avx512", "avx2", "neon", "portable")
 """All instruction sets that a build may have."""
@@ -181,7 +183,8 @@ def refuse_products() -> str | None:
         return reason
     fastest = load().instruction_sets[0]
     if fastest not in PAIRED:
-        return f"it needs products of bf16 (AMX or AVX-512 BF16), and the fastest set of this processor and build is {fastest}"
+        needed = "it needs products of bf16 (AMX or AVX-512 BF16)"
+        return f"{needed}, and the fastest set of this processor and build is {fastest}"
     return None
 
 

@@ -12,7 +12,7 @@ import torch
 
 from videosieve import kernels
 from videosieve.kernels.centroids import centroids_of
-from videosieve.kernels.native_library import load, refuse_library
+from videosieve.kernels.native_library import PRODUCTS, load, refuse_library, refuse_products
 from videosieve.kernels.native_threads import describe_threads
 from videosieve.kernels.norm_rope.streams import Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
@@ -91,8 +91,10 @@ def _native() -> Finding:
     if (reason := refuse_library()) is not None:
         return Finding("machine", "native kernels", False, reason)
     fastest, *others = load().instruction_sets
-    slower = f"slower ones here: {', '.join(others)}"
-    return Finding("machine", "native kernels", True, f"{fastest} runs {describe_threads()}; {slower}")
+    slower = f"slower ones here: {', '.join(others) or 'none'}"
+    products = refuse_products()
+    halves = f"products of bf16: {'by ' + PRODUCTS[fastest] if products is None else 'none, ' + products}"
+    return Finding("machine", "native kernels", True, f"{fastest} runs {describe_threads()}; {slower}; {halves}")
 
 
 def _packages() -> list[Finding]:

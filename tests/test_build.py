@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from setuptools import Distribution
+from setuptools import Distribution, Extension
 
 from videosieve.kernels.native_library import PATH, SWITCH, load, refuse_library
 
@@ -42,18 +42,16 @@ def old_compiler(folder):
 @pytest.fixture
 def command(monkeypatch):
     """Makes the command of `setup.py` that builds, with a compiler."""
-    from setuptools._distutils.ccompiler import new_compiler
-    from setuptools._distutils.sysconfig import customize_compiler
-
     with mock.patch("setuptools.setup"):
         setup = runpy.run_path(str(SOURCES.parents[1] / "setup.py"))
 
     def make(compiler):
         for name in ("CC", "CXX"):
             monkeypatch.setenv(name, str(compiler))
-        build = setup["BuildNative"](Distribution())
-        build.compiler = new_compiler()
-        customize_compiler(build.compiler)
+        build = setup["BuildNative"](Distribution({"ext_modules": [Extension("nothing", [])]}))
+        monkeypatch.setattr(build, "build_extensions", lambda: None)
+        build.ensure_finalized()
+        build.run()  # finds the compiler
         return build
 
     return make

@@ -2,8 +2,8 @@
 
 Every row times by turns, with one mask: the kernel on fp32 tensors, the same rounded inside, the kernel on bf16
 tensors, and PyTorch's dense kernel on those; then the kernel on bf16 tensors by every instruction set of this machine
-that has products of bf16, the fastest of which is the one that it takes by itself. The errors are the largest against fp64 on the first two heads, of the
-kernel and, where every block is kept, of PyTorch's.
+that has products of bf16, the fastest of which is the one that it takes by itself. The errors are the largest against
+fp64 on the first two heads, of the kernel and, where every block is kept, of PyTorch's.
 """
 
 from collections.abc import Callable, Sequence

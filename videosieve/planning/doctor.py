@@ -94,7 +94,9 @@ def _native() -> Finding:
     slower = f"slower ones here: {', '.join(others) or 'none'}"
     products = refuse_products()
     halves = f"products of bf16: {'by ' + PRODUCTS[fastest] if products is None else 'none, ' + products}"
-    return Finding("machine", "native kernels", True, f"{fastest} runs {describe_threads()}; {slower}; {halves}")
+    return Finding(
+        "machine", "native kernels", True, f"{fastest} runs {describe_threads()}; {slower}; {halves}"
+    )
 
 
 def _packages() -> list[Finding]:

@@ -240,6 +240,35 @@ def _pool(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     return arguments
 
 
+def _moments(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    arguments = _pool(source, dtype)
+    if source.random() < 0.7:
+        axes = source.choice((1, 3, 4, 7, 16))
+        arguments["y"] = lay_out(source, (*arguments["x"].shape[:3], axes), dtype)
+    return arguments
+
+
+def _deal(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    lead, rows, columns = (
+        (source.choice((1, 2)), source.choice((1, 3))),
+        *(source.choice(TOKENS) for _ in "rc"),
+    )
+    sizes = {
+        name: torch.tensor([source.choice((0, 1, 2, 7, 30)) for _ in range(lead[0] * lead[1] * count)])
+        for name, count in (("query_sizes", rows), ("key_sizes", columns))
+    }
+    worth = lay_out(source, (*lead, rows, columns), dtype)
+    if source.random() < 0.3:  # many equal ones, and some that are none
+        worth = (worth * 2).round().masked_fill(worth > 1, source.choice((torch.nan, torch.inf, -torch.inf)))
+    budgets = [source.choice((-5, 0, 40, 900, 10**6)) for _ in range(lead[0] * lead[1])]
+    return {
+        "worth": worth,
+        "query_sizes": sizes["query_sizes"].view(*lead, rows),
+        "key_sizes": sizes["key_sizes"].view(*lead, columns),
+        "budget": torch.tensor(budgets).view(lead),
+    }
+
+
 def _centroid_mass(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     shape = _Shape(source)
     arguments: dict[str, Any] = {
@@ -262,9 +291,11 @@ _DRAW: dict[str, Callable[[Random, torch.dtype], dict[str, Any]]] = {
     "antidiagonal_mass": _antidiagonal_mass,
     "antidiagonal_scores": _antidiagonal,
     "block_mass": _mass,
+    "block_moments": _moments,
     "block_sparse_attention": _block_sparse,
     "centroid_mass": _centroid_mass,
     "compensated_attention": _compensated,
+    "deal_budget": _deal,
     "dense_attention": _dense,
     "kmeans": _kmeans,
     "norm_rope": _norm_rope,

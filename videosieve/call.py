@@ -104,10 +104,10 @@ class AttentionCall:
                 f"{self.k.dtype} on {self.k.device}, {self.v.dtype} on {self.v.device}"
             )
         self.layout.require(self.keys)
-        if self.site.heads and self.site.first_head + self.heads > self.site.heads:
+        if self.site.heads and len(self.site.head_numbers) != self.heads:
             raise ShapeError(
-                f"the call holds {self.heads} heads from head {self.site.first_head} on, and the model has "
-                f"{self.site.heads}"
+                f"the call holds {self.heads} heads, and its site names {len(self.site.head_numbers)} of the model's "
+                f"{self.site.heads}: {list(self.site.head_numbers)}"
             )
         object.__setattr__(self, "scale", resolve_scale(self.scale, self.q.shape[-1]))
 
@@ -125,9 +125,19 @@ class AttentionCall:
         return self.site.heads or self.heads
 
     @property
-    def these_heads(self) -> slice:
-        """Which of the model's heads the call holds."""
-        return slice(self.site.first_head, self.site.first_head + self.heads)
+    def head_numbers(self) -> tuple[int, ...]:
+        """Which of the model's heads the call holds, in its order."""
+        return self.site.head_numbers or tuple(range(self.heads))
+
+    def of_these_heads(self, values: Tensor) -> Tensor:
+        """Those of the call's heads, in its order, of values [batch, all heads, …]."""
+        held = self.site.head_numbers
+        if not held:
+            return values
+        first = held[0]
+        if held == tuple(range(first, first + len(held))):
+            return values[:, first : first + len(held)]
+        return values[:, list(held)]
 
     def of_all_heads(self, values: Tensor) -> Tensor:
         """Values of all heads [batch, all heads]; `values` are those of the call's [batch, heads]."""

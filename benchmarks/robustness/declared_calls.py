@@ -62,8 +62,8 @@ def shapes_of_calls() -> list[Declared]:
             Site,
             {"layer": whole(0, 9), "layers": whole(4), "step": whole(0, 9), "steps": whole(4), "branch": is_text,
              "generation": whole(0), "pass_number": whole(0), "items": listed(whole(0)), "heads": whole(3),
-             "first_head": whole(0, 3)},
-            {"layer": 3, "layers": 10, "step": 3, "steps": 10, "heads": 4, "first_head": 2},
+             "head_numbers": lambda value: listed(whole(0, 3))(value) and len(set(value)) == len(value) > 0},
+            {"layer": 3, "layers": 10, "step": 3, "steps": 10, "heads": 4, "head_numbers": (2,)},
         ),
         Declared(
             Forward,

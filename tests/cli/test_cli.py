@@ -260,11 +260,11 @@ def test_every_option_is_explained(run: Callable[..., Any], verb: str):
 
 @pytest.mark.slow  # three processes import everything
 def test_two_processes_write_the_video_of_one(run: Callable[..., Any], model: str, tmp_path: Path):
-    words = ["generate", PROMPT, "--model", model, *FAST, "--density", "0.4"]
-    assert run(*words, "-o", "one.gif").exit_code == 0
+    words = ["generate", PROMPT, "--model", model, *FAST, "--method", "xattention", "--set", "threshold=0.5"]
+    assert run(*words, "--trace", "one.jsonl", "-o", "one.gif").exit_code == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     told = subprocess.run(
-        [*launcher, "-m", "videosieve", *words, "--ulysses", "2", "-o", "two.gif"],
+        [*launcher, "-m", "videosieve", *words, "--ulysses", "2", "--deal", "one.jsonl", "-o", "two.gif"],
         capture_output=True,
         text=True,
         check=True,
@@ -272,6 +272,7 @@ def test_two_processes_write_the_video_of_one(run: Callable[..., Any], model: st
     assert (tmp_path / "two.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
     assert told.stdout.count("two.gif: 16 frames") == 1
     assert "2 ranks at 0." in told.stdout
+    assert "call by call the busiest does 1." in told.stdout
 
 
 def test_processes_that_nobody_started_or_asked_for_are_refused(
@@ -281,6 +282,9 @@ def test_processes_that_nobody_started_or_asked_for_are_refused(
     alone = run(*words, "--ulysses", "2")
     assert alone.exit_code == 2
     assert "--ulysses 2 needs 2 processes, and there is one" in " ".join(alone.stderr.split())
+    undealt = run(*words, "--deal", "density")
+    assert undealt.exit_code == 2
+    assert "give --ulysses N as well" in " ".join(undealt.stderr.split())
     monkeypatch.setenv("WORLD_SIZE", "4")
     unasked = run(*words)
     assert unasked.exit_code == 2

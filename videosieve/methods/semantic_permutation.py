@@ -88,9 +88,9 @@ class SemanticPermutation(Method):
         q, k = (x[:, :, call.layout.video] for x in (call.q, call.k))
         count_q, count_k = self._counts(q.shape[2])
         if state is None:
-            all_heads, first = call.all_heads, call.site.first_head
-            start_q = draw_tokens(q, count_q, self.seed, all_heads, first)
-            start_k = draw_tokens(k, count_k, self.seed + 1, all_heads, first)
+            all_heads, numbers = call.all_heads, call.head_numbers
+            start_q = draw_tokens(q, count_q, self.seed, all_heads, numbers)
+            start_k = draw_tokens(k, count_k, self.seed + 1, all_heads, numbers)
         else:
             start_q, start_k = state.queries, state.keys
         queries = kmeans(q, count_q, iterations=rounds, centroids=start_q)

@@ -134,7 +134,7 @@ def _cluster(call: AttentionCall, x: Tensor, side: int, start: Tensor | None) ->
     """Which points x [batch, heads, tokens, axes] belong to which cluster, from where clusters were if they were."""
     count, rounds = max(x.shape[2] // side, 1), STEP_ITERATIONS
     if start is None:
-        start, rounds = draw_tokens(x, count, SEED, call.all_heads, call.site.first_head), FIRST_ITERATIONS
+        start, rounds = draw_tokens(x, count, SEED, call.all_heads, call.head_numbers), FIRST_ITERATIONS
     return kmeans(x, count, iterations=rounds, centroids=start)
 
 

@@ -18,7 +18,7 @@ from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Moment, Turn
 from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group, items_left_out
 from videosieve.integrations.diffusers.reuse import Slot
-from videosieve.integrations.diffusers.ulysses import Share, with_heads
+from videosieve.integrations.diffusers.ulysses import Order, Share, with_heads
 from videosieve.observation import Observation
 from videosieve.outputs import Kept
 from videosieve.records import Outcome
@@ -42,6 +42,7 @@ class Stage:
         turn: Who is inside the forward.
         skipped: Numbers of the blocks that do not attend in the running forward, and rightly so.
         share: Which heads this rank attends to; None without context parallelism.
+        order: In which order the running self-attention exchanges its heads; None for the model's own.
         handle: Handle of the self-attention that is running; what the router hands to the op.
     """
 
@@ -53,6 +54,7 @@ class Stage:
         self.turn = Turn()
         self.skipped: frozenset[int] = frozenset()
         self.share: Share | None = None
+        self.order: Order | None = None
         self.handle = torch.tensor(-1, device="cpu")
 
 
@@ -67,6 +69,7 @@ class Layer:
         routed: Attention calls that reached the router in the running forward.
         items: Batch items that its processor was called with last; 0 where that is not known, as in compiled code.
         slot: Its stored output; None where the recipe never reuses one.
+        order: In which order its heads are exchanged between ranks; None for the model's own.
     """
 
     def __init__(self, stage: Stage, name: str, index: int) -> None:
@@ -78,6 +81,7 @@ class Layer:
         self.routed = 0
         self.items = 0
         self.slot: Slot | None = None
+        self.order: Order | None = None
         self._stage = stage
         _LAYERS[self._number] = self
 
@@ -180,7 +184,8 @@ class Layer:
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
         both = moment.holds_both(q.shape[0])
         site = self._site(group.items)
-        call = with_heads(AttentionCall(q, k, v, group.layout, site, scale, both), self._stage.share)
+        made = AttentionCall(q, k, v, group.layout, site, scale, both)
+        call = with_heads(made, self._stage.share, self.order.numbers if self.order else ())
         if run.recipe.shared_selection and both:
             cond, uncond = (run.attend(half, owner) for half in call.guided_halves())
             return torch.cat([uncond, cond])

@@ -1,6 +1,6 @@
 """k-means of the tokens of every head: documentation, checks, dispatch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -120,7 +120,9 @@ def kmeans(
     return Clusters(*chosen.run(x, centroids, iterations))
 
 
-def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, first_head: int = 0) -> Tensor:
+def draw_tokens(
+    x: Tensor, count: int, seed: int, heads: int | None = None, numbers: Sequence[int] | None = None
+) -> Tensor:
     """One token out of each of `count` equal stretches, for every head by itself.
 
     The places are the same in every batch element, so that none depends on what it is computed together with.
@@ -130,7 +132,7 @@ def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, firs
         count: Stretches, from 1 to the number of tokens.
         seed: Source of the draw.
         heads: Heads of the whole model, of which x holds some; None where it holds all.
-        first_head: Index among them of the first head in x.
+        numbers: Which of them those in x are, in its order; None where it holds all.
 
     Returns:
         [batch, heads here, count, head_dim]; a head's are the same whichever others are here.
@@ -139,7 +141,7 @@ def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, firs
     edges = torch.arange(count + 1) * tokens // count
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(heads or here, count, generator=generator, dtype=torch.float64)
-    places = places[first_head : first_head + here]
+    places = places if numbers is None else places[list(numbers)]
     index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
     return x.gather(2, index.unsqueeze(-1).expand(batch, -1, -1, head_dim))
 

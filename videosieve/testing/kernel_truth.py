@@ -203,7 +203,9 @@ def judge_kmeans(
     chosen = torch.nn.functional.one_hot(labels.long(), clusters).double()  # [batch, heads, tokens, clusters]
     require(torch.equal(sizes.double(), chosen.sum(2)), "sizes are not those of the labels")
     require(torch.equal(offsets.diff(), sizes.long()), "offsets are not those of the sizes")
-    require(torch.equal(order, torch.sort(labels, dim=-1, stable=True).indices), "the order is not by cluster")
+    require(
+        torch.equal(order, torch.sort(labels, dim=-1, stable=True).indices), "the order is not by cluster"
+    )
     exact, magnitude = chosen.mT @ rows, chosen.mT @ rows.abs()
     filled, count = sizes.unsqueeze(-1) > 0, sizes.unsqueeze(-1).clamp(min=1)
     # The worst case of a sum of n terms, rounded after each, and of a quotient.

@@ -17,7 +17,7 @@ from videosieve.kernels.centroids import key_offsets
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.testing.kernel_tables import draw_log_sizes, draw_mask, draw_offsets, draw_order
+from videosieve.testing.kernel_tables import draw_deal, draw_log_sizes, draw_mask, draw_offsets, draw_order
 from videosieve.testing.kernel_truth import JUDGES
 from videosieve.testing.memory import lay_out
 
@@ -248,27 +248,6 @@ def _moments(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     return arguments
 
 
-def _deal(source: Random, dtype: torch.dtype) -> dict[str, Any]:
-    lead, rows, columns = (
-        (source.choice((1, 2)), source.choice((1, 3))),
-        *(source.choice(TOKENS) for _ in "rc"),
-    )
-    sizes = {
-        name: torch.tensor([source.choice((0, 1, 2, 7, 30)) for _ in range(lead[0] * lead[1] * count)])
-        for name, count in (("query_sizes", rows), ("key_sizes", columns))
-    }
-    worth = lay_out(source, (*lead, rows, columns), dtype)
-    if source.random() < 0.3:  # many equal ones, and some that are none
-        worth = (worth * 2).round().masked_fill(worth > 1, source.choice((torch.nan, torch.inf, -torch.inf)))
-    budgets = [source.choice((-5, 0, 40, 900, 10**6)) for _ in range(lead[0] * lead[1])]
-    return {
-        "worth": worth,
-        "query_sizes": sizes["query_sizes"].view(*lead, rows),
-        "key_sizes": sizes["key_sizes"].view(*lead, columns),
-        "budget": torch.tensor(budgets).view(lead),
-    }
-
-
 def _centroid_mass(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     shape = _Shape(source)
     arguments: dict[str, Any] = {
@@ -295,7 +274,7 @@ _DRAW: dict[str, Callable[[Random, torch.dtype], dict[str, Any]]] = {
     "block_sparse_attention": _block_sparse,
     "centroid_mass": _centroid_mass,
     "compensated_attention": _compensated,
-    "deal_budget": _deal,
+    "deal_budget": draw_deal,
     "dense_attention": _dense,
     "kmeans": _kmeans,
     "norm_rope": _norm_rope,

@@ -16,7 +16,7 @@ FLOORS = [
     ["errors", "version"],
     ["fields", "finite", "overrides", "visible"],
     ["files"],
-    ["layout", "masks", "frame_rate", "forward", "timing", "records"],
+    ["layout", "masks", "colours", "frame_rate", "forward", "timing", "records"],
     ["call"],
     ["dealing"],
     ["ranks"],

@@ -65,9 +65,9 @@ def test_a_list_in_a_terminal_is_a_line_each(monkeypatch: pytest.MonkeyPatch, wi
 
 
 def test_positions_say_what_runs():
-    assert position_in_words(Progress(0, 0, 1.0, None)) == "step 1"
-    assert position_in_words(Progress(0, 20, 1.0, None)) == "step 1/20"
-    assert position_in_words(Progress(4, 20, 0.5, 61.0)) == "step 5/20, density 0.50, 1:01 left"
+    assert position_in_words(Progress(0, 0, 1.0, None)) == "the first step"
+    assert position_in_words(Progress(0, 20, 1.0, None)) == "0/20 steps"
+    assert position_in_words(Progress(4, 20, 0.5, 61.0)) == "4/20 steps, density 0.50, 1:01 left"
     assert position_in_words(Progress(20, 20, 0.44, 0.0)) == "20 steps done, decoding"
     assert position_in_words(Progress(4, 20, 0.5, 61.0), 3725.0).endswith("1:01 left; 1:02:05 in all")
     assert clock_words(-1) == "0:00"
@@ -83,7 +83,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(monkeypatch: pytest.M
         for step in range(4):
             now[0] += progress.EVERY / 2
             bar.advance(Progress(step, 4, 1.0, 10.0))
-    assert said == ["svg: step 2/4, density 1.00, 0:10 left", "svg: step 4/4, density 1.00, 0:10 left"]
+    assert said == ["svg: 1/4 steps, density 1.00, 0:10 left", "svg: 3/4 steps, density 1.00, 0:10 left"]
     quiet = GenerationBar(shown=False)
     now[0] += 1000
     quiet.begin("svg", "another rank")

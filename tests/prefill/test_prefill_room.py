@@ -54,7 +54,7 @@ def test_keeping_everything_scores_and_goes_on_as_the_untouched_model_does(found
     assert chance.lowest_recall <= chance.recall < 1
     assert chance.nll_difference == pytest.approx(chance.nll - dense.nll)
     assert all(row.attention_seconds > 0 and row.seconds > 0 and row.tokens == 200 for row in rows)
-    assert seen[:4] == ["prompt 1: dense, noted", (1, 3), (2, 3), (3, 3)]
+    assert seen[:4] == ["prompt 0: dense, noted", (1, 3), (2, 3), (3, 3)]
     assert found.model.config._attn_implementation == "sdpa"
     assert not any(module._forward_hooks for module in found.model.modules())
 

@@ -43,8 +43,8 @@ def read_footage(path: Path, frames: int | None = None) -> Tensor:
     for picture in source:
         if pictures and picture.shape != pictures[0].shape:
             raise ModelError(
-                f"all frames of {str(path)!r} must have one size; frame 1 has {_size(pictures[0])} pixels and "
-                f"frame {len(pictures) + 1} has {_size(picture)}"
+                f"all frames of {str(path)!r} must have one size; frame 0 has {_size(pictures[0])} pixels and "
+                f"frame {len(pictures)} has {_size(picture)}"
             )
         if len(pictures) == MOST_FRAMES:
             raise ModelError(

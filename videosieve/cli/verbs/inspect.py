@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from videosieve.cli import options
-from videosieve.cli.console import say
+from videosieve.cli.console import command_line, say
 from videosieve.cli.progress import GenerationBar
 
 
@@ -69,7 +69,8 @@ def inspect(
             pipe, request, layers=places[0], heads=places[1], look_at=places[2], recipe=plan
         )
         bar.begin("inspect", f"writing {output}")
-        page = write_inspection(found, output)
+        about = {"model": model, "seed": seed, "command": command_line()}
+        page = write_inspection(found, output, about)
     rows = "exact" if found.plan.exact else f"from {len(found.plan.rows)} sampled query rows"
     for spot, reading in found.readings.items():
         shares = "  ".join(f"{name} {value:.3f}" for name, value in reading.view.measures.items())

@@ -109,7 +109,7 @@ def prefill(
     out.print(table)
     for row in rows:
         for reason, count in row.dense_reasons.items():
-            say(f"{row.method}, prompt {row.prompt + 1}: {count} dense: {reason}")
+            say(f"{row.method}, prompt {row.prompt}: {count} dense: {reason}")
     if table_file is not None:
         say(f"wrote {write_table(table_file, *results.table())}")
     say(f"open {page}")

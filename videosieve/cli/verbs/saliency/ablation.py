@@ -91,10 +91,11 @@ def ablate_layers(
         "model": model,
         "method": name,
         "scenes": of,
+        "seed": seed,
         "command": command_line(),
         "versions": describe_versions(),
     }
-    found.save(output / "ablation.json", **about, switches=switches, seed=seed)
+    found.save(output / "ablation.json", **about, switches=switches)
     write_ablation_page(found.as_json(), FIGURES[figure], output / "ablation.html", about)
     for finding in found.findings:
         low, high = finding.interval

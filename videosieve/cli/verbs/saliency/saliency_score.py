@@ -40,7 +40,7 @@ def saliency_score(
     width: options.Width = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[Path, options.folder("Folder for scores.json; made if missing.")] = Path(
+    output: Annotated[Path, options.folder("Folder for scores.json and the page; made if missing.")] = Path(
         "saliency-score"
     ),
 ) -> None:
@@ -52,8 +52,11 @@ def saliency_score(
     from videosieve.generation.media import make_folder
     from videosieve.generation.saliency import parse_indices, parse_method
     from videosieve.planning.machine import describe_versions
+    from videosieve.report.page import Colophon
+    from videosieve.report.scores import write_scores_page
     from videosieve.scenes import Report, score_scenes
     from videosieve.scenes.layout import read_index, read_scenes
+    from videosieve.scenes.score import FIGURES
 
     switches = {"space": space, "sight": sight, "vectors": vectors, "average": average, "pool": pool}
     chosen = parse_method(method, temperature, **switches)
@@ -80,5 +83,12 @@ def saliency_score(
     about = {"model": model, "method": method, "switches": switches, "seed": seed}
     path = output / "scores.json"
     report.save(path, **about, command=command_line(), versions=describe_versions())
+    page = path.with_suffix(".html")
+    facts = [
+        ("model", model, f"seed {seed}"), ("method", method, switches["space"]),
+        ("scenes", str(len(names)), str(folder)),
+    ]  # fmt: skip
+    colophon = Colophon(model, str(seed), command_line(), describe_versions())
+    write_scores_page(report.as_json(), FIGURES, facts, colophon, page)
     say(report.table())
-    say(f"wrote {path}")
+    say(f"wrote {path}; open {page}")

@@ -79,13 +79,13 @@ def measure(
             with made as run:
                 if run is not None:
                     run.warns = False
-                steps = decode(found.model, cache, tokens[:, -1:], length, options.spell)
+                steps = decode(found.model, cache, tokens[:, -1:], options.spell)
             if pair:  # the first warms up
                 seconds.append(median(steps))
     return dense, sparse
 
 
-def decode(model: Any, cache: Any, token: Tensor, length: int, steps: int) -> list[float]:
+def decode(model: Any, cache: Any, token: Tensor, steps: int) -> list[float]:
     """Seconds of every step; the cache is cut back to its prompt after each."""
     seconds = []
     for step in range(steps + 1):
@@ -93,7 +93,7 @@ def decode(model: Any, cache: Any, token: Tensor, length: int, steps: int) -> li
         model(token, past_key_values=cache, use_cache=True)
         if step:  # the first after a change looks things up
             seconds.append(now(model) - start)
-        cache.crop(length)
+        cache.crop(-1)
     return seconds
 
 

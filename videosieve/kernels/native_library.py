@@ -22,7 +22,7 @@ PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 MOST_HEAD_DIM = 256
-PAIRED = ("avx512_bf16",)
+PAIRED = ("amx_bf16", "avx512_bf16")
 """Instruction sets with products of bf16."""
 
 

@@ -1,7 +1,7 @@
 // Scores along antidiagonals of cells, and what they say of blocks.
 #pragma once
 
-#include "chunks.hpp"
+#include "chunk_products.hpp"
 
 namespace {
 
@@ -15,7 +15,7 @@ constexpr int sum_length = 512;  // products summed at a time, so that rounding 
 struct CellTiles {
     const float* k;
     int64_t k_stride;  // from token to token
-    const float* q;    // [stride, head_dim, full_width]
+    const float* q;    // [stride, panel_rows(head_dim), full_width]
     int stride;
     int head_dim;
     float factor;  // as in `scored`
@@ -30,7 +30,7 @@ struct CellTiles {
             for (int t = s; t < s + group && t < stride; ++t)
                 multiply_tile<Simd, Rows, Simd::vectors, false>(tile, k + (first * stride + t) * k_stride,
                                                                 stride * k_stride,
-                                                                q + static_cast<int64_t>(t) * head_dim * full_width,
+                                                                q + t * panel_rows<Simd>(head_dim) * full_width,
                                                                 operands<Simd>(head_dim));
             for (int i = 0; i < Rows; ++i)
                 for (int j = 0; j < Simd::vectors; ++j) {
@@ -42,10 +42,43 @@ struct CellTiles {
     }
 };
 
+// Likewise by tiles; `space` holds the sums of a group of tokens.
+template <class T>
+inline void multiply_cells(const CellTiles& cells, int64_t count, float* space) {
+    const int group = cells.head_dim < sum_length ? sum_length / cells.head_dim : 1;
+    const int64_t panel = panel_rows<Simd>(cells.head_dim) * full_width;
+    const Simd::Vector unit = Simd::set(cells.factor);
+    for (int s = 0; s < cells.stride; s += group) {
+        const int64_t terms = cells.stride - s < group ? cells.stride - s : group;
+        multiply_rows<T, Simd::vectors>(
+            {cells.k + s * cells.k_stride, cells.stride * cells.k_stride, cells.q + s * panel, terms, cells.k_stride, panel,
+             row_operands<Simd>(cells.head_dim)},
+            count, space);
+        for (int64_t i = 0; i < count * full_width; i += Simd::lanes) {
+            const Simd::Vector sum = scored(Simd::load(space + i), unit);
+            Simd::store(cells.scores + i, s ? Simd::add(Simd::load(cells.scores + i), sum) : sum);
+        }
+    }
+}
+
+// Scores of `count` key cells.
+inline void score_cells(const CellTiles& cells, int64_t count, float* space) {
+    if constexpr (tiled<Simd>)
+        multiply_cells<Simd::Tiles>(cells, count, space);
+    else
+        for_row_tiles<Simd::rows>(count, cells);
+}
+
+// Floats of key cells as operands, and of the sums of one panel where tiles make them.
+inline size_t key_cell_floats(int head_dim, int stride) {
+    return static_cast<size_t>(key_cells) * stride * panel_rows<Simd>(head_dim);
+}
+constexpr size_t sum_floats = tiled<Simd> ? static_cast<size_t>(key_cells) * full_width : 0;
+
 size_t antidiagonal_scratch(int head_dim, int stride, int cells) {
     const size_t d = head_dim, panels = (cells + full_width - 1) / full_width;
-    return panels * full_width * stride * d + key_cells * (full_width + stride * d) + 4 * d + 4 * key_cells +
-           Space::slack + 64 * panels;
+    return panels * full_width * stride * panel_rows<Simd>(head_dim) + key_cells * full_width + sum_floats +
+           key_cell_floats(head_dim, stride) + 4 * d + 4 * key_cells + Space::slack + 64 * panels;
 }
 
 // Query stride − 1 − s of every cell, for the panel of cells from `first` on.
@@ -57,7 +90,7 @@ void load_cells(const AntidiagonalTask& task, int first, float* panel, const Fou
         const QueryRows queries{element_at(task.queries.data, numbers.element, offset * task.queries.stride),
                                 task.queries.stride * task.stride, count < task.cells ? count : task.cells};
         load_panel(queries, first, numbers.element, numbers.head_dim, query_factor(numbers, 1.0f),
-                   panel + static_cast<int64_t>(s) * numbers.head_dim * full_width, full_width, rows);
+                   panel + s * panel_rows<Simd>(numbers.head_dim) * full_width, full_width, rows);
     }
 }
 
@@ -70,7 +103,7 @@ struct KeyCells {
 KeyCells load_key_cells(const AntidiagonalTask& task, int64_t first, int64_t cells, float* copy) {
     const Numbers& numbers = task.numbers;
     const int64_t token = first * task.stride, tokens = cells * task.stride;
-    const int64_t row_length = operands<Simd>(numbers.head_dim);
+    const int64_t filled = operands<Simd>(numbers.head_dim), row_length = row_operands<Simd>(numbers.head_dim);
     if (!Simd::pairs && numbers.element == Element::float32 && token + tokens <= task.keys.count)
         return {static_cast<const float*>(task.keys.data) + token * task.keys.stride, task.keys.stride};
     for (int64_t i = 0; i < tokens; ++i) {
@@ -82,6 +115,7 @@ KeyCells load_key_cells(const AntidiagonalTask& task, int64_t first, int64_t cel
             copy_pairs<Simd>(task.keys.data, numbers.element == Element::float32, first_value, numbers.head_dim, row);
         else
             widen(task.keys.data, numbers.element, first_value, numbers.head_dim, row);
+        memset(row + filled, 0, sizeof(float) * (row_length - filled));
     }
     return {copy, row_length};
 }
@@ -92,8 +126,9 @@ void antidiagonal(const AntidiagonalTask& task, float* scratch) {
     const FourRows rows(space.take(4 * static_cast<size_t>(head_dim)), head_dim);
     const FourRows results(space.take(4 * key_cells), key_cells);
     float* scores = space.take(static_cast<size_t>(key_cells) * full_width);
-    float* copy = space.take(static_cast<size_t>(key_cells) * stride * head_dim);
-    const size_t panel_floats = static_cast<size_t>(stride) * head_dim * full_width;
+    float* sums_space = space.take(sum_floats);
+    float* copy = space.take(key_cell_floats(head_dim, stride));
+    const size_t panel_floats = stride * panel_rows<Simd>(head_dim) * full_width;
     const int panels = (task.cells + full_width - 1) / full_width;
     float* q = space.take(panels * panel_floats);
     for (int i = 0; i < panels; ++i) load_cells(task, i * full_width, q + i * panel_floats, rows);
@@ -102,9 +137,8 @@ void antidiagonal(const AntidiagonalTask& task, float* scratch) {
         const int64_t left = task.columns - first, count = left < key_cells ? left : key_cells;
         const KeyCells keys = load_key_cells(task, first, count, copy);
         for (int i = 0; i < panels; ++i) {
-            for_row_tiles<Simd::rows>(
-                count, CellTiles{keys.k, keys.stride, q + i * panel_floats, stride, head_dim,
-                                 sum_factor(task.numbers, 1.0f), scores});
+            score_cells({keys.k, keys.stride, q + i * panel_floats, stride, head_dim, sum_factor(task.numbers, 1.0f), scores},
+                        count, sums_space);
             for (int lane = 0; lane < full_width && i * full_width + lane < task.cells; lane += 4) {
                 columns_to_rows(scores + lane, full_width, ones, static_cast<int>(count), results);
                 for (int j = 0; j < 4 && i * full_width + lane + j < task.cells; ++j)
@@ -117,8 +151,8 @@ void antidiagonal(const AntidiagonalTask& task, float* scratch) {
 
 size_t antidiagonal_mass_scratch(int head_dim, int stride, int64_t columns, int panels) {
     const size_t d = head_dim, cells = columns;
-    return panels * full_width * (stride * d + cells) + (cells + 1) * full_width + key_cells * stride * d + 4 * d +
-           Space::slack + 64 * static_cast<size_t>(panels);
+    return panels * full_width * (stride * panel_rows<Simd>(head_dim) + cells) + (cells + 1) * full_width + sum_floats +
+           key_cell_floats(head_dim, stride) + 4 * d + Space::slack + 64 * static_cast<size_t>(panels);
 }
 
 // Partial last cells: means over the pairs that there are, and weight by the keys that there are. `lane`: of the partial
@@ -194,13 +228,14 @@ void antidiagonal_mass(const AntidiagonalMassTask& task, float* scratch) {
     const int head_dim = cells.numbers.head_dim, stride = cells.stride;
     Space space(scratch);
     const FourRows rows(space.take(4 * static_cast<size_t>(head_dim)), head_dim);
-    float* copy = space.take(static_cast<size_t>(key_cells) * stride * head_dim);
+    float* copy = space.take(key_cell_floats(head_dim, stride));
     float* sums = space.take(static_cast<size_t>(task.blocks) * full_width);
     float* shares = space.take(full_width);
-    const size_t panel_floats = static_cast<size_t>(stride) * head_dim * full_width;
-    const size_t score_floats = static_cast<size_t>(cells.columns) * full_width;
+    float* sums_space = space.take(sum_floats);
+    const size_t panel_floats = stride * panel_rows<Simd>(head_dim) * full_width;
+    const size_t panel_scores = static_cast<size_t>(cells.columns) * full_width;
     float* q = space.take(task.panels * panel_floats);
-    float* scores = space.take(task.panels * score_floats);
+    float* scores = space.take(task.panels * panel_scores);
     const int64_t query_blocks = (cells.cells + task.block_cells - 1) / task.block_cells;
     const bool partial = cells.queries.count % stride && cells.queries.count < static_cast<int64_t>(cells.cells) * stride;
     memset(task.mass, 0, sizeof(float) * query_blocks * task.blocks);
@@ -214,13 +249,13 @@ void antidiagonal_mass(const AntidiagonalMassTask& task, float* scratch) {
             const int64_t left = columns - first, count = left < key_cells ? left : key_cells;
             const KeyCells keys = load_key_cells(cells, first, count, copy);
             for (int i = 0; i < panels; ++i)
-                for_row_tiles<Simd::rows>(count, CellTiles{keys.k, keys.stride, q + i * panel_floats, stride, head_dim,
-                                                           sum_factor(cells.numbers, 1.0f),
-                                                           scores + i * score_floats + first * full_width});
+                score_cells({keys.k, keys.stride, q + i * panel_floats, stride, head_dim, sum_factor(cells.numbers, 1.0f),
+                             scores + i * panel_scores + first * full_width},
+                            count, sums_space);
         }
         for (int i = 0; i < panels; ++i) {
             const int first = from + i * full_width, left = cells.cells - first, count = left < full_width ? left : full_width;
-            float* mine = scores + i * score_floats;
+            float* mine = scores + i * panel_scores;
             const int64_t lane = partial && left <= full_width ? left - 1 : -1;
             const int64_t last_seen = task.diagonal + first + full_width;
             const int64_t seen = last_seen < cells.columns ? last_seen : cells.columns;

@@ -1,7 +1,7 @@
 // Attention of one query tile over the kept keys: online softmax over chunks of keys that fit the first two caches.
 #pragma once
 
-#include "chunks.hpp"
+#include "chunk_products.hpp"
 
 namespace {
 
@@ -10,20 +10,20 @@ using videosieve::SampledTask;
 
 // The softmax of one panel so far; scores in units of log 2.
 struct Softmax {
-    float* output;   // [head_dim, width], Σ weight · value
+    float* output;   // [row_values(head_dim), width], Σ weight · value
     float* largest;  // [width]
     float* sum;      // [width], Σ weight
 
-    static size_t floats(int head_dim) { return (static_cast<size_t>(head_dim) + 2) * full_width; }
+    static size_t floats(int head_dim) { return (row_values<Simd>(head_dim) + size_t{2}) * full_width; }
     Softmax() = default;
     Softmax(Space& space, int head_dim)
-        : output(space.take(static_cast<size_t>(head_dim) * full_width)),
+        : output(space.take(row_values<Simd>(head_dim) * full_width)),
           largest(space.take(full_width)),
           sum(space.take(full_width)) {
         clear(head_dim);
     }
     void clear(int head_dim) const {
-        memset(output, 0, sizeof(float) * head_dim * full_width);
+        memset(output, 0, sizeof(float) * row_values<Simd>(head_dim) * full_width);
         for (int i = 0; i < full_width; ++i) {
             largest[i] = -INFINITY;
             sum[i] = 0.0f;
@@ -72,10 +72,10 @@ struct OutputTiles {
     inline __attribute__((always_inline)) void operator()(int64_t first) const {
         auto tile = zero_tile<S, Rows, Vectors>();
         const float* b = weights;
-        for (int i = 0; i < chunk.piece_count; ++i) {
-            const Piece& piece = chunk.pieces[i];
+        for (int i = 0; i < chunk.v.count; ++i) {
+            const Piece& piece = chunk.v.at[i];
             const int64_t steps = operands<S>(piece.count);
-            multiply_tile<S, Rows, Vectors, true>(tile, piece.v + first, chunk.v_stride, b, steps);
+            multiply_tile<S, Rows, Vectors, true>(tile, piece.at + first, chunk.v.stride, b, steps);
             b += steps * width;
         }
         for (int i = 0; i < Rows; ++i)
@@ -90,12 +90,17 @@ struct OutputTiles {
 template <int Vectors, bool Biased = false>
 inline void score_chunk(const Chunk& chunk, const float* q, int head_dim, float* scores, Simd::Vector* largest,
                         Prefetch& prefetch, const float* bias = nullptr) {
-    for (int i = 0; i < chunk.piece_count; ++i) {
-        const Piece& piece = chunk.pieces[i];
-        for_row_tiles<Simd::rows>(piece.count, ScoreTiles<Vectors, Biased>{
-            piece.k, chunk.k_stride, q, operands<Simd>(head_dim), scores, largest, prefetch, chunk.factor, bias});
-        scores += piece.count * Vectors * Simd::lanes;
-        if (Biased) bias += piece.count;
+    if constexpr (tiled<Simd>) {
+        multiply_chunk<Vectors>(chunk, q, head_dim, scores);
+        score_sums<Vectors, Biased>(chunk, scores, largest, prefetch, bias);
+    } else {
+        for (int i = 0; i < chunk.k.count; ++i) {
+            const Piece& piece = chunk.k.at[i];
+            for_row_tiles<Simd::rows>(piece.count, ScoreTiles<Vectors, Biased>{
+                piece.at, chunk.k.stride, q, operands<Simd>(head_dim), scores, largest, prefetch, chunk.factor, bias});
+            scores += piece.count * Vectors * Simd::lanes;
+            if (Biased) bias += piece.count;
+        }
     }
 }
 
@@ -123,6 +128,7 @@ inline void weigh_chunk(int64_t keys, float* scores, Simd::Vector* largest, cons
                 sum[j] = Simd::add(sum[j], Simd::add(upper, lower));
                 Simd::store(scores + (key / 2 * Vectors + j) * Simd::lanes, S::pair(upper, lower));
             }
+        if constexpr (tiled<S>) clear_rest<Vectors>(keys, scores);
         return;
     }
     for (int64_t key = 0; key < keys; ++key)
@@ -142,7 +148,10 @@ inline void add_weighted(const Chunk& chunk, const float* weights, int head_dim,
         float* stored = softmax.sum + j * Simd::lanes;
         Simd::store(stored, Simd::multiply_add(Simd::load(stored), shrink[j], sum[j]));
     }
-    for_row_tiles<Simd::rows>(head_dim, OutputTiles<S, Vectors>{chunk, weights, softmax.output, shrink});
+    if constexpr (tiled<S>)
+        add_turned<Vectors>(chunk, weights, head_dim, shrink, softmax.output);
+    else
+        for_row_tiles<Simd::rows>(head_dim, OutputTiles<S, Vectors>{chunk, weights, softmax.output, shrink});
 }
 
 // Both, from scores in place to the next state of the softmax; values are paired where S::pairs.
@@ -229,8 +238,8 @@ void attend_keys(const KeyRuns& keys, const Numbers& numbers, const Panels& pane
 }
 
 size_t attention_scratch(int head_dim) {
-    const size_t d = head_dim, q = d * full_width;
-    return most_panels * (q + Softmax::floats(head_dim)) + chunk_keys * full_width + Chunks::space(head_dim) + 4 * d +
+    const size_t d = head_dim, q = panel_rows<Simd>(head_dim) * full_width;
+    return most_panels * (q + Softmax::floats(head_dim)) + score_floats + Chunks::space(head_dim) + 4 * d +
            Space::slack;
 }
 
@@ -240,12 +249,12 @@ void attention(const AttentionTask& task, float* scratch) {
     const int64_t queries = task.queries.count;
     Space space(scratch);
     const FourRows rows(space.take(4 * static_cast<size_t>(head_dim)), head_dim);
-    float* scores = space.take(static_cast<size_t>(chunk_keys) * full_width);
+    float* scores = space.take(score_floats);
     Panels panels;
     panels.count = 0;
     panels.queries = queries;
     for (int64_t first = 0; first < queries; first += full_width, ++panels.count) {
-        float* q = panels.q[panels.count] = space.take(static_cast<size_t>(head_dim) * full_width);
+        float* q = panels.q[panels.count] = space.take(panel_rows<Simd>(head_dim) * full_width);
         panels.softmax[panels.count] = Softmax(space, head_dim);
         load_panel(task.queries, first, numbers.element, head_dim, query_factor(numbers, log2_of_e), q,
                    panel_width(queries - first), rows);

@@ -9,13 +9,14 @@ using videosieve::CentroidMassTask;
 
 size_t centroid_mass_scratch(int head_dim, int64_t keys) {
     const size_t d = head_dim;
-    return d * full_width + static_cast<size_t>(keys) * (full_width + Simd::lanes + 1) + Chunks::space(head_dim) +
-           4 * d + Space::slack;
+    return panel_rows<Simd>(head_dim) * full_width +
+           static_cast<size_t>(keys + spare_rows) * (full_width + Simd::lanes + 1) + Chunks::space(head_dim) + 4 * d +
+           Space::slack;
 }
 
 // Memory of one task.
 struct MassSpace {
-    float* q;       // [head_dim, width]
+    float* q;       // [panel_rows(head_dim), width]
     float* bias;    // [keys], in units of log 2
     float* scores;  // [keys, width]
     float* sums;    // [keys, lanes]
@@ -68,9 +69,9 @@ void centroid_mass(const CentroidMassTask& task, float* scratch) {
     Space space(scratch);
     const FourRows rows(space.take(4 * static_cast<size_t>(head_dim)), head_dim);
     MassSpace at;
-    at.q = space.take(static_cast<size_t>(head_dim) * full_width);
+    at.q = space.take(panel_rows<Simd>(head_dim) * full_width);
     at.bias = space.take(keys);
-    at.scores = space.take(static_cast<size_t>(keys) * full_width);
+    at.scores = space.take(static_cast<size_t>(keys + spare_rows) * full_width);
     at.sums = space.take(static_cast<size_t>(keys) * Simd::lanes);
     at.copies = space.take(Chunks::space(head_dim));
     for (int64_t key = 0; key < keys; ++key) at.bias[key] = task.bias[key] * log2_of_e;

@@ -65,8 +65,8 @@ struct PairTask {
     KeyRuns keys;   // runs are not used
     int64_t first;  // an even place
     int64_t end;
-    float* k;  // [places, pairs of head_dim]
-    float* v;  // [pairs of places, head_dim]
+    float* k;  // [places, pairs of head_dim]; rows of whole tiles where products are of tiles
+    float* v;  // [pairs of places, head_dim]; turned, as turned.hpp says, where products are of tiles
 };
 
 // Attention of at most task_queries queries over the same keys.
@@ -202,11 +202,15 @@ struct Kernels {
     void (*cluster_means)(const ClusterMeanTask& task, float* scratch);
     void (*centroid_mass)(const CentroidMassTask& task, float* scratch);
     void (*pair)(const PairTask& task, float* scratch);  // null where there are no pairs; needs no scratch
+    // Floats that the pairs of all keys of a head take; null where there are no pairs.
+    size_t (*paired_keys)(int64_t keys, int head_dim);
+    size_t (*paired_values)(int64_t keys, int head_dim);
     void (*exp2)(const float* x, float* y, int64_t count);  // count is a multiple of lanes
     float (*multiply_adds)(int64_t rounds);                 // round_operations · lanes · rounds of them, in registers
 };
 
 // Null where the library was built without the set.
+const Kernels* amx_bf16_kernels();
 const Kernels* avx512_bf16_kernels();
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();

@@ -1,4 +1,9 @@
 #include "simd_portable.hpp"
+
+namespace {
+using Simd = Portable<4>;
+}  // namespace
+
 #include "table.hpp"
 
 const videosieve::Kernels* videosieve::portable_kernels() {

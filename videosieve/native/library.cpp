@@ -1,41 +1,22 @@
 // The C interface: which instruction sets there are, checks, and no exception ever leaves.
 #include "abi.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <initializer_list>
 #include <new>
 
+#include "processor.hpp"
 #include "schedule.hpp"
 
 namespace {
 
 using videosieve::Kernels;
 
-#if defined(__x86_64__)
-// AVX-512 BF16, for which __builtin_cpu_supports has a name in newer compilers only: leaf 7, subleaf 1, bit 5 of EAX.
-bool has_bf16_products() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1u);
-}
-#endif
-
-// __builtin_cpu_supports also asks whether the operating system saves the registers.
 const Kernels* instruction_set(int32_t index) {
     const Kernels* candidates[] = {
-#if defined(__x86_64__)
-        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-                has_bf16_products()
-            ? videosieve::avx512_bf16_kernels()
-            : nullptr,
-        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") ? videosieve::avx512_kernels()
-                                                                                : nullptr,
-        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
-            ? videosieve::avx2_kernels()
-            : nullptr,
-#endif
+        videosieve::has_amx_bf16() ? videosieve::amx_bf16_kernels() : nullptr,
+        videosieve::has_avx512_bf16() ? videosieve::avx512_bf16_kernels() : nullptr,
+        videosieve::has_avx512() ? videosieve::avx512_kernels() : nullptr,
+        videosieve::has_avx2() ? videosieve::avx2_kernels() : nullptr,
         videosieve::neon_kernels(),
         videosieve::portable_kernels(),
     };

@@ -2,6 +2,8 @@
 // Everything is held as `float`, whose bits a pair is; nothing but loads, stores, broadcasts and S::dot touches pairs.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels.hpp"
 #include "tile.hpp"
 
@@ -11,6 +13,33 @@ namespace {
 template <class S>
 constexpr int64_t operands(int64_t numbers) {
     return S::pairs ? (numbers + 1) / 2 : numbers;
+}
+
+// Whether products are of tiles: sixteen rows of sixteen pairs.
+template <class S>
+constexpr bool tiled = !std::is_void<typename S::Tiles>::value;
+
+constexpr int tile_side = 16;
+constexpr int tile_keys = 2 * tile_side;  // that a row of weights or of values holds in a tile
+
+constexpr int64_t whole_sides(int64_t count) { return (count + tile_side - 1) / tile_side * tile_side; }
+
+// Operands of a row of keys, as many as a panel of queries has rows: tiles are filled up with zeros.
+template <class S>
+constexpr int64_t row_operands(int64_t head_dim) {
+    return tiled<S> ? whole_sides(operands<S>(head_dim)) : operands<S>(head_dim);
+}
+
+// Values of a key and rows of a panel of output, likewise.
+template <class S>
+constexpr int64_t row_values(int64_t head_dim) {
+    return tiled<S> ? whole_sides(head_dim) : head_dim;
+}
+
+// Rows that a panel of queries needs room for: fp32 numbers come first, operands take their place.
+template <class S>
+constexpr int64_t panel_rows(int64_t head_dim) {
+    return head_dim > row_operands<S>(head_dim) ? head_dim : row_operands<S>(head_dim);
 }
 
 inline float pair_of_bfloats(uint16_t low, uint16_t high) {

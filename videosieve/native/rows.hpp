@@ -118,8 +118,8 @@ inline void columns_to_rows(const float* columns, int width, const float factors
         for (int i = 0; i < 4; ++i) rows.at[i][d] = columns[static_cast<int64_t>(d) * width + i] * factors[i];
 }
 
-// A panel [operands(head_dim), width] of the queries from `first` on, times `factor`; lanes past the last query are zero.
-// `panel` has room for [head_dim, width].
+// A panel [row_operands(head_dim), width] of the queries from `first` on, times `factor`; lanes past the last query are zero.
+// `panel` has room for [panel_rows(head_dim), width].
 inline void load_panel(const QueryRows& queries, int64_t first, Element element, int head_dim, float factor,
                        float* panel, int width, const FourRows& rows) {
     for (int lane = 0; lane < width; lane += 4) {
@@ -134,6 +134,8 @@ inline void load_panel(const QueryRows& queries, int64_t first, Element element,
         rows_to_columns(rows, head_dim, factor, panel + lane, width);
     }
     join_rows<Simd>(panel, head_dim, width);
+    const int64_t filled = operands<Simd>(head_dim);
+    memset(panel + filled * width, 0, sizeof(float) * (row_operands<Simd>(head_dim) - filled) * width);
 }
 
 }  // namespace

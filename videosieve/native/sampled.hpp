@@ -14,8 +14,8 @@ constexpr int mask_group = 8;  // keys whose mask is read at a time; those that 
 constexpr float least_kept = 0x1p-30f;
 
 size_t sampled_scratch(int head_dim, int masks) {
-    const size_t d = head_dim, q = d * full_width;
-    return q + (1 + static_cast<size_t>(masks)) * (Softmax::floats(head_dim) + 48) + 2 * chunk_keys * full_width +
+    const size_t q = panel_rows<Simd>(head_dim) * full_width, d = head_dim;
+    return q + (1 + static_cast<size_t>(masks)) * (Softmax::floats(head_dim) + 48) + score_floats + chunk_keys * full_width +
            Chunks::space(head_dim) + 4 * d + Space::slack;
 }
 
@@ -56,15 +56,15 @@ void read_mask(const SampledPanel& panel, int mask, int64_t first_key, int64_t k
 inline void add_values(const Chunk& chunk, int& piece, int64_t& start, int64_t key, int64_t count, Chunk& kept) {
     kept.keys += count;
     while (count > 0) {
-        while (key >= start + chunk.pieces[piece].count) start += chunk.pieces[piece++].count;
-        const Piece& from = chunk.pieces[piece];
+        while (key >= start + chunk.v.at[piece].count) start += chunk.v.at[piece++].count;
+        const Piece& from = chunk.v.at[piece];
         const int64_t left = start + from.count - key, taken = count < left ? count : left;
-        const float* v = from.v + (key - start) * chunk.v_stride;
-        Piece* last = kept.piece_count ? &kept.pieces[kept.piece_count - 1] : nullptr;
-        if (last && last->v + last->count * chunk.v_stride == v)
+        const float* v = from.at + (key - start) * chunk.v.stride;
+        Piece* last = kept.v.count ? &kept.v.at[kept.v.count - 1] : nullptr;
+        if (last && last->at + last->count * chunk.v.stride == v)
             last->count += taken;
         else
-            kept.pieces[kept.piece_count++] = {nullptr, v, taken};
+            kept.v.at[kept.v.count++] = {v, taken};
         key += taken;
         count -= taken;
     }
@@ -78,9 +78,9 @@ void add_kept(const SampledPanel& panel, int mask, const Chunk& chunk, int64_t f
     uint32_t bits[chunk_keys];
     read_mask(panel, mask, first_key, chunk.keys, bits);
     Chunk kept;
-    kept.piece_count = 0;
+    kept.v.count = 0;
     kept.keys = 0;
-    kept.v_stride = chunk.v_stride;
+    kept.v.stride = chunk.v.stride;
     int piece = 0;
     int64_t start = 0;
     Simd::Vector sum[Vectors];
@@ -163,8 +163,8 @@ void sample_panel(const SampledTask& task, int64_t first, float* scratch) {
     const int64_t left = task.queries.count - first, count = left < width ? left : width;
     Space space(scratch);
     const FourRows rows(space.take(4 * static_cast<size_t>(head_dim)), head_dim);
-    float* q = space.take(static_cast<size_t>(head_dim) * full_width);
-    float* scores = space.take(static_cast<size_t>(chunk_keys) * full_width);
+    float* q = space.take(panel_rows<Simd>(head_dim) * full_width);
+    float* scores = space.take(score_floats);
     float* copy = space.take(static_cast<size_t>(chunk_keys) * full_width);
     float* chunk_space = space.take(Chunks::space(head_dim));
     const SampledPanel panel{task, first, count, q, scores, copy};

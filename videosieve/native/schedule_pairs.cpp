@@ -18,8 +18,8 @@ PairedKeys::PairedKeys(const videosieve_attention_call& call, const Kernels& ker
     if (shared && !call.mask.key_order) group_ = std::max<int64_t>(call.k.head_group, 1);
     const int64_t heads = call.batch * call.heads / group_;
     // Rows begin on cache lines where head_dim allows it: each head takes whole ones.
-    k_floats_ = (call.keys * ((call.head_dim + 1) / 2) + 15) / 16 * 16;
-    v_floats_ = ((call.keys + 1) / 2 * call.head_dim + 15) / 16 * 16;
+    k_floats_ = (kernels.paired_keys(call.keys, call.head_dim) + 15) / 16 * 16;
+    v_floats_ = (kernels.paired_values(call.keys, call.head_dim) + 15) / 16 * 16;
     const int64_t floats = heads * (k_floats_ + v_floats_);
     if (reads < least_reads * heads * call.keys || floats * static_cast<int64_t>(sizeof(float)) > most_bytes) return;
     pairs_ = std::make_unique<Scratch>(floats);

@@ -10,6 +10,7 @@ namespace {
 struct Simd {
     using Vector = __m256;
     using Wide = Simd;
+    using Tiles = void;
     static constexpr bool pairs = false;
     static constexpr int lanes = 8;
     static constexpr int rows = 6;

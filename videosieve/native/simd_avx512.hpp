@@ -10,6 +10,7 @@ namespace {
 struct Avx512 {
     using Vector = __m512;
     using Wide = Avx512;
+    using Tiles = void;
     static constexpr bool pairs = false;
     static constexpr int lanes = 16;
     static constexpr int rows = 8;     // of a register tile, with `vectors` vectors each

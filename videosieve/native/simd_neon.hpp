@@ -10,6 +10,7 @@ namespace {
 struct Simd {
     using Vector = float32x4_t;
     using Wide = Simd;
+    using Tiles = void;
     static constexpr bool pairs = false;
     static constexpr int lanes = 4;
     static constexpr int rows = 6;

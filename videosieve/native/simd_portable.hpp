@@ -1,14 +1,16 @@
-// No instruction set in particular: 4 lanes as plain arrays, which compilers turn into whatever vectors there are.
+// No instruction set in particular: lanes as plain arrays, which compilers turn into whatever vectors there are.
 #pragma once
 
 #include "elements.hpp"
 
 namespace {
 
-struct Simd {
-    using Wide = Simd;
+template <int Lanes>
+struct Portable {
+    using Wide = Portable;
+    using Tiles = void;
     static constexpr bool pairs = false;
-    static constexpr int lanes = 4;
+    static constexpr int lanes = Lanes;
     static constexpr int rows = 4;
     static constexpr int vectors = 2;
     struct Vector {

@@ -49,6 +49,8 @@ constexpr videosieve::Kernels table_named(const char* name) {
             cluster_means,
             centroid_mass,
             nullptr,
+            nullptr,
+            nullptr,
             exp2_all,
             multiply_adds};
 }

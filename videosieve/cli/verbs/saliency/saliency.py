@@ -34,7 +34,10 @@ def saliency(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     space: Annotated[str, typer.Option(help="What concept compares: output, or value.")] = "output",
     sight: Annotated[
-        str, typer.Option(help="What concepts attend to: both, video, concepts or none.")
+        str,
+        typer.Option(
+            help="What concepts attend to: both, video, concepts or none; by layer: both:0,none:2-3."
+        ),
     ] = "both",
     vectors: Annotated[str, typer.Option(help="Of concepts: plain, or linear (normalised).")] = "plain",
     average: Annotated[

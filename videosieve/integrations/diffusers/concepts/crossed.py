@@ -151,9 +151,15 @@ _REASONS = {
 }
 
 
+def why_no_saliency(name: str) -> str:
+    """Why no method fits a transformer class that is in no family."""
+    return _REASONS.get(name, "nobody has said how its text passes through its blocks")
+
+
 def why_neither(name: str) -> str:
-    """Why a transformer class has no saliency at all; nothing where a method fits it."""
+    """A sentence for a transformer class without saliency; nothing where a method fits it."""
     if name in CROSS_FAMILIES:
         return ""
-    reason = _REASONS.get(name, "nobody has said how its text passes through its blocks")
-    return f"saliency does not work with {name}: {reason}. It works with " + ", ".join(CROSS_FAMILIES)
+    return f"saliency does not work with {name}: {why_no_saliency(name)}. It works with " + ", ".join(
+        CROSS_FAMILIES
+    )

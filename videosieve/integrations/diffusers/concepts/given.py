@@ -34,7 +34,7 @@ def encode_video(pipe: Any, video: Tensor) -> Tensor:
     latents = _normalised(vae, vae.encode(pixels).latent_dist.mode())
     if target.row.axes == "BTCHW":
         latents = latents.transpose(1, 2)
-        spare = -latents.shape[1] % (config["patch_size_t"] or 1)
+        spare = -latents.shape[1] % target.row.patch_sides(config)[0]
         latents = torch.cat([latents[:, :1].expand(-1, spare, -1, -1, -1), latents], 1)
     if latents.shape[target.row.axes.index("C")] != config["in_channels"]:
         raise IntegrationError(f"{type(pipe).__name__} continues an image; use its text-to-video pipeline")

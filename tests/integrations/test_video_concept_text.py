@@ -9,6 +9,7 @@ import torch
 
 from videosieve.errors import IntegrationError, PromptError
 from videosieve.integrations.diffusers import saliency
+from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.testing.models import CASES, easyanimate, framepack, helios, hunyuanvideo15, ltx, mochi, motif
 from videosieve.testing.models.pipelines.prompted import (
@@ -111,6 +112,10 @@ def usual(cls, name, **parts):
 
 # how a pipeline is built, arguments, and whether a token has read only what stands before it
 PIPELINES = {
+    **{
+        name: (case.cls, lambda case=case: case.build()[0], LENGTH, name == "kandinsky 6")
+        for name, case in PROMPTED.items()
+    },
     "hunyuanvideo 1.5": ("HunyuanVideo15Pipeline", hunyuanvideo_15, {}, True),
     "framepack": (
         "HunyuanVideoFramepackPipeline",
@@ -147,10 +152,6 @@ PIPELINES = {
     "skyreels": ("SkyReelsV2Pipeline", usual("SkyReelsV2Pipeline", "skyreels"), LENGTH, False),
     "wan vace": ("WanVACEPipeline", usual("WanVACEPipeline", "wan vace"), LENGTH, False),
     "helios": ("HeliosPipeline", lambda: build("HeliosPipeline", helios.build().transformer), LENGTH, False),
-    **{
-        name: (case.cls, lambda case=case: case.build()[0], LENGTH, name == "kandinsky 6")
-        for name, case in PROMPTED.items()
-    },
 }
 
 
@@ -161,6 +162,9 @@ def short_template(monkeypatch):
         module = sys.modules[diffusers.Kandinsky6TI2VAPipeline.__module__]
         monkeypatch.setattr(module, "_PROMPT_TEMPLATE", "the sun {} sleeps")
         monkeypatch.setattr(module, "_QWEN_CROP_START", 2)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array")  # Helios hands tensors to numpy
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -245,14 +249,18 @@ def test_a_prompt_goes_all_the_way_to_maps(name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipe, call = case.build()
-    untouched = pipe(prompt="a red cat", **call).frames[0]
+    noises = []
+    pipe.transformer.register_forward_hook(lambda module, args, output: noises.append(output[0].clone()))
+    pipe(prompt="a red cat", **call)
+    untouched, noises[:] = list(noises), []
     call["generator"].manual_seed(0)
-    method = "concept" if name == "consisid" else "cross_attention"
+    method = "concept" if type(pipe.transformer).__name__ in CONCEPT_FAMILIES else "cross_attention"
     found = saliency(pipe, "a red cat", ["cat", "red dog", "sea"], method=method, steps=[1], **call)
-    assert torch.equal(found.video, untouched)
+    assert all(torch.equal(one, other) for one, other in zip(noises, untouched, strict=True))
+    if found.video is not None:
+        assert len(found.frame_of) == len(found.video)
+        assert max(found.frame_of) == found.maps.shape[1] - 1
     assert found.maps.shape[2:] == (4, 6)
-    assert len(found.frame_of) == len(found.video)
-    assert max(found.frame_of) == found.maps.shape[1] - 1
     torch.testing.assert_close(found.maps.sum(0), torch.ones_like(found.maps[0]))
     assert found.maps.flatten(1).std(1).min() > 1e-6
     if name == "wan animate":  # the first token frame is the reference

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, linear_vectors, output_scores
-from videosieve.concepts.scores import Sight
+from videosieve.concepts.scores import SIGHTS, Sight
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
 from videosieve.integrations.diffusers.concepts.families import find_family
@@ -61,8 +61,9 @@ class StreamProbe:
         ]
         sights: dict[int, Sight] = method.sights or dict.fromkeys(layers, cast("Sight", method.sight))
         self._streams = [
-            _Stream(sight, tuple(layer for layer in layers if sights[layer] == sight))
-            for sight in dict.fromkeys(sights[layer] for layer in layers)
+            _Stream(sight, tuple(own))
+            for sight in SIGHTS
+            if (own := [layer for layer in layers if sights[layer] == sight])
         ]
         self._take_one = _OneItem(target)
         self._arguments: Mapping[str, Any] = {}

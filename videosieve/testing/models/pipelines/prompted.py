@@ -6,7 +6,8 @@ import diffusers as installed
 import torch
 from transformers import CLIPImageProcessor, LlamaConfig, LlamaModel, T5Config, T5EncoderModel
 
-from videosieve.testing.models.pipelines.usual import PipelineCase
+from videosieve.testing.models import CASES, easyanimate, helios, motif
+from videosieve.testing.models.pipelines.usual import PassingChecker, PipelineCase
 from videosieve.testing.models.tiny import new
 from videosieve.testing.pipelines import (
     T5_SIZES,
@@ -189,10 +190,80 @@ def kandinsky_6() -> tuple[Any, dict[str, Any]]:
     return pipe, _call(sample_audio=False)
 
 
+def _small_vae(channels: int) -> Any:
+    return diffusers.AutoencoderKLWan(
+        base_dim=3, z_dim=channels, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True],
+        latents_mean=[0.0] * channels, latents_std=[1.0] * channels,
+    ).eval()  # fmt: skip
+
+
+def allegro() -> tuple[Any, dict[str, Any]]:
+    """Guidance in one batch, text masked in cross-attention; latents alone."""
+    transformer: Any = CASES["allegro"].build().transformer.float()
+    flow = diffusers.DDIMScheduler()
+    pipe = _built(diffusers.AllegroPipeline, vae=None, transformer=transformer, scheduler=flow)
+    return pipe, _call(output_type="latent")
+
+
+def cosmos_1() -> tuple[Any, dict[str, Any]]:
+    """Two calls a step; latents alone."""
+    transformer: Any = CASES["cosmos"].build().transformer.float()
+    flow = diffusers.EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5)
+    pipe = _built(
+        diffusers.CosmosTextToWorldPipeline, vae=None, transformer=transformer, scheduler=flow,
+        safety_checker=PassingChecker(),
+    )  # fmt: skip
+    return pipe, _call(output_type="latent", num_frames=17)
+
+
+def easyanimate_() -> tuple[Any, dict[str, Any]]:
+    """Guidance in one batch, text in the sequence; latents alone."""
+    vae = diffusers.AutoencoderKLMagvit(
+        latent_channels=4, block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_num_groups=4,
+    ).eval()  # fmt: skip
+    pipe = _built(
+        diffusers.EasyAnimatePipeline, vae=vae, transformer=easyanimate.build(second=False).transformer,
+        text_encoder=llama(12),
+        tokenizer=chat_tokenizer("left"), scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )  # fmt: skip
+    call = _call(output_type="latent", negative_prompt="sea")
+    del call["max_sequence_length"]
+    pipe.enable_text_attention_mask = True
+    return pipe, call
+
+
+def helios_() -> tuple[Any, dict[str, Any]]:
+    """One chunk; latents alone."""
+    transformer: Any = helios.tiny_transformer()
+    pipe = _built(
+        diffusers.HeliosPipeline, text_encoder=t5(12),
+        vae=_small_vae(transformer.config.in_channels), transformer=transformer,
+        scheduler=diffusers.HeliosScheduler(stages=1, stage_range=[0, 1], gamma=1 / 3),
+    )  # fmt: skip
+    return pipe, _call(output_type="latent")
+
+
+def motif_() -> tuple[Any, dict[str, Any]]:
+    """A guider's two calls; text padded on the left; latents alone."""
+    transformer: Any = motif.tiny_transformer()
+    pipe = _built(
+        diffusers.MotifVideoPipeline, text_encoder=t5(12), vae=_small_vae(4), transformer=transformer,
+        tokenizer=chat_tokenizer("left"),
+        feature_extractor=None, guider=diffusers.ClassifierFreeGuidance(guidance_scale=3.0),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )  # fmt: skip
+    return pipe, _call(output_type="latent")
+
+
 PROMPTED = {
     "consisid": PipelineCase("ConsisIDTransformer3DModel", consisid, 4, ("cond_uncond",)),
     "wan animate": PipelineCase("WanAnimatePipeline", animate, 4),
     "chronoedit": PipelineCase("ChronoEditPipeline", chronoedit, 4),
     "anyflow": PipelineCase("AnyFlowPipeline", anyflow, 4, ("cond_uncond",)),
     "kandinsky 6": PipelineCase("Kandinsky6TI2VAPipeline", kandinsky_6, 4),
+    "allegro": PipelineCase("AllegroPipeline", allegro, 4, ("cond_uncond",)),
+    "cosmos 1": PipelineCase("CosmosTextToWorldPipeline", cosmos_1, 4),
+    "easyanimate": PipelineCase("EasyAnimatePipeline", easyanimate_, 4, ("cond_uncond",)),
+    "helios": PipelineCase("HeliosPipeline", helios_, 4),
+    "motif": PipelineCase("MotifVideoPipeline", motif_, 4),
 }

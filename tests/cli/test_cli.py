@@ -112,7 +112,7 @@ SALIENCY = ["saliency by concept or cross_attention, of generated and of given i
         ("models Z-Image", ["ZImagePipeline", "a few thousand tokens in one frame", *SALIENCY]),
         ("models mochi", ["saliency by concept or cross_attention"]),
         ("models ltx-2", ["saliency by cross_attention, 2.0 alone"]),
-        ("models cosmos 3", ["saliency by no method: its text attends to itself alone"]),
+        ("models Cosmos3OmniTransformer", ["saliency by no method: its text attends to itself alone"]),
         ("models wan", ["WanTransformer3DModel", "WanImageToVideoPipeline", "begins with svg-wan"]),
         ("models LatteTransformer3DModel", ["left dense: Latte attends within a frame"]),
         ("explain", ["119,056 tokens", "43.5 TFLOP", "triton", "flash-attn-4 is not installed", "taken"]),

@@ -48,7 +48,7 @@ def models(
     say("\nimages, for saliency alone:")
     listed(
         [
-            (row.family, f"{row.notes or row.pipelines}; saliency by {_saliency(row)}")
+            (row.family, f"saliency by {_saliency(row)}; {row.notes or row.pipelines}")
             for row in IMAGES.values()
         ]
     )
@@ -99,10 +99,14 @@ def _show(row: "ModelRow") -> None:
 
 def _saliency(row: "ModelRow") -> str:
     """The methods of `videosieve saliency` in words, or why there are none."""
-    from videosieve.integrations.diffusers.concepts.crossed import why_no_saliency
+    from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES, why_no_saliency
     from videosieve.integrations.diffusers.concepts.families import methods_of
 
-    return " or ".join(methods_of(row.name)) or f"no method: {why_no_saliency(row.name)}"
+    found = " or ".join(methods_of(row.name))
+    if not found:
+        return f"no method: {why_no_saliency(row.name)}"
+    only = CROSS_FAMILIES[row.name].only if row.name in CROSS_FAMILIES else ""
+    return f"{found}, {only}" if only else found
 
 
 def _count(tokens: int | None) -> str:

@@ -171,6 +171,7 @@ def test_bad_options_cost_no_generation(words: tuple[str, ...], message: str, tm
     )
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "o").exists()
 
 
 def test_the_verb_reads_layers_with_sights_of_their_own(nano: Any, model: str, tmp_path: Path):

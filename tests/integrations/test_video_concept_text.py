@@ -287,3 +287,55 @@ def test_maps_of_a_pipeline_that_drops_frames_are_those_of_the_frames_that_stay(
         saliency(pipe, steps=[1, 2], **look)
     with pytest.raises(IntegrationError, match=r"ends with 2×4×6 tokens.*3×4×6.*choose later steps"):
         saliency(pipe, steps=[1], **look)
+
+
+REFUSED = {
+    "consisid": "continues an image",
+    "wan animate": "continues an image",
+    "chronoedit": "continues an image",
+    "allegro": "has no VAE that encodes videos",
+    "cosmos 1": "has no VAE that encodes videos",
+    "helios": "HeliosScheduler does not; HeliosPipeline can only generate",
+}
+
+
+@pytest.mark.parametrize("name", PROMPTED)
+def test_a_given_video_lies_where_the_pipeline_has_its_latents(name):
+    """Whatever the axes, and with conditions behind its channels: one forward, unguided; or it says why not."""
+    case = PROMPTED[name]
+    if not case.is_there:
+        pytest.skip(f"diffusers {diffusers.__version__} has no {case.cls}")
+    pipe, call = case.build()
+    inputs = []
+    pipe.transformer.register_forward_pre_hook(
+        lambda module, args, kwargs: inputs.append(kwargs["hidden_states"]), with_kwargs=True
+    )
+    left = ("height", "width", "num_frames", "output_type", "num_inference_steps")
+    call = {key: value for key, value in call.items() if key not in left}
+    method = "concept" if type(pipe.transformer).__name__ in CONCEPT_FAMILIES else "cross_attention"
+    look = {
+        "method": method,
+        "video": torch.rand(9, 3, 64, 96),
+        "num_inference_steps": 4,
+        "steps": [1],
+        **call,
+    }
+    if name in REFUSED:
+        with pytest.raises(IntegrationError, match=REFUSED[name]):
+            saliency(pipe, "a red cat", ["cat", "sea"], **look)
+        return
+    found = saliency(pipe, "a red cat", ["cat", "sea"], **look)
+    assert found.maps.shape == (2, 3, 4, 6)
+    assert found.frame_of == (0, 1, 1, 1, 1, 2, 2, 2, 2)
+    assert torch.equal(found.video, look["video"])
+    assert len(inputs) == 1
+
+
+def test_pipelines_name_what_their_vae_packs_each_in_its_way():
+    """Mochi packs six frames, LTX eight; what covers a video frame follows from that."""
+    from videosieve.integrations.diffusers.clips import frame_of
+    from videosieve.layout import Grid
+    from videosieve.testing.models.pipelines.ltx import tiny_ltx
+
+    assert frame_of(mochi.tiny_pipeline(), 13, Grid(3, 5, 4)) == (0, *[1] * 6, *[2] * 6)
+    assert frame_of(tiny_ltx(), 17, Grid(3, 2, 3)) == (0, *[1] * 8, *[2] * 8)

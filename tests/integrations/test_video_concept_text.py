@@ -307,9 +307,7 @@ def test_a_given_video_lies_where_the_pipeline_has_its_latents(name):
         pytest.skip(f"diffusers {diffusers.__version__} has no {case.cls}")
     pipe, call = case.build()
     inputs = []
-    pipe.transformer.register_forward_pre_hook(
-        lambda module, args, kwargs: inputs.append(kwargs["hidden_states"]), with_kwargs=True
-    )
+    pipe.transformer.register_forward_hook(lambda *seen: inputs.append(seen))
     left = ("height", "width", "num_frames", "output_type", "num_inference_steps")
     call = {key: value for key, value in call.items() if key not in left}
     method = "concept" if type(pipe.transformer).__name__ in CONCEPT_FAMILIES else "cross_attention"

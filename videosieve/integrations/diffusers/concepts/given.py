@@ -86,7 +86,8 @@ def encode_image(pipe: Any, image: Tensor) -> Tensor:
 
 
 def _normalised(vae: Any, latents: Tensor) -> Tensor:
-    own = [vae.config.get(name, getattr(vae, name, None)) for name in ("latents_mean", "latents_std")]
+    buffers = dict(vae.named_buffers(recurse=False))  # LTX has them there
+    own = [buffers.get(name, vae.config.get(name)) for name in ("latents_mean", "latents_std")]
     if own[0] is not None:
         mean, std = (torch.as_tensor(x).view(1, -1, *[1] * (latents.ndim - 2)).to(latents) for x in own)
         return (latents - mean) / std

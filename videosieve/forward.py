@@ -60,6 +60,11 @@ class Site:
             )
 
     @property
+    def is_conditional(self) -> bool:
+        """Whether the branch is about the prompt: not "uncond", and not what is called after it, as "uncond_stg"."""
+        return not self.branch.startswith("uncond")
+
+    @property
     def label(self) -> str:
         """The branch, with the pass and the items where they say more."""
         part = f", pass {self.pass_number}" if self.pass_number else ""

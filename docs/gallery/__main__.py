@@ -3,6 +3,7 @@
     python -m docs.gallery                 # all pages; a quarter of an hour on two cores
     python -m docs.gallery report tune     # some of them
     python -m docs.gallery --pictures      # the pictures alone, of the pages that are there
+    python -m docs.gallery --style         # today's stylesheet in the pages that are there, and their pictures
 
 The pages go to docs/gallery/, the pictures beside them. The pictures need Chromium and its driver.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from docs.gallery.pages import PAGES, prepare
 from docs.gallery.pictures import take_pictures
+from videosieve.report.page import stylesheet
 
 HERE = Path(__file__).parent
 MOST_BYTES = 3_000_000
@@ -38,14 +40,25 @@ def make_page(name: str, folder: Path) -> None:
     shutil.copyfile(folder / page, HERE / f"{name}.html")
 
 
+def restyle(page: Path) -> None:
+    """Put today's stylesheet into a page; every page has the same one."""
+    before, _, rest = page.read_text("utf-8").partition("<style>\n")
+    page.write_text(f"{before}<style>\n{stylesheet()}\n</style>{rest.partition('</style>')[2]}", "utf-8")
+
+
 def main() -> None:
     """Make what is asked for, and say how large all is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", choices=[[], *PAGES], help="pages; default: all")
     parser.add_argument("--pictures", action="store_true", help="no pages, only their pictures")
+    parser.add_argument(
+        "--style", action="store_true", help="no commands, only the stylesheet and the pictures"
+    )
     wanted = parser.parse_args()
     names = wanted.names or list(PAGES)
-    for name in [] if wanted.pictures else names:
+    for name in names if wanted.style else []:
+        restyle(HERE / f"{name}.html")
+    for name in [] if wanted.pictures or wanted.style else names:
         with tempfile.TemporaryDirectory() as folder:
             make_page(name, Path(folder))
     take_pictures([HERE / f"{name}.html" for name in names], HERE)

@@ -16,7 +16,7 @@ PAGES = {  # name: the page that the command writes, the command
     ),
     "tune": (
         "tuned/tune.html",
-        "videosieve tune --model shapes-s --psnr 30 --minutes 5 --output tuned",
+        "videosieve tune --model shapes-s --psnr 25 --steps 8 --minutes 6 --methods svg,sieve,caching --output tuned",
     ),
     "inspector": (
         "inspection/inspection.html",

@@ -15,7 +15,7 @@ WIDTHS = (390, 768, 1280)
 SCHEMES = ("light", "dark")
 SHOWN = (1280, 1000)  # pixels of a page in the gallery
 SIDE = 720  # pixels across, of its picture
-COLOURS = 64  # of its picture, which is flat enough for a palette
+COLOURS = 192  # of its picture, which is flat enough for a palette
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def take_pictures(pages: Sequence[Path], folder: Path) -> None:
         for page in pages:
             picture = picture_of(browser, page, SHOWN[0], "light", SHOWN[1])
             small = picture.resize((SIDE, round(SIDE * SHOWN[1] / SHOWN[0])), Image.Resampling.LANCZOS)
-            flat = small.quantize(COLOURS, dither=Image.Dither.NONE)
+            flat = small.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             flat.save(folder / f"{page.stem}.png", optimize=True)
 
 

@@ -94,13 +94,25 @@ def test_sweep_writes_a_table_and_a_plot(run: Callable[..., Any], model: str, tm
     assert (tmp_path / "s.md").read_text().splitlines()[2].startswith("| 0.3 | ")
 
 
+IMAGE_FAMILIES = ["Flux.1", "Flux.2", "Chroma", "Stable Diffusion 3", "Qwen-Image", "HunyuanImage", "Z-Image"]
+SALIENCY = ["saliency by concept or cross_attention, of generated and of given images"]
+
+
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
         ("methods", ["svg", "Spatial and temporal band heads", "dense_steps=0.2", "svg-hunyuanvideo"]),
         ("methods svg", ["svg", "arXiv:2502.01776", "density=0.3", "Share of query–key pairs", "svg-wan"]),
         ("methods pab", ["arXiv:2408.12588", "reuse_range=2", "bundled recipes: pab"]),
-        ("models", ["Wan", "CogVideoX", "HunyuanVideo", "svg-hunyuanvideo", "Latte"]),
+        (
+            "models",
+            ["Wan", "CogVideoX", "HunyuanVideo", "svg-hunyuanvideo", "Latte", "7 of images", *IMAGE_FAMILIES],
+        ),
+        ("models flux", ["FluxTransformer2DModel", "Flux2Pipeline", "left dense: images are", *SALIENCY]),
+        ("models Z-Image", ["ZImagePipeline", "a few thousand tokens in one frame", *SALIENCY]),
+        ("models mochi", ["saliency by concept or cross_attention"]),
+        ("models ltx-2", ["saliency by cross_attention, 2.0 alone"]),
+        ("models Cosmos3OmniTransformer", ["saliency by no method: its text attends to itself alone"]),
         ("models wan", ["WanTransformer3DModel", "WanImageToVideoPipeline", "begins with svg-wan"]),
         ("models LatteTransformer3DModel", ["left dense: Latte attends within a frame"]),
         ("explain", ["119,056 tokens", "43.5 TFLOP", "triton", "flash-attn-4 is not installed", "taken"]),

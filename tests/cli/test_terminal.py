@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from videosieve.cli import app, console, progress, signals
 from videosieve.cli.comparison_screen import ComparisonScreen
-from videosieve.cli.long_runs import tell_length
+from videosieve.cli.long_runs import announce, tell_length
 from videosieve.cli.progress import GenerationBar, clock_words, position_in_words
 from videosieve.cli.quiet import leave_unsaid
 from videosieve.generation.generate import Progress
+from videosieve.generation.request import Request
 from videosieve.planning.doctor import Finding, verdict
+from videosieve.recipe import Recipe
 
 VERBS = [
     "generate",
@@ -132,6 +134,36 @@ def test_a_long_generation_is_announced_once(monkeypatch: pytest.MonkeyPatch):
     assert said == ["about 10:00 left for 20 more steps; Ctrl-C leaves nothing behind"]
     tell_length(lambda position: None)(Progress(1, 21, 1.0, 30.0))
     assert len(said) == 1
+
+
+def test_size_tokens_and_work_are_said_before_a_long_generation(monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    monkeypatch.setattr("videosieve.cli.long_runs.note", said.append)
+
+    class Pipeline:
+        """Has its usual sizes where the pipelines of diffusers have them."""
+
+        def __call__(
+            self,
+            prompt: str,
+            height: int = 720,
+            width: int = 1280,
+            num_frames: int = 129,
+            num_inference_steps: int = 50,
+        ) -> None: ...
+
+    announce(Pipeline(), "hunyuanvideo", Request("a cat"), Recipe.of("svg"))
+    assert said[0].startswith(
+        "129 frames of 1280 × 720 pixels: 119,056 (33 × 45 × 80 video, 256 text) tokens"
+    )
+    assert ", 50 steps, " in said[0]
+    assert "FLOPs if dense, attention " in said[0]
+    announce(Pipeline(), "hunyuanvideo", Request("a cat", frames=33, steps=10), Recipe.of("svg"))
+    assert said[1].startswith("33 frames of 1280 × 720 pixels: ")
+    assert ", 10 steps, " in said[1]
+    announce(Pipeline(), "shapes-s", Request("a red circle"), Recipe.of("svg"))  # takes seconds
+    announce(Pipeline(), "nobody/knows", Request("a cat"), Recipe.of("svg"))  # cannot be counted
+    assert len(said) == 2
 
 
 def test_ctrl_c_says_at_once_what_is_finished_first(capfd: pytest.CaptureFixture[str]):

@@ -136,7 +136,18 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
         "4",
     ]
     done = runner.invoke(
-        app, [*words, "--methods", "xattention,minference", "--set", "min_tokens=32", "-o", "out"]
+        app,
+        [
+            *words,
+            "--methods",
+            "xattention,minference",
+            "--set",
+            "min_tokens=32",
+            "-o",
+            "out",
+            "--table",
+            "prefill.md",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert "minference" in done.stdout
@@ -144,10 +155,16 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
     assert (tmp_path / "out" / "prefill.html").is_file()
     rows = PrefillResults.load(tmp_path / "out").rows
     assert [row.method for row in rows] == ["dense", "xattention", "minference"]
+    names, _, *lines = (tmp_path / "prefill.md").read_text("utf-8").splitlines()
+    assert names.startswith("| method | prompt | tokens | prefill, s | speed-up, × |")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [(row[0], row[1]) for row in cells] == [(row.method, "0") for row in rows]
+    assert 'id="command"' in (tmp_path / "out" / "prefill.html").read_text("utf-8")
     for bad, said in (
         (["--methods", "svg"], "no causal form"),
         (["--tokens", "0"], "tokens"),
         (["--repeats", "0"], "repeats"),
+        (["--table", "prefill.xlsx"], "must end in .csv, .md, .tex"),
         (["--set", "density=2"], "density"),
     ):
         refused = runner.invoke(app, [*words, *bad])

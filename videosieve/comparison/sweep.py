@@ -11,7 +11,7 @@ from videosieve.files import write_text
 from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results
 from videosieve.report.comparison.cautions import cautions
-from videosieve.report.page import Colophon, number_words
+from videosieve.report.page import Colophon, machine_fact, number_words
 from videosieve.report.pictures.sweep import plot_fidelity
 from videosieve.report.sweep import write_sweep_page
 
@@ -100,12 +100,12 @@ def write_sweep(results: Results, recipes: dict[float, Recipe], folder: Path) ->
 
 
 def _write_page(results: Results, table: dict[str, Any], path: Path) -> None:
-    settings, machine, scenes = results.settings, results.machine, results.scenes()
+    settings, scenes = results.settings, results.scenes()
     facts = [
         ("model", results.model, f"{results.pipeline}, {settings['dtype']}"),
         ("video", f"{settings['frames']} frames", f"{settings['width']} × {settings['height']} px"),
         ("sampling", f"{settings['steps']} steps", f"{len(scenes)} video{'s' * (len(scenes) > 1)} a density"),
-        ("machine", machine["device"], f"{machine['processor']}, {machine['threads']} threads"),
+        machine_fact(results.machine),
     ]  # fmt: skip
     seeds = number_words(sorted({seed for _, seed in scenes}))
     colophon = Colophon(results.model, seeds, results.command, results.versions)

@@ -29,10 +29,30 @@ def parse_method(name: str, temperature: float, **switches: str) -> SaliencyMeth
     Args:
         name: "concept" or "cross_attention".
         temperature: Of the softmax.
-        **switches: Other fields of `SaliencyMethod`.
+        **switches: Other fields of `SaliencyMethod`; sight also by layer, as "both:0,none:2-3".
     """
     chosen: dict[str, Any] = {"name": name, "temperature": temperature, **switches}
+    if ":" in switches.get("sight", ""):
+        chosen["sight"] = _parse_sights(switches["sight"])
     return SaliencyMethod(**chosen)
+
+
+def _parse_sights(text: str) -> tuple[tuple[int, str], ...]:
+    """ "both:0,none:2-3" as layers with their sights; a comma without a colon behind it goes on with the same one."""
+    parts: list[tuple[str, str]] = []
+    for part in text.split(","):
+        sight, colon, places = part.rpartition(":")
+        if colon:
+            parts.append((sight.strip(), places))
+        elif parts:
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]},{part}")
+        else:
+            raise ModelError(f"sight by layer must begin with a sight, as both:0,none:2-3; got {text!r}")
+    return tuple(
+        (layer, sight)
+        for sight, places in parts
+        for layer in parse_indices("layers of a sight", places) or ()
+    )
 
 
 def default_keep(model: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.prefill.results import PAGE, PrefillResults, PrefillRow
-from videosieve.report.page import Colophon
+from videosieve.report.page import Colophon, machine_fact
 from videosieve.report.prefill import write_prefill_page
 
 
@@ -18,10 +18,9 @@ def write_page(results: PrefillResults, folder: Path) -> Path:
     Returns:
         Its path.
     """
-    device, processor, threads = (results.machine.get(key, "–") for key in ("device", "processor", "threads"))
     facts = [
         ("model", results.model, ""),
-        ("machine", device, f"{processor}, {threads} threads"),
+        machine_fact(results.machine),
         ("timed", f"{results.repeats} prefill{'s' * (results.repeats != 1)} each", "the median counts"),
         ("likelihood", f"last {results.scored} tokens", f"then {results.decoded} tokens, greedily"),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from videosieve.report.page import Colophon
 KINDS = ["spatial", "temporal", "other"]
 MASKS = {
     "oracle": ("best blocks", "var(--method-0)"),
-    "svg": ("SVG, chosen at every call", "var(--method-1)"),
+    "svg": ("SVG", "var(--method-1)"),
     "static": ("best fixed band", "var(--method-3)"),
 }
 
@@ -65,7 +65,7 @@ def _recall(atlases: Sequence[Mapping[str, Any]]) -> Figure:
             line = list(zip(atlas["density"], atlas["recall"][mask], strict=True))
             curves.append(Curve(line, colour, DASHES[number % len(DASHES)]))
             for place, (density, recall) in enumerate(line):
-                label = name if place == len(line) // 2 and not number else ""
+                label = name if place == len(line) - 1 and not number else ""
                 title = f"{atlas['model']}, {name}, density {density:.2f}: recall {recall:.3f}"
                 points.append(Point(density, recall, colour, label, title))
     curves.append(Curve([(0.0, 0.0), (1.0, 1.0)], "var(--strong-line)", "3 6"))

@@ -80,6 +80,16 @@ def embedded_json(values: Any) -> Markup:
     return Markup(json.dumps(values, separators=(",", ":")).replace("<", "\\u003c"))
 
 
+def machine_fact(machine: Mapping[str, str]) -> tuple[str, str, str]:
+    """A machine as a fact of a page: the device, and its processor and threads in small print.
+
+    Args:
+        machine: In words by topic, as results files hold it.
+    """
+    device, processor, threads = (machine.get(key, "–") for key in ("device", "processor", "threads"))
+    return ("machine", device, f"{processor}, {threads} thread{'s' * (threads != '1')}")
+
+
 def number_words(numbers: Iterable[int]) -> str:
     """Ascending numbers in words, runs as "3–7"."""
     runs: list[list[int]] = []

@@ -13,7 +13,7 @@ from videosieve.report.pictures.tuning import Mark
 BEATEN, FRONT, CHOSEN, CHECKED = "var(--cell)", "var(--method-1)", "var(--chosen)", "var(--checked)"
 KEY = (
     "A filled dot is beaten by none in both, a ring by another. Chosen: what the target takes; "
-    "the diamond is the same recipe on videos that the search did not see."
+    "the diamond is its check on videos that the search did not see."
 )
 
 
@@ -71,7 +71,7 @@ def _figure(tuned: Tuned) -> Figure:
     (name, unit), (speed, least) = tuned.quality, tuned.target
     points = [_point(mark) for mark in sorted(marks, key=lambda mark: (mark.best, mark.front))]
     said = f"check: {check[0]:.2f}×, {check[1]:.2f} {unit}"
-    points.append(Point(*check, CHECKED, "chosen, on other videos", said, "diamond"))
+    points.append(Point(*check, CHECKED, "check", said, "diamond"))
     best = [Curve([(mark.speedup, mark.quality), check], CHECKED, "1 5") for mark in marks if mark.best]
     front = Curve(sorted((mark.speedup, mark.quality) for mark in marks if mark.front), FRONT)
     guides = [Guide(1.0, "dense 1×", upright=True)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from videosieve.files import write_text
-from videosieve.report.page import Colophon, number_words
+from videosieve.report.page import Colophon, machine_fact, number_words
 from videosieve.report.pictures.tuning import Mark, plot_tuning
 from videosieve.report.tuning import Tuned, write_tuning_page
 from videosieve.tuning.order import PAGE, PLOTS, RECIPE, TABLE
@@ -57,12 +57,12 @@ def _write_page(outcome: Outcome, folder: Path, command: str) -> list[Path]:
     unit = "PSNR (dB), mean over prompts" if psnr else "recall, mean over sparse calls"
     plots = [folder / name for name in PLOTS]
     plot_tuning(marks, check, target, (title, unit), plots)
-    machine = settings["machine"]
+    count = f"{len(outcome.points)} recipe{'s' * (len(outcome.points) != 1)}"
     facts = [
         ("model", settings["model"], f"{settings['pipeline']}, {settings['dtype']}"),
         ("verdict", "reached" if outcome.reached else "not reached", goal.words()),
-        ("measured", f"{len(outcome.points)} recipes", f"{outcome.steps} steps, {outcome.seconds / 60:.1f} minutes"),
-        ("machine", machine["device"], f"{machine['processor']}, {machine['threads']} threads"),
+        ("measured", count, f"{outcome.steps} steps, {outcome.seconds / 60:.1f} minutes"),
+        machine_fact(settings["machine"]),
     ]  # fmt: skip
     seeds = number_words(sorted({request["seed"] for request in settings["search"]}))
     tuned = Tuned(

@@ -46,7 +46,7 @@ def inspect(
     from videosieve.errors import RecipeError
     from videosieve.generation.inspection import find_attention, write_inspection
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import make_folder
+    from videosieve.generation.media import folder_for_results
     from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
     from videosieve.generation.saliency import parse_indices
@@ -59,9 +59,8 @@ def inspect(
         raise RecipeError("--density and --set are parameters of a method; give one with --method")
     plan = None if method is None else make_recipe(method, density, settings or (), model)
     places = [parse_indices(*pair) for pair in (("layers", layers), ("heads", heads), ("look-at", look_at))]
-    make_folder(output)
     check_words(model, request.prompt)
-    with GenerationBar() as bar:
+    with folder_for_results(output), GenerationBar() as bar:
         bar.begin("inspect", f"loading {model}")
         pipe = load_pipeline(model, device, dtype)
         bar.begin("inspect", "generating, and looking")

@@ -141,6 +141,11 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
                 f"the guidance branches of {found.row.name} cannot share attention outputs: text is part of the "
                 f"sequence, and its length differs between them; write plan letters F and W instead of f and w"
             )
+        if recipe.schedule.shares_branches and found.row.conditional_first:
+            raise IntegrationError(
+                f"the conditional half of a batch of {found.row.name} comes first, and the half that stands for both "
+                f"is the second; write plan letters F and W instead of f and w"
+            )
         if recipe.schedule.shares_branches and "cond_uncond" in found.row.branches and pipeline is None:
             raise IntegrationError(
                 f"a bare {found.row.name} does not say whether its batch holds both guidance branches; "

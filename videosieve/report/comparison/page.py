@@ -9,7 +9,7 @@ from videosieve.files import write_text
 from videosieve.report.comparison.scene import scene_view
 from videosieve.report.comparison.style import method_styles
 from videosieve.report.comparison.summary import summary_view
-from videosieve.report.page import Colophon, draw_page, number_words
+from videosieve.report.page import Colophon, draw_page, machine_fact, number_words
 from videosieve.report.results import RESULTS, Results
 
 PAGE = "report.html"
@@ -67,6 +67,7 @@ def render_page(results: Results, folder: Path) -> str:
         Colophon(results.model, seeds, results.command, results.versions),
         scripts=("charts.js", "player.js", "steps.js", "comparison.js"),
         results=results,
+        machine=machine_fact(results.machine),
         settings=results.settings,
         scenes=scenes,
         **summary_view(results, styles),

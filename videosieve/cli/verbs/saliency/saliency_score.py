@@ -19,7 +19,10 @@ def saliency_score(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     space: Annotated[str, typer.Option(help="What concept compares: output, or value.")] = "output",
     sight: Annotated[
-        str, typer.Option(help="What concepts attend to: both, video, concepts or none.")
+        str,
+        typer.Option(
+            help="What concepts attend to: both, video, concepts or none; by layer: both:0,none:2-3."
+        ),
     ] = "both",
     vectors: Annotated[str, typer.Option(help="Of concepts: plain, or linear (normalised).")] = "plain",
     average: Annotated[
@@ -49,7 +52,7 @@ def saliency_score(
     videosieve saliency-score pictures --model my-flux --look-at 12
     """
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import make_folder
+    from videosieve.generation.media import folder_for_results
     from videosieve.generation.saliency import parse_indices, parse_method
     from videosieve.planning.machine import describe_versions
     from videosieve.report.page import Colophon
@@ -65,10 +68,9 @@ def saliency_score(
     check_words(
         model, *(line.prompt for line in lines if line.prompt), *(x for one in lines for x in one.concepts)
     )
-    make_folder(output)
     call = {} if steps is None else {"num_inference_steps": steps}
     reports = []
-    with GenerationBar() as bar:
+    with folder_for_results(output), GenerationBar() as bar:
         bar.begin("saliency-score", f"loading {model}")
         pipe = load_pipeline(model, device, dtype, images=True)
         for number, scene in enumerate(read_scenes(folder), start=1):

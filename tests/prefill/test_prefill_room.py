@@ -175,8 +175,9 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(refuse_wheel()), reason=refuse_wheel() or "-")
-def test_the_model_of_the_wheel_finds_a_pass_key_and_stays_itself_when_everything_is_kept():
+def test_the_model_of_the_wheel_finds_a_pass_key_and_stays_itself_when_everything_is_kept(capsys):
     found = load_language_model("smollm2", "cpu")
+    assert capsys.readouterr().err == "", "transformers draws a bar over the tensors of a GGUF file"
     text = "The grass is green. The sky is blue. " * 30
     tokens = prompt_tokens(
         found, f"{text}The pass key is 71432. {text}What is the pass key? The pass key is 71432"

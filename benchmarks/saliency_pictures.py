@@ -73,7 +73,7 @@ def draw_generated(found: SaliencyMaps, path: Path) -> None:
     rows |= {concept: found.overlay(concept=concept, strength=0.8) for concept in found.concepts}
     colours = {concept: COLOURS[i % len(COLOURS)] for i, concept in enumerate(found.concepts)}
     pictures = {name: [frames[i] for i in FRAMES] for name, frames in rows.items()}
-    _draw_grid(pictures, [f"frame {i + 1}" for i in FRAMES], path, colours)
+    _draw_grid(pictures, [f"frame {i}" for i in FRAMES], path, colours)
 
 
 def draw_given(pipe: Any, first_seed: int, path: Path) -> None:

@@ -48,3 +48,23 @@ def test_check_finite_names_the_first_bad_place(bad: float):
 def test_a_site_outside_the_model_is_refused(values):
     with pytest.raises(ShapeError, match="0 <= layer < layers|must be a whole number >= "):
         Site(*values)
+
+
+def test_conditional_items_are_half_of_a_batch_with_both():
+    last, first = (
+        AttentionCall(*tensors(), LAYOUT, guided=True, conditional_first=order) for order in (False, True)
+    )
+    alone, other = (AttentionCall(*tensors(), LAYOUT, conditional=own) for own in (True, False))
+    rows = [list(call.conditional_rows) for call in (last, first, alone, other)]
+    assert rows == [[1], [0], [0, 1], []]
+    for call, place in ((last, 1), (first, 0)):
+        cond, uncond = call.guided_halves()
+        assert torch.equal(cond.q[0], call.q[place])
+        assert torch.equal(uncond.v[0], call.v[1 - place])
+        assert (cond.site.branch, uncond.site.branch) == ("cond", "uncond")
+        assert [list(one.conditional_rows) for one in (cond, uncond)] == [[0], []]
+
+
+def test_a_branch_is_about_the_prompt_or_not():
+    names = ("cond", "cond_uncond", "uncond", "uncond_stg", "uncond_modality")
+    assert [Site(branch=name).is_conditional for name in names] == [True, True, False, False, False]

@@ -59,7 +59,10 @@ class AttentionCall:
         layout: Which key is which.
         site: Layer, step and branch.
         scale: Factor on every q·k, finite; None means head_dim ** -0.5, and that number stands here afterwards.
-        guided: Whether the batch holds both branches of guidance, the unconditional half first.
+        guided: Whether the batch holds both branches of guidance, the unconditional half first, or last where
+            `conditional_first` is set.
+        conditional: False where the call holds nothing but unconditional items of a batch with both.
+        conditional_first: As in `guided`.
         gather: Makes values of all heads [batch, all heads] of those of the call's heads [batch, heads], asking the
             other ranks; all of them must ask. None where the call holds all heads.
 
@@ -77,6 +80,8 @@ class AttentionCall:
     # float or None goes in, a float stands here afterwards: two types, which no annotation can say
     scale: Any = None
     guided: bool = False
+    conditional: bool = True
+    conditional_first: bool = False
     gather: Callable[[Tensor], Tensor] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +90,8 @@ class AttentionCall:
             ("layout", self.layout, VideoLayout),
             ("site", self.site, Site),
             ("guided", self.guided, bool),
+            ("conditional", self.conditional, bool),
+            ("conditional_first", self.conditional_first, bool),
         ):
             if not isinstance(value, kind):
                 checked(name, value, kind, ShapeError)
@@ -104,10 +111,10 @@ class AttentionCall:
                 f"{self.k.dtype} on {self.k.device}, {self.v.dtype} on {self.v.device}"
             )
         self.layout.require(self.keys)
-        if self.site.heads and self.site.first_head + self.heads > self.site.heads:
+        if self.site.heads and len(self.site.head_numbers) != self.heads:
             raise ShapeError(
-                f"the call holds {self.heads} heads from head {self.site.first_head} on, and the model has "
-                f"{self.site.heads}"
+                f"the call holds {self.heads} heads, and its site names {len(self.site.head_numbers)} of the model's "
+                f"{self.site.heads}: {list(self.site.head_numbers)}"
             )
         object.__setattr__(self, "scale", resolve_scale(self.scale, self.q.shape[-1]))
 
@@ -125,9 +132,19 @@ class AttentionCall:
         return self.site.heads or self.heads
 
     @property
-    def these_heads(self) -> slice:
-        """Which of the model's heads the call holds."""
-        return slice(self.site.first_head, self.site.first_head + self.heads)
+    def head_numbers(self) -> tuple[int, ...]:
+        """Which of the model's heads the call holds, in its order."""
+        return self.site.head_numbers or tuple(range(self.heads))
+
+    def of_these_heads(self, values: Tensor) -> Tensor:
+        """Those of the call's heads, in its order, of values [batch, all heads, …]."""
+        held = self.site.head_numbers
+        if not held:
+            return values
+        first = held[0]
+        if held == tuple(range(first, first + len(held))):
+            return values[:, first : first + len(held)]
+        return values[:, list(held)]
 
     def of_all_heads(self, values: Tensor) -> Tensor:
         """Values of all heads [batch, all heads]; `values` are those of the call's [batch, heads]."""
@@ -166,9 +183,18 @@ class AttentionCall:
     def head_dim(self) -> int:
         return self.q.shape[3]
 
-    def guided_halves(self) -> "tuple[AttentionCall, AttentionCall]":
-        """The conditional and the unconditional half of a batch with both; the unconditional one comes first in it."""
+    @property
+    def conditional_rows(self) -> range:
+        """Which items of the batch are conditional: all where it holds no other, one half of both, or none."""
+        if not self.guided:
+            return range(self.batch if self.conditional else 0)
         half = self.batch // 2
+        return range(half) if self.conditional_first else range(half, self.batch)
+
+    def guided_halves(self) -> "tuple[AttentionCall, AttentionCall]":
+        """The conditional and the unconditional half of a batch with both."""
+        first, second = slice(self.batch // 2), slice(self.batch // 2, None)
+        places = (first, second) if self.conditional_first else (second, first)
         cond, uncond = (
             replace(
                 self,
@@ -177,8 +203,9 @@ class AttentionCall:
                 v=self.v[some],
                 site=replace(self.site, branch=branch),
                 guided=False,
+                conditional=branch == "cond",
             )
-            for branch, some in (("cond", slice(half, None)), ("uncond", slice(half)))
+            for branch, some in zip(("cond", "uncond"), places, strict=True)
         )
         return cond, uncond
 

@@ -26,10 +26,11 @@ class Site:
         items: Indices into the batch of the forward where the call holds only some of it; empty where it holds all.
         heads: Attention heads of the model where the call holds only some of them, as under Ulysses context
             parallelism; 0 where it holds all.
-        first_head: Index of the call's first head among them.
+        head_numbers: Which of them the call holds, in its order; empty where it holds all.
 
     Raises:
-        ShapeError: A number is none, or layer, step or first_head is not below its count.
+        ShapeError: A number is none, layer, step or the number of a head is not below its count, a head stands twice,
+            or one of heads and head_numbers is given alone.
     """
 
     layer: Whole = 0
@@ -41,14 +42,27 @@ class Site:
     pass_number: Whole = 0
     items: tuple[Whole, ...] = ()
     heads: Whole = 0
-    first_head: Whole = 0
+    head_numbers: tuple[Whole, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, ShapeError)
         if not (0 <= self.layer < self.layers and 0 <= self.step < self.steps):
             raise ShapeError(f"a site needs 0 <= layer < layers and 0 <= step < steps, got {self}")
-        if not 0 <= self.first_head < max(self.heads, 1):
-            raise ShapeError(f"a site needs 0 <= first_head < heads, or both 0 for all heads, got {self}")
+        held = self.head_numbers
+        if (
+            bool(held) != bool(self.heads)
+            or len(set(held)) < len(held)
+            or max(held, default=-1) >= max(self.heads, 1)
+        ):
+            raise ShapeError(
+                f"a site needs heads and the head_numbers < heads that it holds, each once, or neither for all heads, "
+                f"got {self}"
+            )
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether the branch is about the prompt: not "uncond", and not what is called after it, as "uncond_stg"."""
+        return not self.branch.startswith("uncond")
 
     @property
     def label(self) -> str:

@@ -14,17 +14,17 @@ class Observation:
 
     Attributes:
         owner: Component name of the transformer in its pipeline.
-        site: Layer, step and branch.
-        layout: Which token is which; where prompts differ in length, that of the first. The video lies in the same
-            place for all of them.
+        site: Layer, step and branch; where items are attended one by one, `site.items` says which one this is.
+        layout: Which token is which; where prompts differ in length, that of the first conditional one. The video lies
+            in the same place for all of them.
         q: Queries [batch, heads, tokens, head_dim] after QK-norm and RoPE, in canonical order, text padding included.
         k: Keys, likewise.
         v: Values, likewise.
         output: Outputs, likewise, before the output projection; dense or sparse, as the recipe had it.
         scale: Factor on every q·k.
-        guided: Whether the batch of the forward holds both branches of guidance, one half each; the unconditional one
-            comes first unless the model's row says otherwise. Where items are attended one by one, `site.items` says
-            which one this is.
+        conditional: Which of these batch items are conditional: all, one half of a batch that holds both branches of
+            guidance, or none.
+        item: Index, in the batch of the forward, of the first conditional one of them; of the first where none is.
     """
 
     owner: str
@@ -35,4 +35,5 @@ class Observation:
     v: Tensor
     output: Tensor
     scale: float
-    guided: bool = False
+    conditional: range = range(1)
+    item: int = 0

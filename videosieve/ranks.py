@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from videosieve.dealing import rooms
+from videosieve.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,66 @@ def gather_totals(own: RankTotals) -> tuple[RankTotals, ...]:
     parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, mine)
     return tuple(_totals(part.tolist()) for part in parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Computed pairs of the busiest rank ÷ the mean of the ranks, call by call: for it the others wait.
+
+    Attributes:
+        dealt: As heads were dealt to ranks, at least 1.
+        own_order: As it would have been with the first heads on the first rank, and so on.
+    """
+
+    dealt: float
+    own_order: float
+
+
+def gather_balance(records: Sequence[Record]) -> Balance | None:
+    """How evenly the ranks of the default process group worked; every rank must ask.
+
+    Args:
+        records: Of this rank, as many as the others have, each about the same call.
+
+    Returns:
+        The balance; None without a process group, without computed calls, or where the ranks have other records.
+    """
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    device, ranks = "cuda" if "nccl" in str(dist.get_backend()) else "cpu", dist.get_world_size()
+    heads = max((max(one.heads) + 1 for one in records if one.heads), default=0)
+    sizes = torch.tensor([len(records), -len(records), heads], device=device)
+    dist.all_reduce(sizes, dist.ReduceOp.MAX)
+    if int(sizes[0] + sizes[1]) or not records:
+        return None
+    work = work_by_head(records, int(sizes[2])).to(device)
+    load, total = work.sum(-1), work.sum(-1)
+    dist.all_reduce(load, dist.ReduceOp.MAX)
+    dist.all_reduce(total)
+    dist.all_reduce(work)
+    own_order = torch.stack(
+        [part.sum(-1) for part in work.split(list(rooms(work.shape[-1], ranks)), -1)]
+    ).amax(0)
+    mean = float(total.sum()) / ranks
+    return Balance(float(load.sum()) / mean, float(own_order.sum()) / mean) if mean else None
+
+
+def work_by_head(records: Sequence[Record], heads: int) -> Tensor:
+    """Computed pairs of every call and head, float64 [calls, heads]; 0 for heads that a call did not hold.
+
+    Calls that do not say which heads they held are spread over all.
+    """
+    rows = []
+    for one in records:
+        held = one.heads or range(heads)
+        shares = one.densities or [one.density] * len(held)
+        row = [0.0] * heads
+        for head, share in zip(held, shares, strict=True):
+            row[head] = share * one.pairs / len(held)
+        rows.append(row)
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(records), heads)
 
 
 def merged(ranks: Sequence[RankTotals]) -> dict[str, Any]:

@@ -26,10 +26,10 @@ def shares_of(
     if not rows or (selection.recall is not None and answered is None):
         return selection.recall, None
     places = torch.linspace(0, call.tokens - 1, rows, device=call.q.device).long()
-    shared = (
-        call.q[:, :, places].float().unflatten(1, (call.k.shape[1], -1))
-    )  # heads by the key head they share
-    scores = (shared @ call.k.float().unsqueeze(2).mT).flatten(1, 2) * call.scale
+    groups = call.k.shape[1]
+    # Heads that share keys lie one below another, so that no keys are copied for them.
+    shared = (call.q[:, :, places].float() * call.scale).unflatten(1, (groups, -1)).flatten(2, 3)
+    scores = (shared @ call.k.float().mT).view(*call.q.shape[:2], rows, call.keys)
     if selection.causal:
         keys = torch.arange(call.keys, device=places.device)
         scores.masked_fill_(keys > places.unsqueeze(-1) + call.ahead, -torch.inf)

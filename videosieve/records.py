@@ -30,6 +30,8 @@ class Record:
         note: What else is worth knowing of a sparse call, e.g. why it could not take over a selection.
         compensated: Softmax mass for which centroids answered, as a share of all true mass, per head, averaged over the
             batch: a lower bound of what was left out, so that it and recall add up to at most 1. Empty without.
+        densities: Computed pairs ÷ all pairs per head, averaged over the batch; empty where all heads have the same.
+        heads: Which of the model's heads the call held, in the order of its values per head; empty where it held all.
     """
 
     layer: int
@@ -50,9 +52,11 @@ class Record:
     items: tuple[int, ...] = ()
     note: str = ""
     compensated: list[float] = field(default_factory=list)
+    densities: list[float] = field(default_factory=list)
+    heads: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("source", "items"):
+        for name in ("source", "items", "heads"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # JSON has lists only
 
 

@@ -9,6 +9,7 @@ from warnings import warn
 from torch import Tensor
 
 from videosieve.call import AttentionCall, AttentionResult
+from videosieve.dealing import HeadWork
 from videosieve.errors import RecipeError, VideosieveWarning
 from videosieve.fields import Whole, checked
 from videosieve.forward import Site
@@ -44,6 +45,7 @@ class Run:
         witnesses: Called with every attention call that the recipe computed, without padding, with its selection (None
             where it stayed dense) and its owner. Calls of pipelines that are only watched do not come here.
         about: What it is attached to, in words.
+        work: Counts computed pairs by head, where heads are dealt to processes; None where nobody asks.
 
     Args:
         recipe: Method and schedule.
@@ -70,6 +72,7 @@ class Run:
         self.notes: list[Callable[[], str]] = []
         self.checks: list[Callable[[], str]] = []
         self.about = ""
+        self.work: HeadWork | None = None
         self._reports = Reports(recipe)
         self._check_finite = checked("check_finite", check_finite, bool, RecipeError)
         self._recall_rows = checked("recall_rows", recall_rows, Whole, RecipeError)
@@ -104,22 +107,17 @@ class Run:
         density = result.mask.head_density  # read with the record: a float here would wait for the device
         output = result.output if source else self._observe(call, result, owner)
         milliseconds = timer()
-        self.trace.add(
-            call.site,
-            Outcome(
-                "sparse",
-                result.kernel,
-                call.pairs(causal=selection.causal),
-                sum((x for x in (result.answered_density, result.more_density) if x is not None), density),
-                recall=recall,
-                compensated=compensated,
-                patterns=selection.patterns,
-                pattern=selection.pattern,
-                source=source,
-                note=note,
-            ),
-            milliseconds,
+        more = (x for x in (result.answered_density, result.more_density) if x is not None)
+        outcome = Outcome(
+            *("sparse", result.kernel, call.pairs(causal=selection.causal), sum(more, density)),
+            recall=recall,
+            compensated=compensated,
+            patterns=selection.patterns,
+            pattern=selection.pattern,
+            source=source,
+            note=note,
         )
+        self._note(call, outcome, milliseconds, owner)
         self._show(call, selection, owner)
         return output.contiguous()
 
@@ -142,8 +140,13 @@ class Run:
         if self._sparse_follows(call):
             place = self._place(owner, call.site, call.batch)
             self._states.put(place, self.recipe.method.observe_dense(call, output, self._states.get(place)))
-        self.trace.add(call.site, Outcome("dense", kernel, call.pairs(causal=causal), 1.0, reason), timer())
+        self._note(call, Outcome("dense", kernel, call.pairs(causal=causal), 1.0, reason), timer(), owner)
         return output.contiguous()
+
+    def _note(self, call: AttentionCall, outcome: Outcome, milliseconds: Reading, owner: str) -> None:
+        self.trace.add(call.site, outcome, milliseconds)
+        if self.work is not None:
+            self.work.note(call, outcome, owner)
 
     def begin(self, keep: Collection[int] = ()) -> None:
         """A new generation starts: method states, shared selections and stored outputs are forgotten.
@@ -223,7 +226,7 @@ class Run:
         """
         notes = [said for note in self.notes if (said := note())]
         own = Summary.of(self.trace.records, self.warnings(), self.trace.earlier, notes)
-        return own.over_ranks() if gather else own
+        return own.over_ranks(self.trace.records) if gather else own
 
     def warnings(self) -> list[str]:
         """What is not as the recipe means it, a sentence each: the share of dense steps, nothing sparse or hooked."""

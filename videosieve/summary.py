@@ -7,7 +7,7 @@ included; *sparse density* counts the sparse calls only. Both are weighted by qu
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from videosieve.ranks import RankTotals, gather_totals, imbalance, merged
+from videosieve.ranks import Balance, RankTotals, gather_balance, gather_totals, imbalance, merged
 from videosieve.records import Record
 from videosieve.totals import Totals, mean_of
 
@@ -32,6 +32,10 @@ class Summary:
         compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
         notes: What a run adds in words, a line each.
         dropped_generations: How many of the generations that are added up here have no records in the trace any more.
+        pairs: Query–key pairs of all calls.
+        sparse_pairs: Those of the sparse calls.
+        ranks: Totals of every rank, where they were gathered.
+        balance: How evenly the ranks worked, call by call, where their records were gathered.
     """
 
     calls: int
@@ -52,16 +56,20 @@ class Summary:
     pairs: int = 0
     sparse_pairs: int = 0
     ranks: tuple[RankTotals, ...] = ()
+    balance: Balance | None = None
 
     @property
     def imbalance(self) -> float:
         """Computed pairs of the rank with most of them ÷ their mean over the ranks, at least 1; 1 for one rank."""
         return imbalance(self.ranks)
 
-    def over_ranks(self) -> "Summary":
+    def over_ranks(self, records: Sequence[Record] = ()) -> "Summary":
         """Densities, recall and pairs of all ranks of the process group, and the seconds of the slowest.
 
         Every rank must ask. Calls, patterns, reasons and courses stay those of this rank.
+
+        Args:
+            records: Of this rank, for the `balance`; those of generations that the trace has dropped are missing.
         """
         own = RankTotals(
             self.run_density,
@@ -71,7 +79,7 @@ class Summary:
             self.pairs,
             self.sparse_pairs,
         )
-        return replace(self, **merged(gather_totals(own)))
+        return replace(self, **merged(gather_totals(own)), balance=gather_balance(records))
 
     @classmethod
     def of(
@@ -119,6 +127,10 @@ class Summary:
             parts.append(
                 f"{len(self.ranks)} ranks at {each}; the busiest does {self.imbalance:.2f} × the mean"
             )
+        if self.balance is not None:
+            told, other = (f"{x:.2f}" for x in (self.balance.dealt, self.balance.own_order))
+            instead = "" if told == other else f", with heads in the model's order {other} ×"
+            parts.append(f"call by call the busiest does {told} × the mean{instead}")
         if self.compensated is not None:
             parts.append(f"centroids answered for {self.compensated:.3f} of the mass")
         if self.borrowed_calls:

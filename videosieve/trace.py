@@ -9,7 +9,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Literal
 
-import torch
+from torch import Tensor
 
 from videosieve.errors import RecipeError
 from videosieve.fields import from_table
@@ -23,6 +23,8 @@ from videosieve.totals import Totals
 LOG = logging.getLogger("videosieve")
 KEPT = 3
 """Generations that keep their records where nobody says how many."""
+ROUNDING = 1e-9
+"""Densities of heads that lie closer together are the same."""
 
 
 class Trace:
@@ -170,6 +172,7 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Reading) -> Record:
     pattern = (
         () if outcome.pattern is None else tuple(outcome.patterns[i] for i in outcome.pattern[0].tolist())
     )
+    density, densities = _densities(outcome.density)
     return Record(
         site.layer,
         site.step,
@@ -178,7 +181,7 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Reading) -> Record:
         outcome.reason,
         outcome.kernel,
         outcome.pairs,
-        float(torch.as_tensor(outcome.density, dtype=torch.float64).mean()),
+        density,
         recall,
         _names(pattern),
         milliseconds_of(milliseconds),
@@ -189,10 +192,21 @@ def _resolve(site: Site, outcome: Outcome, milliseconds: Reading) -> Record:
         site.items,
         outcome.note,
         _NONE if outcome.compensated is None else outcome.compensated.float().mean(0).tolist(),
+        densities,
+        site.head_numbers,
     )
 
 
 _NONE: list[float] = []
+
+
+def _densities(density: float | Tensor) -> tuple[float, list[float]]:
+    """The mean, and the values by head where they differ."""
+    if not isinstance(density, Tensor):
+        return float(density), _NONE
+    values = density.double().mean(0).tolist() if density.ndim == 2 else [float(density.double().mean())]
+    mean = sum(values) / len(values)
+    return mean, values if max(values) - min(values) > ROUNDING else _NONE
 
 
 @lru_cache(maxsize=1024)

@@ -62,8 +62,8 @@ def shapes_of_calls() -> list[Declared]:
             Site,
             {"layer": whole(0, 9), "layers": whole(4), "step": whole(0, 9), "steps": whole(4), "branch": is_text,
              "generation": whole(0), "pass_number": whole(0), "items": listed(whole(0)), "heads": whole(3),
-             "first_head": whole(0, 3)},
-            {"layer": 3, "layers": 10, "step": 3, "steps": 10, "heads": 4, "first_head": 2},
+             "head_numbers": lambda value: listed(whole(0, 3))(value) and len(set(value)) == len(value) > 0},
+            {"layer": 3, "layers": 10, "step": 3, "steps": 10, "heads": 4, "head_numbers": (2,)},
         ),
         Declared(
             Forward,
@@ -74,7 +74,8 @@ def shapes_of_calls() -> list[Declared]:
         Declared(
             AttentionCall,
             {
-                **dict.fromkeys(("q", "k", "v", "layout", "site"), nothing), "guided": truth,
+                **dict.fromkeys(("q", "k", "v", "layout", "site"), nothing),
+                **dict.fromkeys(("guided", "conditional", "conditional_first"), truth),
                 "gather": or_none(callable),
                 "scale": or_none(
                     lambda value: isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 3.4e38
@@ -102,7 +103,7 @@ def shapes_of_calls() -> list[Declared]:
         Declared(
             SaliencyMethod,
             {"name": word("concept", "cross_attention"), "temperature": above(0),
-             "pool": word("auto", "mean", "first", "last"), "sight": word("both", "video", "concepts", "self"),
+             "pool": word("auto", "mean", "first", "last"), "sight": word("both", "video", "concepts", "none"),
              "keep": word("mean", "layers", "steps", "sites"), "vectors": word("plain", "linear"),
              "average": word("probabilities", "mean_first", "raw"), "space": word("output", "value")},
             {},

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from benchmarks import prefill
+from benchmarks import decode_step, prefill
+from benchmarks.prefill_fit import prompt
 from benchmarks.prefill_rows import ROWS
 from benchmarks.prefill_tasks import TASKS, make_sample
 from videosieve.prefill.models import LanguageModel
@@ -75,9 +76,49 @@ def test_the_table_has_dense_first_and_every_column(monkeypatch, tmp_path, capsy
         prefill.main(["--methods", "none"])
 
 
-def test_without_the_wheel_it_says_so_and_ends(monkeypatch, capsys):
-    monkeypatch.setattr(prefill, "refuse_wheel", lambda: "it is not installed")
-    prefill.main([])
+def test_thresholds_by_head_are_fitted_to_other_pages_and_keep_what_is_asked(monkeypatch, capsys):
+    model = LanguageModel("tiny", tiny_language_model(), Letters())
+    monkeypatch.setattr(prefill, "load_language_model", lambda *_: model)
+    monkeypatch.setattr(prefill, "refuse_wheel", lambda: "")
+    words = ["--lengths", "600", "--tasks", "nll", "--samples", "1", "--min-tokens", "64"]
+    prefill.main([*words, "--methods", "by head S=16 R=0.93,by head S=16 R=0.97"])
+    lines = capsys.readouterr().out.splitlines()
+    fitted = [line for line in lines if line.startswith("# by head")]
+    recalls, densities = zip(
+        *((float(line.split()[6]), float(line.split()[9])) for line in fitted), strict=True
+    )
+    assert recalls[0] >= 0.9295
+    assert recalls[1] >= 0.9695
+    assert densities[0] < densities[1] < 1
+    shown = prompt(model, 600, 0)
+    assert not torch.equal(shown, prompt(model, 600, 1))
+    assert not torch.equal(shown, make_sample("nll", Letters(), 600, 0).tokens)
+
+
+def test_a_decoding_step_is_timed_dense_and_sparsified(monkeypatch, capsys):
+    model = LanguageModel("tiny", tiny_language_model(), Letters())
+    monkeypatch.setattr(decode_step, "load_language_model", lambda *_: model)
+    monkeypatch.setattr(decode_step, "refuse_wheel", lambda: "")
+    seen = []
+    decode = decode_step.decode
+
+    def watched(one, cache, *arguments):
+        seen.append((one.config._attn_implementation, cache.get_seq_length()))
+        return decode(one, cache, *arguments)
+
+    monkeypatch.setattr(decode_step, "decode", watched)
+    decode_step.main(["--lengths", "300", "--pairs", "2", "--spell", "3"])
+    assert [name == "videosieve" for name, _ in seen] == [True, False, False, True, True, False]
+    assert {length for _, length in seen} == {300}
+    line = capsys.readouterr().out.splitlines()[-1].split()
+    assert line[0] == "300"
+    assert float(line[4]) <= float(line[3]) <= float(line[5])
+
+
+@pytest.mark.parametrize("module", [prefill, decode_step])
+def test_without_the_wheel_it_says_so_and_ends(monkeypatch, capsys, module):
+    monkeypatch.setattr(module, "refuse_wheel", lambda: "it is not installed")
+    module.main([])
     assert capsys.readouterr().out == "skipped: it is not installed\n"
 
 

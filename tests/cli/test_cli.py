@@ -94,13 +94,25 @@ def test_sweep_writes_a_table_and_a_plot(run: Callable[..., Any], model: str, tm
     assert (tmp_path / "s.md").read_text().splitlines()[2].startswith("| 0.3 | ")
 
 
+IMAGE_FAMILIES = ["Flux.1", "Flux.2", "Chroma", "Stable Diffusion 3", "Qwen-Image", "HunyuanImage", "Z-Image"]
+SALIENCY = ["saliency by concept or cross_attention, of generated and of given images"]
+
+
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
         ("methods", ["svg", "Spatial and temporal band heads", "dense_steps=0.2", "svg-hunyuanvideo"]),
         ("methods svg", ["svg", "arXiv:2502.01776", "density=0.3", "Share of query–key pairs", "svg-wan"]),
         ("methods pab", ["arXiv:2408.12588", "reuse_range=2", "bundled recipes: pab"]),
-        ("models", ["Wan", "CogVideoX", "HunyuanVideo", "svg-hunyuanvideo", "Latte"]),
+        (
+            "models",
+            ["Wan", "CogVideoX", "HunyuanVideo", "svg-hunyuanvideo", "Latte", "7 of images", *IMAGE_FAMILIES],
+        ),
+        ("models flux", ["FluxTransformer2DModel", "Flux2Pipeline", "left dense: images are", *SALIENCY]),
+        ("models Z-Image", ["ZImagePipeline", "a few thousand tokens in one frame", *SALIENCY]),
+        ("models mochi", ["saliency by concept or cross_attention"]),
+        ("models ltx-2", ["saliency by cross_attention, 2.0 alone"]),
+        ("models Cosmos3OmniTransformer", ["saliency by no method: its text attends to itself alone"]),
         ("models wan", ["WanTransformer3DModel", "WanImageToVideoPipeline", "begins with svg-wan"]),
         ("models LatteTransformer3DModel", ["left dense: Latte attends within a frame"]),
         ("explain", ["119,056 tokens", "43.5 TFLOP", "triton", "flash-attn-4 is not installed", "taken"]),
@@ -260,11 +272,11 @@ def test_every_option_is_explained(run: Callable[..., Any], verb: str):
 
 @pytest.mark.slow  # three processes import everything
 def test_two_processes_write_the_video_of_one(run: Callable[..., Any], model: str, tmp_path: Path):
-    words = ["generate", PROMPT, "--model", model, *FAST, "--density", "0.4"]
-    assert run(*words, "-o", "one.gif").exit_code == 0
+    words = ["generate", PROMPT, "--model", model, *FAST, "--method", "xattention", "--set", "threshold=0.5"]
+    assert run(*words, "--trace", "one.jsonl", "-o", "one.gif").exit_code == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     told = subprocess.run(
-        [*launcher, "-m", "videosieve", *words, "--ulysses", "2", "-o", "two.gif"],
+        [*launcher, "-m", "videosieve", *words, "--ulysses", "2", "--deal", "one.jsonl", "-o", "two.gif"],
         capture_output=True,
         text=True,
         check=True,
@@ -272,6 +284,7 @@ def test_two_processes_write_the_video_of_one(run: Callable[..., Any], model: st
     assert (tmp_path / "two.gif").read_bytes() == (tmp_path / "one.gif").read_bytes()
     assert told.stdout.count("two.gif: 16 frames") == 1
     assert "2 ranks at 0." in told.stdout
+    assert "call by call the busiest does 1." in told.stdout
 
 
 def test_processes_that_nobody_started_or_asked_for_are_refused(
@@ -281,6 +294,9 @@ def test_processes_that_nobody_started_or_asked_for_are_refused(
     alone = run(*words, "--ulysses", "2")
     assert alone.exit_code == 2
     assert "--ulysses 2 needs 2 processes, and there is one" in " ".join(alone.stderr.split())
+    undealt = run(*words, "--deal", "density")
+    assert undealt.exit_code == 2
+    assert "give --ulysses N as well" in " ".join(undealt.stderr.split())
     monkeypatch.setenv("WORLD_SIZE", "4")
     unasked = run(*words)
     assert unasked.exit_code == 2

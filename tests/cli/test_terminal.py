@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 from videosieve.cli import app, console, progress, signals
 from videosieve.cli.comparison_screen import ComparisonScreen
-from videosieve.cli.long_runs import tell_length
+from videosieve.cli.long_runs import announce, tell_length
 from videosieve.cli.progress import GenerationBar, clock_words, position_in_words
 from videosieve.cli.quiet import leave_unsaid
 from videosieve.generation.generate import Progress
+from videosieve.generation.request import Request
 from videosieve.planning.doctor import Finding, verdict
+from videosieve.recipe import Recipe
 
 VERBS = [
     "generate",
@@ -65,9 +67,9 @@ def test_a_list_in_a_terminal_is_a_line_each(monkeypatch: pytest.MonkeyPatch, wi
 
 
 def test_positions_say_what_runs():
-    assert position_in_words(Progress(0, 0, 1.0, None)) == "step 1"
-    assert position_in_words(Progress(0, 20, 1.0, None)) == "step 1/20"
-    assert position_in_words(Progress(4, 20, 0.5, 61.0)) == "step 5/20, density 0.50, 1:01 left"
+    assert position_in_words(Progress(0, 0, 1.0, None)) == "the first step"
+    assert position_in_words(Progress(0, 20, 1.0, None)) == "0/20 steps"
+    assert position_in_words(Progress(4, 20, 0.5, 61.0)) == "4/20 steps, density 0.50, 1:01 left"
     assert position_in_words(Progress(20, 20, 0.44, 0.0)) == "20 steps done, decoding"
     assert position_in_words(Progress(4, 20, 0.5, 61.0), 3725.0).endswith("1:01 left; 1:02:05 in all")
     assert clock_words(-1) == "0:00"
@@ -83,7 +85,7 @@ def test_without_a_terminal_there_is_a_line_every_so_often(monkeypatch: pytest.M
         for step in range(4):
             now[0] += progress.EVERY / 2
             bar.advance(Progress(step, 4, 1.0, 10.0))
-    assert said == ["svg: step 2/4, density 1.00, 0:10 left", "svg: step 4/4, density 1.00, 0:10 left"]
+    assert said == ["svg: 1/4 steps, density 1.00, 0:10 left", "svg: 3/4 steps, density 1.00, 0:10 left"]
     quiet = GenerationBar(shown=False)
     now[0] += 1000
     quiet.begin("svg", "another rank")
@@ -132,6 +134,36 @@ def test_a_long_generation_is_announced_once(monkeypatch: pytest.MonkeyPatch):
     assert said == ["about 10:00 left for 20 more steps; Ctrl-C leaves nothing behind"]
     tell_length(lambda position: None)(Progress(1, 21, 1.0, 30.0))
     assert len(said) == 1
+
+
+def test_size_tokens_and_work_are_said_before_a_long_generation(monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    monkeypatch.setattr("videosieve.cli.long_runs.note", said.append)
+
+    class Pipeline:
+        """Has its usual sizes where the pipelines of diffusers have them."""
+
+        def __call__(
+            self,
+            prompt: str,
+            height: int = 720,
+            width: int = 1280,
+            num_frames: int = 129,
+            num_inference_steps: int = 50,
+        ) -> None: ...
+
+    announce(Pipeline(), "hunyuanvideo", Request("a cat"), Recipe.of("svg"))
+    assert said[0].startswith(
+        "129 frames of 1280 × 720 pixels: 119,056 (33 × 45 × 80 video, 256 text) tokens"
+    )
+    assert ", 50 steps, " in said[0]
+    assert "FLOPs if dense, attention " in said[0]
+    announce(Pipeline(), "hunyuanvideo", Request("a cat", frames=33, steps=10), Recipe.of("svg"))
+    assert said[1].startswith("33 frames of 1280 × 720 pixels: ")
+    assert ", 10 steps, " in said[1]
+    announce(Pipeline(), "shapes-s", Request("a red circle"), Recipe.of("svg"))  # takes seconds
+    announce(Pipeline(), "nobody/knows", Request("a cat"), Recipe.of("svg"))  # cannot be counted
+    assert len(said) == 2
 
 
 def test_ctrl_c_says_at_once_what_is_finished_first(capfd: pytest.CaptureFixture[str]):

@@ -1,5 +1,6 @@
 """`videosieve tune`: refusals come before any work, a missed target is said and ends with exit code 1."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,7 @@ def run(*arguments: str) -> Any:
         (["--psnr", "30", "--prompt", ""], "empty"),
         (["--psnr", "30", "--minutes", "0"], "minutes must be finite and above 0"),
         (["--psnr", "30", "--start", "nothing"], "unknown method or recipe 'nothing'"),
+        (["--psnr", "30", "--table", "tune.xlsx"], "must end in .csv, .md, .tex"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(arguments: list[str], words: str, tmp_path: Path):
@@ -64,8 +66,17 @@ def test_bad_input_is_refused_in_one_line(arguments: list[str], words: str, tmp_
 @pytest.mark.usefixtures("tiny")
 def test_a_missed_target_writes_no_recipe_and_exits_with_1(tmp_path: Path):
     folder = tmp_path / "out"
-    result = run("--speedup", "900", *SHORT, "--output", str(folder))
+    table = tmp_path / "tune.csv"
+    result = run("--speedup", "900", *SHORT, "--output", str(folder), "--table", str(table))
     assert result.exit_code == 1, result.stderr
+    names, *rows = csv.reader(table.read_text("utf-8").splitlines())
+    assert names[:2] == ["recipe", "PSNR, dB"]
+    points = json.loads((folder / "tune.json").read_text())["points"]
+    assert [row[0] for row in rows[: len(points)]] == [point["name"] for point in points]
+    assert float(rows[0][names.index("speed-up, ×")]) == pytest.approx(points[0]["speedup"])
+    assert [row[-1] for row in rows].count("chosen") == 1
+    assert rows[-1][-1] == "check"
+    assert "<b>shapes-s</b>, seed 0" in (folder / "tune.html").read_text("utf-8")
     assert "target not reached: speed-up ≥ 900" in result.stderr
     assert "--best-effort" in result.stderr
     assert not (folder / "recipe.toml").exists()

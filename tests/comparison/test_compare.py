@@ -153,7 +153,7 @@ def test_an_interrupted_comparison_keeps_what_is_finished(nano: Any, tmp_path: P
     assert [clip.method for clip in results.clips] == ["dense"]
     assert {entry.name for entry in tmp_path.iterdir()} == {
         "results.json", "report.html", "dense.mp4", "dense.png", "dense.trace.jsonl",
-        "unfinished.jsonl", "baseline-1.safetensors",
+        "unfinished.jsonl", "baseline-0.safetensors",
     }  # fmt: skip
 
 
@@ -276,14 +276,14 @@ def test_every_seed_has_its_own_baseline(nano: Any, tmp_path: Path, made_up: lis
     assert made_up[:2] == [("dense", 4, True), ("svg", 4, True)]
     assert made_up[2:] == [("dense", 4, False), ("svg", 4, False), ("dense", 7, False), ("svg", 7, False)]
     assert [clip.psnr for clip in results.clips] == [None, 100.0, None, 100.0]
-    assert results.clips[3].files["video"] == "02-svg.mp4"
+    assert results.clips[3].files["video"] == "01-svg.mp4"
 
 
 def test_a_sweep_says_what_each_density_cost(nano: Any, tmp_path: Path, made_up: list[tuple[str, int, bool]]):
     recipes = sweep_recipes(Recipe.of("svg", min_tokens=0), [0.2, 0.5])
     plan = dataclasses.replace(make_plan(), recipes=name_recipes(recipes.values()))
     paths = write_sweep(compare(nano, plan, tmp_path), recipes, tmp_path)
-    assert [path.name for path in paths] == ["sweep.json", "sweep.svg", "sweep.png"]
+    assert [path.name for path in paths] == ["sweep.json", "sweep.svg", "sweep.png", "sweep.html"]
     points = json.loads(paths[0].read_text())["points"]
     assert [(point["density"], point["psnr"]) for point in points] == [(0.2, 100.0), (0.5, 100.0)]
     assert [recipe.method.density for recipe in plan.recipes.values() if recipe.name != "dense"] == [0.2, 0.5]

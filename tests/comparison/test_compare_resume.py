@@ -170,8 +170,8 @@ def test_videos_that_are_gone_are_made_again_alone(nano: Any, tmp_path: Path, ma
     with pytest.raises(KeyboardInterrupt):
         compare(nano, plan, tmp_path, stop_at(3 + 8))
     assert [seed for _, seed in made] == [0, 0, 0, 1]
-    (tmp_path / "01-svg.mp4").unlink()
-    (tmp_path / "baseline-2.safetensors").unlink()  # what the other methods are measured against
+    (tmp_path / "00-svg.mp4").unlink()
+    (tmp_path / "baseline-1.safetensors").unlink()  # what the other methods are measured against
     compare(nano, plan, tmp_path)
     assert made[4:] == [("dense", 0), ("svg", 0), ("dense", 1), ("radial", 1), ("svg", 1)]
 

@@ -61,7 +61,7 @@ def test_what_cannot_be_read_says_so(tmp_path: Path):
     folder.mkdir()
     for number, side in enumerate((8, 8, 9)):
         Image.new("RGB", (side, 8)).save(folder / f"{number}.png")
-    with pytest.raises(ModelError, match="frame 1 has 8 × 8 pixels and frame 3 has 9 × 8"):
+    with pytest.raises(ModelError, match="frame 0 has 8 × 8 pixels and frame 2 has 9 × 8"):
         read_footage(folder)
     assert len(read_footage(folder, 2)) == 2
     (folder / "2.png").unlink()

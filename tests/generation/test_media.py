@@ -110,3 +110,28 @@ def test_an_unwritable_folder_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         media.check_output(tmp_path / "video.mp4")
+
+
+def break_off(folder: Path, file: str = "") -> None:
+    """Begin to write into a folder, and fail."""
+    with media.folder_for_results(folder):
+        assert folder.is_dir()
+        if file:
+            (folder / file).touch()
+        raise ValueError("broken off")
+
+
+def test_an_error_before_anything_is_written_leaves_no_folder(tmp_path: Path):
+    with pytest.raises(ValueError, match="broken off"):
+        break_off(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="broken off"):
+        break_off(tmp_path / "a" / "b", "result")
+    assert (tmp_path / "a" / "b" / "result").exists()
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match="broken off"):
+        break_off(tmp_path / "there")
+    assert (tmp_path / "there").exists()
+    with media.folder_for_results(tmp_path / "kept"):
+        pass
+    assert (tmp_path / "kept").is_dir()

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from videosieve.cli import app
 from videosieve.concepts import SaliencyMaps, SaliencyMethod
-from videosieve.errors import ModelError
+from videosieve.errors import ModelError, RecipeError
 from videosieve.generation.request import Request
-from videosieve.generation.saliency import find_saliency, parse_indices, write_saliency
+from videosieve.generation.saliency import find_saliency, parse_indices, parse_method, write_saliency
 
 PROMPT = "a red circle moves left"
 
@@ -158,6 +158,8 @@ def test_a_video_model_takes_no_picture(model: str, tmp_path: Path):
         (("--concept", "red", "--method", "gram"), "must be 'concept' or 'cross_attention', got name='gram'"),
         (("--concept", "red", "--temperature", "0"), "temperature must be above 0"),
         (("--concept", "red", "--sight", "all"), "sight='all'"),
+        (("--concept", "red", "--sight", "both:0-"), "layers of a sight must be indices"),
+        (("--concept", "red", "--sight", "both:0,none:9"), "layers must be at least one of 0 … 1"),
         (("--concept", "red", "--space", "keys"), "space='keys'"),
         (("--concept", "red", "--average", "never"), "average='never'"),
         (("--concept", "red", "--keep", "all"), "keep='all'"),
@@ -169,6 +171,48 @@ def test_bad_options_cost_no_generation(words: tuple[str, ...], message: str, tm
     )
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_verb_reads_layers_with_sights_of_their_own(nano: Any, model: str, tmp_path: Path):
+    """One command is the mean of two calls, the layer of each counting once."""
+    words = [
+        "saliency",
+        PROMPT,
+        "--concept",
+        "red circle",
+        "--concept",
+        "background",
+        "--model",
+        model,
+        "--steps",
+        "2",
+    ]
+    words += ["--frames", "4", "--device", "cpu", "--look-at", "1", "--sight", "both:0,none:1"]
+    result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "o")])
+    assert result.exit_code == 0, result.output
+    found = SaliencyMaps.load(tmp_path / "o" / "saliency.safetensors")
+    request = Request(PROMPT, steps=2, frames=4)
+    parts = [
+        find_saliency(nano, request, list(found.concepts), method, layers=(layer,), look_at=(1,)).maps
+        for layer, method in enumerate((SaliencyMethod(), SaliencyMethod(sight="none")))
+    ]
+    torch.testing.assert_close(found.maps, torch.stack(parts).mean(0))
+
+
+def test_sights_by_layer_are_read_or_refused():
+    assert parse_method("concept", 1.0, sight="video").sight == "video"
+    assert parse_method("concept", 1.0, sight="both:0, none:2-3,5").sights == {
+        0: "both", 2: "none", 3: "none", 5: "none",
+    }  # fmt: skip
+    for text, error, message in (
+        ("both:", ModelError, "layers of a sight must be indices"),
+        ("0,both:1", ModelError, "must begin with a sight"),
+        (":1", RecipeError, "must be 'both'"),
+        ("both:0,none:0-1", RecipeError, "a layer must have one sight"),
+    ):
+        with pytest.raises(error, match=message):
+            parse_method("concept", 1.0, sight=text)
 
 
 def test_indices_are_read_or_refused():

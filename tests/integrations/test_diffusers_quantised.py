@@ -1,4 +1,7 @@
-"""Quantised weights: a GGUF file, and torchao's linears, loaded as diffusers loads them."""
+"""Quantised weights: a GGUF file, and torchao's linears, loaded as diffusers loads them; bitsandbytes' put in by hand.
+
+diffusers loads bitsandbytes' linears on a GPU only; the linears themselves run on a CPU as well.
+"""
 
 import pytest
 import torch
@@ -77,7 +80,24 @@ def load_torchao(pipe, folder):
     return quantised
 
 
-@pytest.fixture(params=[load_gguf, load_torchao], ids=["gguf", "torchao"])
+def put_bitsandbytes(pipe, _folder):
+    reason = "bitsandbytes is not installed: pip install --no-deps bitsandbytes"
+    nn = pytest.importorskip("bitsandbytes", reason=reason).nn
+    transformer = pipe.transformer
+    linears = [name for name, module in transformer.blocks.named_modules() if type(module) is torch.nn.Linear]
+    for name in linears:
+        place, _, last = name.rpartition(".")
+        old = transformer.blocks.get_submodule(name)
+        new = nn.Linear4bit(old.in_features, old.out_features, compute_dtype=torch.float32, quant_type="nf4")
+        new.load_state_dict(old.state_dict())
+        setattr(transformer.blocks.get_submodule(place), last, new.to("cpu"))
+    weight = transformer.blocks[0].attn1.to_q.weight
+    assert type(weight).__name__ == "Params4bit"
+    assert weight.numel() < old.in_features * old.out_features  # two weights a byte
+    return transformer
+
+
+@pytest.fixture(params=[load_gguf, load_torchao, put_bitsandbytes], ids=["gguf", "torchao", "bitsandbytes"])
 def quantised(request, tmp_path):
     pipe = wide()
     exact = draw(pipe)

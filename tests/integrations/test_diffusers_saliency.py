@@ -323,6 +323,37 @@ def test_both_methods_work_on_joint_models_and_differ(joint):
     assert torch.equal(outputs.video, crossed.video)
 
 
+def test_a_sight_by_layer_is_the_mean_of_calls_with_one_sight_each(joint):
+    """Every sight has concepts of its own, which have seen so from the first layer on."""
+    count = describe(joint.pipe)[0].layers
+    sights = dict(enumerate(["both", "none", "none", "video"][:count]))
+    found = joint.look(method=SaliencyMethod(sight=sights, keep="sites"))
+    assert found.layers == tuple(sights)
+    parts = []
+    for sight in dict.fromkeys(sights.values()):
+        layers = [layer for layer, one in sights.items() if one == sight]
+        alone = joint.look(layers=layers, method=SaliencyMethod(sight=sight, keep="sites"))
+        assert all(torch.equal(found.parts[key], part) for key, part in alone.parts.items())
+        parts += [alone.maps] * len(layers)
+    torch.testing.assert_close(found.maps, torch.stack(parts).mean(0), rtol=1e-5, atol=1e-6)
+    assert torch.equal(found.video, joint.look().video)
+    last = count - 1
+    few = joint.look(layers=[last], method=SaliencyMethod(sight=sights))
+    assert few.layers == (last,)
+    assert torch.equal(few.maps, joint.look(layers=[last], method=SaliencyMethod(sight=sights[last])).maps)
+    with pytest.raises(IntegrationError, match=r"sight names layers 1, and \[0\] are to be read"):
+        joint.look(layers=[0, 1], method=SaliencyMethod(sight={1: "none"}))
+    with pytest.raises(IntegrationError, match="layers must be at least one of"):
+        joint.look(method=SaliencyMethod(sight={0: "both", 99: "none"}))
+
+
+def test_concepts_that_are_keys_alone_have_no_sight():
+    with pytest.raises(
+        IntegrationError, match="attend to nothing, so there is nothing that sight could change"
+    ):
+        Family("wan 2.1").look(method=SaliencyMethod("cross_attention", sight="none"))
+
+
 def test_raw_maps_are_the_scores_that_probabilities_are_made_of(family):
     """At one layer and step the mean of probabilities is the softmax of the mean; over several it is not."""
     name = family.look(steps=[1]).method
@@ -364,7 +395,7 @@ def test_value_space_compares_what_is_attended_to(joint):
     (one,) = [one for one in seen if one.site.branch != "uncond"]
     kind, _, block = probe._stages[0]
     with torch.no_grad():  # after its last layer the probe is as it was before it
-        concepts = kind.enter(block, probe._concepts, probe._condition).v[0]
+        concepts = kind.enter(block, probe._streams[0].concepts, probe._condition).v[0]
     expected = torch.einsum("hnd,hrd->rn", one.v[-1:, :, one.layout.video][0], concepts).softmax(0)
     torch.testing.assert_close(recorder.result().maps.flatten(1), expected, rtol=1e-4, atol=2e-6)
     with pytest.raises(RecipeError, match="cross_attention compares queries with keys"):

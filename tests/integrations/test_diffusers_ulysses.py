@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers.hooks import context_parallel
-from integrations.ulysses_cases import CASES, UNEVEN, generate
+from integrations.ulysses_cases import CASES, DEALT, UNEVEN, generate
 
 pytestmark = pytest.mark.slow  # every process imports everything again
 
@@ -51,7 +51,7 @@ def spawn(ranks: int, names: list[str], folder: Any, anything: bool = False) -> 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return spawn(2, list(CASES), tmp_path_factory.mktemp("two"))
+    return spawn(2, [*CASES, *DEALT], tmp_path_factory.mktemp("two"))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -64,6 +64,35 @@ def test_two_ranks_draw_what_one_draws(two, name):
         assert 2 * found["pairs"] == expected["pairs"]
         assert found["all_density"] == pytest.approx(expected["density"], abs=1e-9)
         assert found["by_rank"] == [two[other][name]["density"] for other in range(2)]
+
+
+@pytest.mark.parametrize("name", DEALT)
+def test_two_ranks_that_deal_heads_draw_what_one_draws(two, name):
+    expected = generate(name, False)
+    assert "nobody to deal the heads of" in expected["notes"][0]
+    for rank in range(2):
+        found = two[rank][name]
+        torch.testing.assert_close(found["latents"], expected["latents"], rtol=0, atol=2e-5)
+        assert found["all_density"] == pytest.approx(expected["density"], abs=1e-9)
+        assert not found["notes"]
+        if name.endswith("dealt"):
+            held = [{two[other][name]["heads"][layer] for other in range(2)} for layer in range(2)]
+            assert held == [{(0, 2), (1, 3)}, {(0, 3), (1, 2)}]
+
+
+@pytest.mark.parametrize("name", [name for name in DEALT if name.endswith("twice")])
+def test_a_second_generation_is_dealt_by_what_the_first_computed(two, name):
+    undealt, both = two[0][name]["balances"]
+    assert undealt[0] == undealt[1] > 1.02
+    assert both[0] == pytest.approx(undealt[0])  # the same video again
+    second = 2 * both[1] - undealt[1]
+    assert 1 <= second < 1 + (undealt[1] - 1) / 2
+    assert two[0][name]["balances"] == two[1][name]["balances"]
+
+
+def test_a_table_of_windows_deals_the_first_generation(two):
+    ((before, after),) = two[0]["wan, windows"]["balances"]
+    assert after < before - 0.02
 
 
 def test_the_summary_of_all_ranks_tells_the_uneven_ones(two):
@@ -84,9 +113,12 @@ def test_heads_and_tokens_that_the_ranks_do_not_divide(tmp_path):
 
 
 def test_four_ranks_with_a_head_each(tmp_path):
-    names = ["wan, svg2, sparsify after", "wan, adaspa, sparsify before", "hunyuanvideo, svg"]
+    eight = "wan of 8 heads, xattention, twice"
+    names = ["wan, svg2, sparsify after", "wan, adaspa, sparsify before", "hunyuanvideo, svg", eight]
     ranks = spawn(4, names, tmp_path)
     for name in names:
         expected = generate(name, False)
         for rank in ranks:
             torch.testing.assert_close(rank[name]["latents"], expected["latents"], rtol=0, atol=2e-5)
+    undealt, both = ranks[0][eight]["balances"]
+    assert both[1] < both[0] == pytest.approx(undealt[0])

@@ -1,43 +1,30 @@
 """Where a concept's own tokens stand: every video pipeline's own encode_prompt, with tiny text encoders."""
 
+import sys
 from typing import Any
 
 import diffusers
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaModel, T5Config, T5EncoderModel
 
 from videosieve.errors import IntegrationError, PromptError
 from videosieve.integrations.diffusers import saliency
+from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES
 from videosieve.integrations.diffusers.concepts.text import encode_concepts
 from videosieve.testing.models import CASES, easyanimate, framepack, helios, hunyuanvideo15, ltx, mochi, motif
+from videosieve.testing.models.pipelines.prompted import (
+    PROMPTED,
+    Processor,
+    chat_tokenizer,
+    chronoedit,
+    llama,
+    t5,
+)
 from videosieve.testing.models.pipelines.usual import PassingChecker
 from videosieve.testing.models.pipelines.usual import cosmos_25 as usual_cosmos_25
-from videosieve.testing.pipelines import T5_SIZES, clip_text, tokenizer
+from videosieve.testing.pipelines import clip_text, tokenizer
 
-CHAT = (
-    "{% for one in messages %}{{ one.content if one.content is string else one.content[0].text }} {% endfor %}"
-    "{% if add_generation_prompt %}over the{% endif %}"
-)
 LENGTH = {"max_sequence_length": 24}
-
-
-def t5(channels=16):
-    return T5EncoderModel(T5Config(**T5_SIZES | {"d_model": channels})).eval()
-
-
-def llama(channels=16, layers=4):
-    config = LlamaConfig(
-        vocab_size=32, hidden_size=channels, intermediate_size=32, num_hidden_layers=layers, num_attention_heads=2,
-        max_position_embeddings=1200, pad_token_id=0, eos_token_id=1, bos_token_id=3,
-    )  # fmt: skip
-    return LlamaModel(config).eval()
-
-
-def chat_tokenizer(side="right"):
-    made = tokenizer()
-    made.chat_template, made.padding_side = CHAT, side
-    return made
 
 
 def build(cls, transformer, **parts):
@@ -115,17 +102,6 @@ def kandinsky_5():
         text_encoder_2=clip_text(), tokenizer_2=tokenizer(),
     )  # fmt: skip
     pipe.prompt_template, pipe.prompt_template_encode_start_idx = "the sun {} sleeps", 2
-    original = pipe.tokenizer  # a processor, which takes pictures too
-
-    class Processor:
-        tokenizer = original
-
-        def __call__(self, text, images=None, videos=None, **options):
-            return original(text, **options)
-
-        def __getattr__(self, name):
-            return getattr(original, name)
-
     pipe.tokenizer = Processor()
     return pipe
 
@@ -136,6 +112,10 @@ def usual(cls, name, **parts):
 
 # how a pipeline is built, arguments, and whether a token has read only what stands before it
 PIPELINES = {
+    **{
+        name: (case.cls, lambda case=case: case.build()[0], LENGTH, name == "kandinsky 6")
+        for name, case in PROMPTED.items()
+    },
     "hunyuanvideo 1.5": ("HunyuanVideo15Pipeline", hunyuanvideo_15, {}, True),
     "framepack": (
         "HunyuanVideoFramepackPipeline",
@@ -173,6 +153,18 @@ PIPELINES = {
     "wan vace": ("WanVACEPipeline", usual("WanVACEPipeline", "wan vace"), LENGTH, False),
     "helios": ("HeliosPipeline", lambda: build("HeliosPipeline", helios.build().transformer), LENGTH, False),
 }
+
+
+@pytest.fixture(autouse=True)
+def short_template(monkeypatch):
+    """Kandinsky 6 has its template in its module, with a crop that counts Qwen's tokens."""
+    if hasattr(diffusers, "Kandinsky6TI2VAPipeline"):
+        module = sys.modules[diffusers.Kandinsky6TI2VAPipeline.__module__]
+        monkeypatch.setattr(module, "_PROMPT_TEMPLATE", "the sun {} sleeps")
+        monkeypatch.setattr(module, "_QWEN_CROP_START", 2)
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array")  # Helios hands tensors to numpy
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -246,3 +238,102 @@ def test_framepacks_own_picture_has_no_tokens():
     assert found.maps.shape[1] == 3
     assert found.frame_of == (0, *[0] * 4, *[1] * 4, *[2] * 4)[: len(found.video)]
     assert found.upsample().shape[1] == len(found.video)
+
+
+@pytest.mark.parametrize("name", PROMPTED)
+def test_a_prompt_goes_all_the_way_to_maps(name):
+    """The pipeline's own text, templates and pictures, generation and decoding: the same bits as without."""
+    case = PROMPTED[name]
+    if not case.is_there:
+        pytest.skip(f"diffusers {diffusers.__version__} has no {case.cls}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipe, call = case.build()
+    noises = []
+    pipe.transformer.register_forward_hook(lambda module, args, output: noises.append(output[0].clone()))
+    pipe(prompt="a red cat", **call)
+    untouched, noises[:] = list(noises), []
+    call["generator"].manual_seed(0)
+    method = "concept" if type(pipe.transformer).__name__ in CONCEPT_FAMILIES else "cross_attention"
+    found = saliency(pipe, "a red cat", ["cat", "red dog", "sea"], method=method, steps=[1], **call)
+    assert all(torch.equal(one, other) for one, other in zip(noises, untouched, strict=True))
+    if found.video is not None:
+        assert len(found.frame_of) == len(found.video)
+        assert max(found.frame_of) == found.maps.shape[1] - 1
+    assert found.maps.shape[2:] == (4, 6)
+    torch.testing.assert_close(found.maps.sum(0), torch.ones_like(found.maps[0]))
+    assert found.maps.flatten(1).std(1).min() > 1e-6
+    if name == "wan animate":  # the first token frame is the reference
+        assert (found.maps.shape[1], min(found.frame_of)) == (4, 1)
+    if name == "kandinsky 6":
+        call["generator"].manual_seed(0)
+        other = saliency(pipe, "a red cat", ["dog", "red dog", "sea"], method=method, steps=[1], **call)
+        assert not torch.allclose(other.maps[0], found.maps[0], atol=1e-7)
+    if method == "cross_attention":
+        with pytest.raises(IntegrationError, match="Use method='cross_attention'"):
+            saliency(pipe, "a red cat", ["cat", "sea"], **call)
+
+
+def test_maps_of_a_pipeline_that_drops_frames_are_those_of_the_frames_that_stay():
+    """ChronoEdit: three frames of tokens in the two steps of reasoning, two afterwards."""
+    if not PROMPTED["chronoedit"].is_there:
+        pytest.skip(f"diffusers {diffusers.__version__} has no ChronoEditPipeline")
+    pipe, call = chronoedit(reasoning=2)
+    look = {"prompt": "a red cat", "concepts": ["cat", "sea"], "method": "cross_attention", **call}
+    found = saliency(pipe, steps=[2, 3], **look)
+    assert found.maps.shape[1] == 2
+    assert (found.frame_of, len(found.video)) == ((0, 1, 1, 1, 1), 5)
+    with pytest.raises(IntegrationError, match=r"goes on with 2×4×6 tokens instead of 3×4×6 at step 2"):
+        saliency(pipe, steps=[1, 2], **look)
+    with pytest.raises(IntegrationError, match=r"ends with 2×4×6 tokens.*3×4×6.*choose later steps"):
+        saliency(pipe, steps=[1], **look)
+
+
+REFUSED = {
+    "consisid": "continues an image",
+    "wan animate": "continues an image",
+    "chronoedit": "continues an image",
+    "allegro": "has no VAE that encodes videos",
+    "cosmos 1": "has no VAE that encodes videos",
+    "helios": "HeliosScheduler does not; HeliosPipeline can only generate",
+}
+
+
+@pytest.mark.parametrize("name", PROMPTED)
+def test_a_given_video_lies_where_the_pipeline_has_its_latents(name):
+    """Whatever the axes, and with conditions behind its channels: one forward, unguided; or it says why not."""
+    case = PROMPTED[name]
+    if not case.is_there:
+        pytest.skip(f"diffusers {diffusers.__version__} has no {case.cls}")
+    pipe, call = case.build()
+    inputs = []
+    pipe.transformer.register_forward_hook(lambda *seen: inputs.append(seen))
+    left = ("height", "width", "num_frames", "output_type", "num_inference_steps")
+    call = {key: value for key, value in call.items() if key not in left}
+    method = "concept" if type(pipe.transformer).__name__ in CONCEPT_FAMILIES else "cross_attention"
+    look = {
+        "method": method,
+        "video": torch.rand(9, 3, 64, 96),
+        "num_inference_steps": 4,
+        "steps": [1],
+        **call,
+    }
+    if name in REFUSED:
+        with pytest.raises(IntegrationError, match=REFUSED[name]):
+            saliency(pipe, "a red cat", ["cat", "sea"], **look)
+        return
+    found = saliency(pipe, "a red cat", ["cat", "sea"], **look)
+    assert found.maps.shape == (2, 3, 4, 6)
+    assert found.frame_of == (0, 1, 1, 1, 1, 2, 2, 2, 2)
+    assert torch.equal(found.video, look["video"])
+    assert len(inputs) == 1
+
+
+def test_pipelines_name_what_their_vae_packs_each_in_its_way():
+    """Mochi packs six frames, LTX eight; what covers a video frame follows from that."""
+    from videosieve.integrations.diffusers.clips import frame_of
+    from videosieve.layout import Grid
+    from videosieve.testing.models.pipelines.ltx import tiny_ltx
+
+    assert frame_of(mochi.tiny_pipeline(), 13, Grid(3, 5, 4)) == (0, *[1] * 6, *[2] * 6)
+    assert frame_of(tiny_ltx(), 17, Grid(3, 2, 3)) == (0, *[1] * 8, *[2] * 8)

@@ -176,6 +176,10 @@ def one(value, item, batch):
     )
 
 
+def batch_of(scene):
+    return len(scene.probe._arguments[MODELS[scene.cls].latents])
+
+
 @pytest.mark.parametrize("name", JOINT)
 def test_maps_equal_a_second_call_of_every_block_with_concepts_in_the_text_slot(name, monkeypatch):
     scene = Scene(name, monkeypatch)
@@ -188,7 +192,7 @@ def test_maps_equal_a_second_call_of_every_block_with_concepts_in_the_text_slot(
         pooler = scene.tiny.transformer.time_embed.pooler
         pooler.register_forward_hook(lambda module, args, output: torch.zeros_like(output))
     found = scene.look()
-    item, batch = (scene.seen._first_conditional, scene.seen._items)
+    item, batch = scene.seen._item, batch_of(scene)
     (target,) = describe(scene.pipe)
     layers = [name for name in target.attentions][: len(found.layers)]
     blocks = record(scene, [layer.rpartition(".")[0] for layer in layers], monkeypatch)
@@ -228,7 +232,7 @@ def test_maps_equal_a_second_call_of_every_block_with_concepts_in_the_text_slot(
 def test_cross_attention_is_the_models_own_call_with_the_concepts_as_its_text(name, monkeypatch):
     scene = Scene(name, monkeypatch)
     found = scene.look()
-    item, batch = scene.seen._first_conditional, scene.seen._items
+    item, batch = scene.seen._item, batch_of(scene)
     family = CROSS_FAMILIES[scene.cls]
     (target,) = describe(scene.pipe)
     names = [f"{layer.rpartition('.')[0]}.{family.attention}" for layer in target.attentions]

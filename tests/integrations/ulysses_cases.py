@@ -9,8 +9,10 @@ from torch import Tensor
 
 from videosieve import sparsify
 from videosieve.integrations.diffusers import enable_ulysses
+from videosieve.records import Record
 from videosieve.testing.models.hunyuanvideo15 import pipeline_call, tiny_pipeline
 from videosieve.testing.pipelines import cogvideox_call, tiny_cogvideox, tiny_hunyuanvideo_transformer
+from videosieve.trace import Trace
 
 SPARSE: dict[str, Any] = {"dense_steps": 1, "dense_layers": 0, "min_tokens": 0}
 TABLE = ((0.3, 0.9, 0.5, 0.7), (0.8, 0.4, 0.6, 0.2))
@@ -83,7 +85,17 @@ JOINT: dict[str, Callable[[], tuple[Any, Callable[[], Tensor]]]] = {
     "cogvideox 1.5": lambda: cogvideox("1.5"),
     "hunyuanvideo 1.5": hunyuanvideo15,
 }
-CASES: dict[str, tuple[Callable[[], tuple[Any, Callable[[], Tensor]]], str, dict[str, Any], str]] = {
+
+
+def told(*rows: tuple[float, ...]) -> Trace:
+    """A trace in which the heads of the first layers have these densities."""
+    return Trace(
+        Record(layer, 0, "cond", "sparse", "", "cpu", 1000, sum(row) / len(row), densities=list(row))
+        for layer, row in enumerate(rows)
+    )
+
+
+CASES: dict[str, tuple[Any, ...]] = {
     **{
         f"wan, {name}, sparsify {when}": (wan, name, fields, when)
         for name, fields in METHODS.items()
@@ -95,7 +107,7 @@ CASES: dict[str, tuple[Callable[[], tuple[Any, Callable[[], Tensor]]], str, dict
     "hunyuanvideo, svg2": (hunyuanvideo, "svg2", METHODS["svg2"], "after"),
     "hunyuanvideo, adaspa": (hunyuanvideo, "adaspa", METHODS["adaspa"], "after"),
 }
-UNEVEN: dict[str, tuple[Callable[[], tuple[Any, Callable[[], Tensor]]], str, dict[str, Any], str]] = {
+UNEVEN: dict[str, tuple[Any, ...]] = {
     "wan of 45 tokens and 3 heads, svg2": (
         lambda: wan(3, (5, 6, 6)), "svg2", {"density": 0.4, "query_clusters": 3, "key_clusters": 5}, "after",
     ),
@@ -105,6 +117,44 @@ UNEVEN: dict[str, tuple[Callable[[], tuple[Any, Callable[[], Tensor]]], str, dic
     "hunyuanvideo of 45 + 7 tokens and 3 heads, svg": (
         lambda: hunyuanvideo(3, (5, 3, 3), 7), "svg", {"density": 0.6, "block": 8}, "after",
     ),
+    "wan of 45 tokens and 3 heads, svg2, dealt": (
+        lambda: wan(3, (5, 6, 6)), "svg2", {"density": 0.4, "query_clusters": 3, "key_clusters": 5}, "after",
+        told((0.2, 0.9, 0.3)),
+    ),
+    "wan of 45 tokens and 3 heads, adaspa, dealt": (
+        lambda: wan(3, (5, 6, 6)), "adaspa", {**METHODS["adaspa"], "block": 8}, "before", told((0.2, 0.9, 0.3)),
+    ),
+}  # fmt: skip
+
+
+EIGHT = ((0.9, 0.3, 0.8, 0.2, 0.95, 0.4, 0.7, 0.25), (0.9, 0.9, 0.9, 0.9, 0.2, 0.2, 0.2, 0.2))
+UNEQUAL = ((0.95, 0.9, 0.3, 0.2), (0.2, 0.95, 0.9, 0.3))
+WINDOWS = (((4, 1, 1), (4, 2, 2), (1, 1, 1), (1, 2, 1)), ((1, 1, 1), (2, 2, 1), (4, 2, 2), (4, 1, 2)))
+
+
+CROSSED = told(
+    (0.9, 0.7, 0.1, 0.2), (0.8, 0.1, 0.9, 0.3)
+)  # two ranks take 0 and 2, 1 and 3; then 0 and 3, 1 and 2
+DEALT: dict[str, tuple[Any, ...]] = {
+    **{
+        f"wan, {name}, sparsify {when}, dealt": (wan, name, fields, when, CROSSED)
+        for name, fields in METHODS.items()
+        for when in ("before", "after")
+    },
+    "wan, xattention, twice": (
+        wan, "xattention", {**METHODS["xattention"], "head_thresholds": UNEQUAL}, "after", "density",
+    ),
+    "wan of 8 heads, xattention, twice": (
+        lambda: wan(8), "xattention", {**METHODS["xattention"], "head_thresholds": EIGHT}, "before", "density",
+    ),
+    "wan, xattention, compiled, twice": (
+        wan, "xattention", {**METHODS["xattention"], "head_thresholds": UNEQUAL}, "after", "density",
+    ),
+    "wan, windows": (
+        wan, "sliding_tile", {"head_windows": WINDOWS, "tile": (1, 4, 4)}, "before", "density",
+    ),
+    "hunyuanvideo, adaspa, dealt": (hunyuanvideo, "adaspa", METHODS["adaspa"], "after", CROSSED),
+    "cogvideox 1.0, svg, dealt": (lambda: cogvideox("1.0"), "svg", {"density": 0.6, "block": 8}, "before", CROSSED),
 }  # fmt: skip
 
 
@@ -115,16 +165,24 @@ def generate(name: str, parallel: bool, anything: bool = False) -> dict[str, Any
     Returns:
         The latents, and what the summary says of this rank and of all.
     """
-    make, method, fields, when = (CASES | UNEVEN)[name]
+    make, method, fields, when, *more = (CASES | UNEVEN | DEALT)[name]
+    deal = more[0] if more else None
     target, draw = make()
     if parallel and when == "after":
         enable_ulysses(target, anything=anything)
+    if "compiled" in name:
+        for block in target.blocks:
+            block.compile(backend="eager")
     schedule = {} if method == "dense" else SPARSE
-    with sparsify(target, method, steps=3, **schedule, **fields) as run:
+    with sparsify(target, method, steps=3, deal=deal, **schedule, **fields) as run:
         if parallel and when == "before":
             enable_ulysses(target, anything=anything)
-        latents = draw()
+        latents, balances = draw(), [run.summary(gather=True).balance]
+        if name.endswith("twice"):
+            latents = draw()
+            balances.append(run.summary(gather=True).balance)
         own, gathered = run.summary(), run.summary(gather=True)
+    records = run.trace.records
     return {
         "latents": latents,
         "density": own.run_density,
@@ -132,5 +190,8 @@ def generate(name: str, parallel: bool, anything: bool = False) -> dict[str, Any
         "all_density": gathered.run_density,
         "by_rank": [one.run_density for one in gathered.ranks],
         "imbalance": gathered.imbalance,
-        "pairs": sum(record.pairs for record in run.trace.records),
+        "pairs": sum(record.pairs for record in records),
+        "balances": [one and (one.own_order, one.dealt) for one in balances],
+        "heads": {record.layer: record.heads for record in records if record.action == "sparse"},
+        "notes": own.notes,
     }

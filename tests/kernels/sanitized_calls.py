@@ -18,7 +18,7 @@ from videosieve.testing.kernel_spoils import spoil
 
 OPS = (
     *("block_sparse_attention", "dense_attention", "sampled_attention", "block_mass", "antidiagonal_scores"),
-    *("compensated_attention", "pool_blocks", "centroid_mass"),
+    *("compensated_attention", "pool_blocks", "block_moments", "deal_budget", "centroid_mass"),
 )
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 

@@ -158,7 +158,7 @@ def test_every_instruction_set_finds_the_nearest(dtype, tokens, clusters, head_d
     start = torch.randn(1, 2, clusters, head_dim, generator=torch.Generator().manual_seed(1))
     labels, means = one_iteration(x, start)
     for name in load().instruction_sets:
-        result = native.assign_and_update(x, start, name)
+        result = native.iterate(x, start, 1, name)
         assert torch.equal(result[0].flatten(0, 1).long(), labels)
         torch.testing.assert_close(result[1].flatten(0, 1).double(), means, rtol=1e-5, atol=1e-5)
 
@@ -179,7 +179,7 @@ def test_tokens_without_a_number_go_to_the_first_cluster():
     x = make_tokens(40)
     x[:, :, 3] = torch.nan
     for name in load().instruction_sets:
-        labels, means, _ = native.assign_and_update(x, draw_tokens(make_tokens(40), 5, 0), name)
+        labels, means, *_ = native.iterate(x, draw_tokens(make_tokens(40), 5, 0), 1, name)
         assert (labels[:, :, 3] == 0).all()
         assert means[:, :, 1:].isfinite().all()
 

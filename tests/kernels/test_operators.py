@@ -7,7 +7,9 @@ from videosieve.kernels import (
     antidiagonal_mass,
     antidiagonal_scores,
     block_mass,
+    block_moments,
     centroid_mass,
+    deal_budget,
     kmeans,
     norm_rope,
     pool_blocks,
@@ -35,6 +37,10 @@ def fused(q, k, v):
 EDGES = torch.tensor([[[0, 20, 40, 63]]])
 OPS = {
     "pool_blocks": lambda q, k, v: tuple(pool_blocks(k, EDGES, order=torch.arange(62, -1, -1))),
+    "block_moments": lambda q, k, v: tuple(block_moments(k, EDGES, y=v[..., :3], order=torch.arange(62, -1, -1))),
+    "deal_budget": lambda q, k, v: deal_budget(
+        q.contiguous(), torch.full(q.shape[:3], 9), torch.full((2, 3, q.shape[3]), 5), torch.full((2, 3), 2000)
+    ),
     "centroid_mass": lambda q, k, v: centroid_mass(
         q, k[:, :, :9].contiguous(), torch.zeros(1, 1, 9), torch.tensor([[[0, 20, 75]]])
     ),
@@ -86,6 +92,10 @@ def test_its_schema_and_fake_pass_torchs_own_checks():
     torch.library.opcheck(ops.antidiagonal_scores, (q, q, 4, 0.5, None), test_utils=checks)
     torch.library.opcheck(ops.block_mass, (q, q, q[..., 0], 8, 8, 0.5, None), test_utils=checks)
     edges = torch.tensor([[[0, 12, 20]]])
+    torch.library.opcheck(ops.block_moments, (q, edges, q[..., :3], None, None), test_utils=checks)
+    worth, budget = q[..., :6].contiguous(), torch.full(q.shape[:2], 50)
+    sizes = torch.full(q.shape[:3], 3), torch.full((*q.shape[:2], 6), 3)
+    torch.library.opcheck(ops.deal_budget, (worth, *sizes, budget, None), test_utils=checks)
     torch.library.opcheck(ops.pool_blocks, (q, edges, None, None), test_utils=checks)
     sizes = torch.zeros(1, 1, 20)
     torch.library.opcheck(ops.centroid_mass, (q, q, sizes, edges, 0.5, None, None), test_utils=checks)

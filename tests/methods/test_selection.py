@@ -128,7 +128,7 @@ def test_a_table_of_another_model_is_refused():
 
 
 def test_a_call_with_some_heads_takes_their_entries():
-    call = make_call(heads=2, site=Site(1, 2, heads=4, first_head=1))
-    assert entries_of("t", ((1, 2, 3, 4), (5, 6, 7, 8)), call) == (6, 7)
+    call = make_call(heads=2, site=Site(1, 2, heads=4, head_numbers=(3, 1)))
+    assert entries_of("t", ((1, 2, 3, 4), (5, 6, 7, 8)), call) == (8, 6)
     with pytest.raises(RecipeError, match="each of 4 heads, got 2 rows of 2"):
         entries_of("t", ((1, 2), (3, 4)), call)

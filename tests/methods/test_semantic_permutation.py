@@ -165,7 +165,7 @@ def test_tokens_in_other_places_are_in_the_same_clusters():
 def test_empty_clusters_have_no_mass():
     sizes = torch.tensor([[[3, 0, 5]]], dtype=torch.int32)
     centroids = torch.ones(1, 1, 3, 4)
-    keys = Clusters(torch.zeros(1, 1, 8, dtype=torch.int32), centroids, sizes)
+    keys = Clusters.of(torch.zeros(1, 1, 8, dtype=torch.int32), centroids, sizes)
     mass = cluster_mass(keys, keys, 1.0)
     torch.testing.assert_close(mass[0, 0, 0], torch.tensor([3 / 8, 0, 5 / 8]))
 

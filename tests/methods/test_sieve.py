@@ -162,12 +162,12 @@ def test_batch_elements_do_not_see_each_other(layout):
 
 def test_heads_are_the_same_whichever_others_are_here():
     layout = VideoLayout.of(5, 5, 6, text_last=3)
-    call = make_call(layout, heads=4, site=Site(0, 1, 3, 9, heads=4))
+    call = make_call(layout, heads=4, site=Site(0, 1, 3, 9))
     whole = attend_selected(call, Sieve(0.4, 16).select(call, None)[0]).output
-    site = Site(0, 1, 3, 9, heads=4, first_head=2)
-    part = AttentionCall(*(x[:, 2:] for x in (call.q, call.k, call.v)), layout, site)
+    site = Site(0, 1, 3, 9, heads=4, head_numbers=(3, 1))
+    part = AttentionCall(*(x[:, [3, 1]] for x in (call.q, call.k, call.v)), layout, site)
     torch.testing.assert_close(
-        attend_selected(part, Sieve(0.4, 16).select(part, None)[0]).output, whole[:, 2:]
+        attend_selected(part, Sieve(0.4, 16).select(part, None)[0]).output, whole[:, [3, 1]]
     )
 
 

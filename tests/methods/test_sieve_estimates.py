@@ -3,13 +3,11 @@
 import pytest
 import torch
 
-from videosieve.kernels.kmeans import kmeans
-from videosieve.methods.estimates.budget import deal
+from videosieve.kernels import block_moments
+from videosieve.kernels.kmeans import Clusters, kmeans
 from videosieve.methods.estimates.centroid_error import (
-    Members,
     centroid_error,
     cluster_mass,
-    key_moments,
     query_moments,
 )
 from videosieve.methods.estimates.score_space import score_space
@@ -22,12 +20,6 @@ def tokens(head_dim=8, count=90, spread=1.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     q, k, v = torch.randn(3, 1, 2, count, head_dim, generator=generator, dtype=torch.float64)
     return q + 0.5, k * spread, v * spread
-
-
-def members_of(x, count):
-    clusters = kmeans(x, count, iterations=3)
-    order = torch.sort(clusters.labels, dim=-1, stable=True).indices
-    return Members(clusters.labels, order, torch.nn.functional.pad(clusters.sizes.long().cumsum(-1), (1, 0)))
 
 
 def test_with_all_axes_scores_are_whole():
@@ -68,21 +60,15 @@ def test_few_axes_are_those_in_which_scores_vary():
     assert left.square().mean() < 1e-2 * scores.var()
 
 
-def test_moments_are_those_of_the_clusters():
-    q, k, v = tokens()
-    rows, columns = members_of(q, 5), members_of(k, 7)
-    squares, moments = query_moments(q, rows), key_moments(k, v, columns)
+def test_moments_of_queries_are_those_of_the_clusters():
+    q, _, _ = tokens()
+    rows = kmeans(q, 5, iterations=3)
+    moments = query_moments(q, rows.centroids, rows)
     for head in range(2):
         for c in range(5):
             mine = q[0, head, rows.labels[0, head] == c]
-            torch.testing.assert_close(squares.mean[0, head, c], mine.mean(0))
-            torch.testing.assert_close(squares.square[0, head, c], mine.square().mean(0))
-        for c in range(7):
-            some = columns.labels[0, head] == c
-            keys, values = k[0, head, some], v[0, head, some]
-            off = keys - keys.mean(0)
-            torch.testing.assert_close(moments.variance[0, head, c], off.square().mean(0))
-            torch.testing.assert_close(moments.covariance[0, head, c], values.T @ off / len(keys))
+            torch.testing.assert_close(moments.mean[0, head, c], mine.mean(0))
+            torch.testing.assert_close(moments.square[0, head, c], mine.square().mean(0))
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.02])
@@ -98,15 +84,17 @@ def test_the_error_of_a_centroid_is_what_was_foretold(spread):
     k = (centre + near * spread * axis).flatten(2, 3)
     v = (centre.flip(-1) + other * axis + near * axis.roll(1, -1)).flatten(2, 3)
     q = torch.randn(1, 1, 1, 8, generator=generator, dtype=torch.float64)
-    labels = torch.arange(240)[None, None] // 40
-    columns = Members(labels, torch.arange(240)[None, None], torch.arange(0, 241, 40)[None, None])
-    row = Members(torch.zeros(1, 1, 1).long(), torch.zeros(1, 1, 1).long(), torch.tensor([[[0, 1]]]))
-    mean_k, mean_v = columns.mean(k), columns.mean(v)
+    labels = torch.arange(240)[None, None].int() // 40
+    mean_k, mean_v = (x.unflatten(2, (6, 40)).mean(3) for x in (k, v))
+    columns = Clusters.of(labels, mean_k, torch.full((1, 1, 6), 40).int())
+    one = torch.zeros(1, 1, 1).int()
+    row = Clusters.of(one, q, one + 1)
     mass = cluster_mass(q, mean_k, columns.sizes.double().log(), SCALE)
-    queries, keys = query_moments(q * SCALE, row), key_moments(k, v, columns)
+    queries = query_moments(q * SCALE, q * SCALE, row)
+    keys = block_moments(k, columns.offsets, y=v, order=columns.order)
     parts = [
         centroid_error(queries, keys._replace(**{name: 0 * getattr(keys, name)}), mass, mean_v)[0, 0, 0]
-        for name in ("variance", "covariance")
+        for name in ("variances", "covariances")
     ]
     weights = (q @ k.mT * SCALE)[0, 0, 0].exp().view(6, 40)
     whole = 40 * (q @ mean_k.mT * SCALE)[0, 0, 0].exp()
@@ -118,51 +106,3 @@ def test_the_error_of_a_centroid_is_what_was_foretold(spread):
     torch.testing.assert_close(parts[1], gap.square() * apart, rtol=spread, atol=0)
     both = centroid_error(queries, keys, mass, mean_v)[0, 0, 0]
     torch.testing.assert_close(both, parts[0] + parts[1])
-
-
-def deal_loops(worth, rows, columns, budget):
-    """One head: the best of every row, then pair by pair."""
-    cost = rows[:, None] * (columns - 1).clamp(min=0)
-    keep = torch.zeros_like(worth, dtype=torch.bool)
-    first = [(r, int(worth[r].argmax())) for r in range(len(rows))]
-    rest = sorted(
-        ((r, c) for r in range(len(rows)) for c in range(len(columns)) if (r, c) not in first),
-        key=lambda pair: -float(worth[pair]),
-    )
-    spent = 0
-    for pair in first:
-        spent += int(cost[pair])
-        keep[pair] = True
-    for pair in rest:
-        spent += int(cost[pair])
-        if spent > budget:
-            break
-        keep[pair] = True
-    return keep
-
-
-@pytest.mark.parametrize("budget", [0, 300, 1_500, 100_000])
-def test_the_budget_goes_to_what_is_worth_most(budget):
-    generator = torch.Generator().manual_seed(1)
-    worth = torch.rand(2, 2, 6, 9, generator=generator)
-    rows = torch.randint(0, 30, (2, 2, 6), generator=generator)
-    columns = torch.randint(1, 20, (2, 2, 9), generator=generator)
-    keep = deal(worth, rows, columns, torch.full((2, 2, 1), budget))
-    for b in range(2):
-        for h in range(2):
-            expected = deal_loops(worth[b, h], rows[b, h], columns[b, h], budget)
-            assert torch.equal(keep[b, h], expected)
-    assert bool(keep.any(-1).all())
-    assert bool(keep.all()) == (budget == 100_000)
-
-
-def test_clusters_without_keys_are_kept_and_cost_nothing():
-    worth = torch.tensor([[[[0.5, 9.0, 0.1], [0.2, 9.0, 0.3]]]])
-    keep = deal(worth, torch.tensor([[[4, 4]]]), torch.tensor([[[5, 0, 5]]]), torch.zeros(1, 1, 1).long())
-    assert keep.tolist() == [[[[True, True, False], [False, True, True]]]]
-
-
-def test_what_is_no_number_is_worth_nothing():
-    worth = torch.tensor([[[[float("nan"), 1.0, float("nan")]]]])
-    keep = deal(worth, torch.tensor([[[4]]]), torch.tensor([[[5, 5, 5]]]), torch.full((1, 1, 1), 16))
-    assert keep.tolist() == [[[[False, True, False]]]]

@@ -113,8 +113,8 @@ def test_a_heavy_block_of_equal_keys_is_left_to_its_centroid_and_a_light_mixed_o
     sizes = torch.full((1, 1, 3), 4, dtype=torch.int32)
     means = call.k.view(1, 1, 3, 4, 4).mean(3)
     query = torch.tensor([2.0, 0, 0, 0]).view(1, 1, 1, 4)
-    queries = Clusters(torch.zeros(1, 1, 12, dtype=torch.int32), query, sizes[..., :1])
-    keys = Clusters(labels, means, sizes)
+    queries = Clusters.of(torch.zeros(1, 1, 12, dtype=torch.int32), query, sizes[..., :1])
+    keys = Clusters.of(labels, means, sizes)
     errors = compensation_error(call, queries, keys)
     assert route(errors, sizes, torch.tensor([[[4]]])).tolist() == [[[[False, False, True]]]]
 

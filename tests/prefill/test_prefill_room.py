@@ -54,7 +54,7 @@ def test_keeping_everything_scores_and_goes_on_as_the_untouched_model_does(found
     assert chance.lowest_recall <= chance.recall < 1
     assert chance.nll_difference == pytest.approx(chance.nll - dense.nll)
     assert all(row.attention_seconds > 0 and row.seconds > 0 and row.tokens == 200 for row in rows)
-    assert seen[:4] == ["prompt 1: dense, noted", (1, 3), (2, 3), (3, 3)]
+    assert seen[:4] == ["prompt 0: dense, noted", (1, 3), (2, 3), (3, 3)]
     assert found.model.config._attn_implementation == "sdpa"
     assert not any(module._forward_hooks for module in found.model.modules())
 
@@ -136,7 +136,18 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
         "4",
     ]
     done = runner.invoke(
-        app, [*words, "--methods", "xattention,minference", "--set", "min_tokens=32", "-o", "out"]
+        app,
+        [
+            *words,
+            "--methods",
+            "xattention,minference",
+            "--set",
+            "min_tokens=32",
+            "-o",
+            "out",
+            "--table",
+            "prefill.md",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert "minference" in done.stdout
@@ -144,10 +155,16 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
     assert (tmp_path / "out" / "prefill.html").is_file()
     rows = PrefillResults.load(tmp_path / "out").rows
     assert [row.method for row in rows] == ["dense", "xattention", "minference"]
+    names, _, *lines = (tmp_path / "prefill.md").read_text("utf-8").splitlines()
+    assert names.startswith("| method | prompt | tokens | prefill, s | speed-up, × |")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [(row[0], row[1]) for row in cells] == [(row.method, "0") for row in rows]
+    assert "<footer>" in (tmp_path / "out" / "prefill.html").read_text("utf-8")
     for bad, said in (
         (["--methods", "svg"], "no causal form"),
         (["--tokens", "0"], "tokens"),
         (["--repeats", "0"], "repeats"),
+        (["--table", "prefill.xlsx"], "must end in .csv, .md, .tex"),
         (["--set", "density=2"], "density"),
     ):
         refused = runner.invoke(app, [*words, *bad])
@@ -158,8 +175,9 @@ def test_the_verb_writes_a_table_and_a_page_and_refuses_in_one_line(folder, tmp_
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(refuse_wheel()), reason=refuse_wheel() or "-")
-def test_the_model_of_the_wheel_finds_a_pass_key_and_stays_itself_when_everything_is_kept():
+def test_the_model_of_the_wheel_finds_a_pass_key_and_stays_itself_when_everything_is_kept(capsys):
     found = load_language_model("smollm2", "cpu")
+    assert capsys.readouterr().err == "", "transformers draws a bar over the tensors of a GGUF file"
     text = "The grass is green. The sky is blue. " * 30
     tokens = prompt_tokens(
         found, f"{text}The pass key is 71432. {text}What is the pass key? The pass key is 71432"

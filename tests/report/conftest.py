@@ -1,6 +1,9 @@
-"""A small finished comparison, made up, with real media files."""
+"""A small finished comparison, made up, with real media files; and a browser, where there is one."""
 
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,3 +93,42 @@ def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def two_seeds(tmp_path: Path) -> tuple[Results, Path]:
     return make_results(tmp_path, seeds=(0, 1)), tmp_path
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One browser for all tests that look at pages; a module opens its page in it."""
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip(
+            "chromium or chromedriver is not installed (Debian: apt-get install chromium chromium-driver)"
+        )
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "window-size=1280,900",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="session")
+def show(chromium: Any) -> Callable[[Path], Any]:
+    """Opens a page in the browser, at 1280 pixels and as the system likes it."""
+
+    def opened(path: Path) -> Any:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        chromium.get_log("browser")  # what an earlier page said is its own affair
+        chromium.get(path.resolve().as_uri())
+        return chromium
+
+    return opened

@@ -39,9 +39,9 @@ def test_a_scale_does_not_reach_below_its_floor():
 
 @pytest.mark.parametrize(
     ("count", "labels"),
-    [(1, ["1"]), (3, ["1", "2", "3"]), (8, ["1", "2", "4", "6", "8"]), (50, ["1", "10", "20", "30", "40", "50"])],
+    [(1, ["0"]), (3, ["0", "1", "2"]), (8, ["0", "2", "4", "7"]), (50, ["0", "10", "20", "30", "40", "49"])],
 )  # fmt: skip
-def test_counting_starts_at_one_and_ends_at_the_last(count: int, labels: list[str]):
+def test_counting_starts_at_zero_and_ends_at_the_last(count: int, labels: list[str]):
     assert [tick.label for tick in counted(count, 6)] == labels
 
 

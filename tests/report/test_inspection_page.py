@@ -4,9 +4,8 @@ import base64
 import io
 import json
 import re
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,29 +121,10 @@ def test_pictures_are_written_and_outlines_follow_the_mask(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip(
-            "chromium or chromedriver is not installed (Debian: apt-get install chromium chromium-driver)"
-        )
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1200,900",
-    ):
-        options.add_argument(flag)
+def browser(show: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = tmp_path_factory.mktemp("page") / "inspection.html"
     write_inspection_page(make_found(), path)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    driver.get(path.resolve().as_uri())
-    yield driver
-    driver.quit()
+    return show(path)
 
 
 def wait_for(browser: Any, script: str, seconds: float = 20) -> None:
@@ -165,7 +145,7 @@ def test_a_click_on_a_patch_shows_where_that_patch_looks(browser: Any):
     found = make_found()
     patches, (row, column) = found.plan.patches, (0, 0)
     browser.execute_script(script)
-    place = f"row {patches.rows[row] + 1}, column {patches.columns[column] + 1}"
+    place = f"row {patches.rows[row]}, column {patches.columns[column]}"
     wait_for(browser, f"patch.textContent.includes('{place}')")
     frame = int(browser.execute_script("return data.queries[0][chosen.frame]"))
     index = (patches.frames.index(frame) * len(patches.rows) + row) * len(patches.columns) + column

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ import pytest
 from videosieve.errors import OutputError
 from videosieve.report import Results, render_page, write_report
 from videosieve.report.comparison.columns import display_name
-from videosieve.report.comparison.style import METHOD_COLOURS
 from videosieve.report.results import FLOOR, INTERRUPTED, RESULTS
 
 VOID = {"meta", "input", "br", "hr", "img", "link"}
@@ -191,26 +189,6 @@ def test_only_the_page_s_own_script_may_run(results_folder: Path):
     assert f"script-src 'sha256-{digest}'" in text
     assert "eval(" not in script
     assert not re.search(r" on[a-z]+=", text)
-
-
-@pytest.mark.parametrize("scheme", [0, 1])
-def test_text_can_be_read_in_light_and_dark(scheme: int):
-    css = (resources.files("videosieve.report") / "assets" / "colours.css").read_text(encoding="utf-8")
-    colours = dict(re.findall(r"--([a-z-]+\d?): (#[0-9a-f]{6})", css.split("@media")[scheme]))
-    for name in ("ink", "muted", *(f"method-{index}" for index in range(METHOD_COLOURS))):
-        assert contrast(colours[name], colours["paper"]) >= 4.5, name  # WCAG 2.1, level AA
-
-
-def contrast(one: str, other: str) -> float:
-    """Contrast ratio of two colours, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def luminance(colour: str) -> float:
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
-    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 def test_an_interrupted_comparison_says_so(results_folder: Path):

@@ -1,8 +1,7 @@
 """saliency.html in a real browser: one scrubber for all, maps to step through, masks, narrow windows."""
 
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from videosieve.concepts import SaliencyMaps
 from videosieve.generation.media import write_video
+from videosieve.report.page import Colophon
 from videosieve.report.saliency import About, write_saliency_page
 
 pytestmark = pytest.mark.browser
@@ -33,36 +33,21 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_video(frames, folder / "video.mp4", FPS)
     about = About(
-        "halves", folder / "video.mp4", FPS, (("model", "none", "seed 0"),), "videosieve saliency", {}
+        "halves",
+        folder / "video.mp4",
+        FPS,
+        (("model", "none", "seed 0"),),
+        Colophon("none", "0", "videosieve saliency"),
     )
     write_saliency_page(found, about, folder / "saliency.html")
     return folder / "saliency.html"
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path) -> Iterator[Any]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or chromedriver is None:
-        pytest.skip(
-            "chromium or chromedriver is not installed (Debian: apt-get install chromium chromium-driver)"
-        )
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1280,900",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    driver.get(page.resolve().as_uri())
-    wait_for(driver, "document.querySelector('canvas[data-show=all]').width === 256")
-    yield driver
-    driver.quit()
+def browser(show: Callable[[Path], Any], page: Path) -> Any:
+    opened = show(page)
+    wait_for(opened, "document.querySelector('canvas[data-show=all]').width === 256")
+    return opened
 
 
 def run(browser: Any, script: str) -> Any:
@@ -96,7 +81,7 @@ def set_to(browser: Any, selector: str, value: Any) -> None:
 
 def seek(browser: Any, frame: int) -> None:
     set_to(browser, ".scrubber", str(frame))
-    wait_for(browser, f"document.querySelector('.clock').textContent === 'frame {frame + 1} of {FRAMES}'")
+    wait_for(browser, f"document.querySelector('.clock').textContent === 'frame {frame} of 0–{FRAMES - 1}'")
 
 
 def test_there_are_no_native_controls_and_nothing_is_complained_of(browser: Any):
@@ -146,16 +131,21 @@ def test_masks_leave_what_a_concept_does_not_win(browser: Any):
 
 
 def test_play_moves_on_and_the_chart_leads_back(browser: Any):
+    from selenium.webdriver import ActionChains
+
     seek(browser, 0)
     browser.execute_script("document.querySelector('.play').click()")
     wait_for(browser, "Number(document.querySelector('.scrubber').value) > 0")
     browser.execute_script("document.querySelector('.play').click()")
     assert run(browser, "document.querySelector('.play').getAttribute('aria-label')") == "play"
-    browser.execute_script(
-        "const plot = document.querySelector('.plot'), box = plot.getBoundingClientRect();"
-        "plot.dispatchEvent(new MouseEvent('click', {clientX: box.left + box.width * 0.95, bubbles: true}))"
+    plot = browser.find_element("css selector", ".plot")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    ActionChains(browser).move_to_element_with_offset(
+        plot, int(0.45 * plot.size["width"]), 10
+    ).click().perform()
+    wait_for(
+        browser, f"document.querySelector('.clock').textContent === 'frame {FRAMES - 1} of 0–{FRAMES - 1}'"
     )
-    wait_for(browser, f"document.querySelector('.clock').textContent === 'frame {FRAMES} of {FRAMES}'")
     assert run(browser, "document.querySelectorAll('#shares path').length") == 2
 
 

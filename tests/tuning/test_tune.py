@@ -15,8 +15,9 @@ from videosieve.generation.request import Request
 from videosieve.metrics import relative_l2
 from videosieve.recipe import Recipe
 from videosieve.tuning.capture import capture, only_target, steps_to_look_at
+from videosieve.tuning.files import write_outcome
 from videosieve.tuning.order import Order, check_start, default_prompts, make_order
-from videosieve.tuning.outcome import Moment, Outcome, write_outcome
+from videosieve.tuning.outcome import Moment, Outcome
 from videosieve.tuning.screening import screen
 from videosieve.tuning.search import Goal, Point, families
 from videosieve.tuning.tune import run_tune, tune

@@ -47,7 +47,7 @@ class AtlasProbe(Method):
     """Not a method to generate with: every call stays dense, and a sighting is noted.
 
     Attributes:
-        sightings: Filled call by call; branch "uncond" is left out, a batch is averaged.
+        sightings: Filled call by call; what is not conditional is left out, a batch is averaged.
         every: Steps between sightings.
     """
 
@@ -58,7 +58,7 @@ class AtlasProbe(Method):
 
     def select(self, call: AttentionCall, state: State) -> tuple[None, State]:
         """Look, and stay dense."""
-        if call.site.branch != "uncond" and call.site.step % self.every == 0:
+        if call.site.is_conditional and call.site.step % self.every == 0:
             self.sightings.append(look(call))
         return None, state
 

@@ -91,6 +91,8 @@ def check_calls(size: Size) -> list[CheckCall]:
             lambda d, t: {**_antidiagonal(n, d, t), "side": 64},
         ),
         CheckCall("pool_blocks", "reordered, one empty", bf16, lambda d, t: _pool(n, d, t)),
+        CheckCall("block_moments", "reordered, one empty", bf16, lambda d, t: _moments(n, d, t)),
+        CheckCall("deal_budget", "", fp32, lambda d, t: _deal(d, t)),
         CheckCall("centroid_mass", "reordered", fp16, lambda d, t: _centroid_mass(n, d, t)),
         CheckCall("kmeans", "warm start", fp16, lambda d, t: _kmeans(n, d, t)),
         CheckCall("norm_rope", "two streams, reordered", bf16, lambda d, t: _norm_rope(n, d, t, "rms")),
@@ -183,6 +185,18 @@ def _blocks(n: int, device: str) -> Tensor:
 def _pool(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
     x = _qkv(n, 1, device, dtype, 64)["q"]
     return {"x": x, "offsets": _blocks(n, device), "order": _permutations(n, device)}
+
+
+def _moments(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
+    arguments = _pool(n, device, dtype)
+    return {**arguments, "y": arguments["x"][..., :5] + 1}
+
+
+def _deal(device: str, dtype: torch.dtype) -> dict[str, Any]:
+    worth = torch.rand(1, 3, 9, 14, generator=torch.Generator().manual_seed(3)).to(device, dtype)
+    sizes = torch.arange(23, device=device).expand(1, 3, 23)
+    budget = torch.tensor([[-1, 300, 900]], device=device)
+    return {"worth": worth, "query_sizes": sizes[..., :9], "key_sizes": sizes[..., 9:], "budget": budget}
 
 
 def _centroid_mass(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:

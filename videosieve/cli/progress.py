@@ -76,7 +76,7 @@ class GenerationBar:
 
 
 def position_in_words(position: "Position", whole: float | None = None) -> str:
-    """Step, density and time left, short enough for a line of 80 columns beside a name.
+    """Steps that are done, density and time left, short enough for a line of 80 columns beside a name.
 
     Args:
         position: Where a video is.
@@ -85,10 +85,10 @@ def position_in_words(position: "Position", whole: float | None = None) -> str:
     if position.steps and position.step == position.steps:
         words = f"{position.steps} steps done, decoding"
     elif position.seconds_left is None:
-        words = f"step 1{f'/{position.steps}' if position.steps else ''}"
+        words = f"0/{position.steps} steps" if position.steps else "the first step"
     else:
         words = (
-            f"step {position.step + 1}/{position.steps}, density {position.density:.2f}, "
+            f"{position.step}/{position.steps} steps, density {position.density:.2f}, "
             f"{clock_words(position.seconds_left)} left"
         )
     return words if whole is None else f"{words}; {clock_words(whole)} in all"

@@ -211,7 +211,7 @@ def _take(work: Work, scene: Scene, name: str, repeat: int) -> None:
         row = _first_take(work, scene, name, clip, also)
     else:
         first = scene.takes[name].rows[0]
-        trace = first.files["trace"].replace(".trace.", f".trace-{repeat + 1}.")
+        trace = first.files["trace"].replace(".trace.", f".trace-{repeat}.")
         row = next_take(first, clip, trace)
     clip.trace.save(work.folder / row.files["trace"])
     work.ledger.note_take(scene.index, repeat, row, also)
@@ -231,7 +231,7 @@ def _first_take(work: Work, scene: Scene, name: str, clip: Clip, also: dict[str,
         quality.unavailable["peak_bytes"] = "this system does not tell how much memory a process needed"
     also |= {"unavailable": quality.unavailable, "size": _size(clip.frames)}
     stem = file_stem(name, work.recipes)
-    stem = stem if len(work.scenes) == 1 else f"{scene.index + 1:02d}-{stem}"
+    stem = stem if len(work.scenes) == 1 else f"{scene.index:02d}-{stem}"
     files = _write_files(work, stem, clip.frames, scene.dense.frames if scene.dense else None)
     if name == DENSE:
         scene.dense = clip

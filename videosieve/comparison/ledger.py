@@ -183,7 +183,7 @@ def settings_of(pipe: Any, plan: Plan) -> dict[str, Any]:
 
 def baseline_path(folder: Path, scene: int) -> Path:
     """Where the dense clip of a scene is kept until the scene is finished."""
-    return folder / f"baseline-{scene + 1}.safetensors"
+    return folder / f"baseline-{scene}.safetensors"
 
 
 def write_baseline(path: Path, clip: Clip) -> None:

@@ -10,9 +10,13 @@ from videosieve.errors import RecipeError
 from videosieve.files import write_text
 from videosieve.recipe import Recipe
 from videosieve.report import ClipResult, Results
+from videosieve.report.comparison.cautions import cautions
+from videosieve.report.page import Colophon, machine_fact, number_words
 from videosieve.report.pictures.sweep import plot_fidelity
+from videosieve.report.sweep import write_sweep_page
 
 SCHEMA = 1
+PAGE = "sweep.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def sweep_recipes(recipe: Recipe, densities: list[float]) -> dict[float, Recipe]
 
 
 def write_sweep(results: Results, recipes: dict[float, Recipe], folder: Path) -> list[Path]:
-    """Write sweep.json, sweep.svg and sweep.png.
+    """Write sweep.json, sweep.svg, sweep.png and sweep.html.
 
     Args:
         results: The finished comparison of these recipes.
@@ -72,7 +76,7 @@ def write_sweep(results: Results, recipes: dict[float, Recipe], folder: Path) ->
         folder: The results folder.
 
     Returns:
-        The three paths.
+        The four paths.
 
     Raises:
         OutputError: A file cannot be written.
@@ -91,7 +95,22 @@ def write_sweep(results: Results, recipes: dict[float, Recipe], folder: Path) ->
     plot_fidelity(
         [(point.run_density, point.psnr) for point in points], f"{method} on {results.model}", plots
     )
-    return [path, *plots]
+    _write_page(results, table, folder / PAGE)
+    return [path, *plots, folder / PAGE]
+
+
+def _write_page(results: Results, table: dict[str, Any], path: Path) -> None:
+    settings, scenes = results.settings, results.scenes()
+    facts = [
+        ("model", results.model, f"{results.pipeline}, {settings['dtype']}"),
+        ("video", f"{settings['frames']} frames", f"{settings['width']} × {settings['height']} px"),
+        ("sampling", f"{settings['steps']} steps", f"{len(scenes)} video{'s' * (len(scenes) > 1)} a density"),
+        machine_fact(results.machine),
+    ]  # fmt: skip
+    seeds = number_words(sorted({seed for _, seed in scenes}))
+    colophon = Colophon(results.model, seeds, results.command, results.versions)
+    said = [f"{sentence}." for sentence in cautions(results)]
+    write_sweep_page(table["method"], table["points"], facts, said, colophon, path)
 
 
 COLUMNS = (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from videosieve.colours import CONCEPTS, HEAT, light, rgb
 from videosieve.concepts.accumulate import Keep
 from videosieve.concepts.pictures import write_film, write_picture
 from videosieve.errors import OutputError, ShapeError
@@ -17,19 +18,9 @@ from videosieve.fields import In, checked, from_table
 from videosieve.files import open_tensors, whole_file, write_tensors
 from videosieve.frame_rate import FRAME_RATE
 
-# A concept keeps its colour from picture to picture: distinct, readable on photographs, in order of use.
-COLOURS = (
-    (0.90, 0.10, 0.20),
-    (0.10, 0.45, 0.95),
-    (0.10, 0.70, 0.30),
-    (0.95, 0.70, 0.05),
-    (0.65, 0.20, 0.85),
-    (0.05, 0.75, 0.80),
-    (0.95, 0.45, 0.10),
-    (0.55, 0.55, 0.55),
-)
-# Dark to light through violet and orange, rising evenly in brightness.
-_HEAT = ((0.02, 0.02, 0.20), (0.45, 0.05, 0.60), (0.80, 0.25, 0.45), (0.97, 0.55, 0.20), (1.0, 0.95, 0.45))
+# A concept keeps its colour from picture to picture.
+COLOURS = tuple(rgb(light(f"concept-{index}")) for index in range(CONCEPTS))
+_HEAT = tuple(map(rgb, HEAT.split()))
 
 
 @dataclass(frozen=True)

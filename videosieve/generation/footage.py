@@ -43,8 +43,8 @@ def read_footage(path: Path, frames: int | None = None) -> Tensor:
     for picture in source:
         if pictures and picture.shape != pictures[0].shape:
             raise ModelError(
-                f"all frames of {str(path)!r} must have one size; frame 1 has {_size(pictures[0])} pixels and "
-                f"frame {len(pictures) + 1} has {_size(picture)}"
+                f"all frames of {str(path)!r} must have one size; frame 0 has {_size(pictures[0])} pixels and "
+                f"frame {len(pictures)} has {_size(picture)}"
             )
         if len(pictures) == MOST_FRAMES:
             raise ModelError(
@@ -97,11 +97,13 @@ def fit_footage(
     Raises:
         ShapeError: The sides or the number of frames do not fit; nearest ones are named.
     """
+    from videosieve.integrations.diffusers.clips import frames_per_latent, pixels_per_latent
+
     trained = getattr(pipe.vae, "sample_size", None) if type(pipe).__name__ == "ShapesPipeline" else None
     rows, columns = (
         given or trained or own for given, own in zip((height, width), video.shape[2:], strict=True)
     )
-    side = getattr(pipe, "vae_scale_factor_spatial", 8) * _patch(pipe)
+    side = pixels_per_latent(pipe) * _patch(pipe)
     if rows % side or columns % side:
         near = [max(side, round(extent / side) * side) for extent in (rows, columns)]
         raise ShapeError(
@@ -109,7 +111,7 @@ def fit_footage(
             f"{rows}; "
             f"scale it with --height {near[0]} --width {near[1]}"
         )
-    packed = getattr(pipe, "vae_scale_factor_temporal", 1)
+    packed = frames_per_latent(pipe) or 1
     spare = (len(video) - 1) % packed
     if spare and whole:
         raise ShapeError(

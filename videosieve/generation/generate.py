@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,7 +76,7 @@ class Clip:
         return Summary.of(self.trace.records, self.warnings, self.trace.earlier)
 
 
-def generate(
+def generate(  # noqa: PLR0913 - what to generate, with what, and how both are run
     pipe: "DiffusionPipeline",
     request: Request,
     recipe: Recipe,
@@ -85,6 +86,7 @@ def generate(
     recall_rows: int = 0,
     cache: Cache | None = None,
     branches: Collection[str] = (),
+    deal: str | Path | None = None,
 ) -> Clip:
     """Generate one video with one recipe; the pipeline is as before when this returns or raises.
 
@@ -97,6 +99,7 @@ def generate(
         recall_rows: As `sparsify` takes it; recall is measured inside the timed call.
         cache: A cache of another program to run with; what it leaves out is not in the trace.
         branches: As `Cache.enabled` takes them.
+        deal: As `sparsify` takes it.
 
     Returns:
         The clip.
@@ -108,7 +111,7 @@ def generate(
     """
     if warm_up:
         rehearse(pipe, request, recipe, cache=cache, branches=branches)
-    return _run(pipe, request, recipe, progress, recall_rows, _switch(pipe, request, cache, branches))
+    return _run(pipe, request, recipe, progress, recall_rows, _switch(pipe, request, cache, branches), deal)
 
 
 def rehearse(
@@ -154,6 +157,7 @@ def _run(
     progress: Callable[[Progress], None] | None,
     recall_rows: int,
     cache: AbstractContextManager[None],
+    deal: str | Path | None = None,
 ) -> Clip:
     from videosieve.integrations.diffusers import sparsify
 
@@ -161,7 +165,7 @@ def _run(
     memory = PeakMemory(execution_device(pipe))
     with (
         cache,
-        sparsify(pipe, recipe, recall_rows=recall_rows) as run,
+        sparsify(pipe, recipe, recall_rows=recall_rows, deal=deal) as run,
         _StepClock(pipe, run.trace, progress) as clock,
         PartClock(pipe) as parts,
     ):

@@ -1,5 +1,6 @@
 """An inspection from a request to files: a page, and a picture of every head that was looked at."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from videosieve.generation.media import make_folder
 from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, pipeline_arguments
 from videosieve.inspection import Inspection
+from videosieve.planning.machine import describe_versions
 from videosieve.recipe import Recipe
 
 PAGE = "inspection.html"
@@ -56,12 +58,13 @@ def find_attention(
     return found
 
 
-def write_inspection(found: Inspection, folder: str | Path) -> Path:
+def write_inspection(found: Inspection, folder: str | Path, about: Mapping[str, Any] | None = None) -> Path:
     """Write the page, a PNG of every layer, head and step, and one of all heads at every step.
 
     Args:
         found: What was seen.
         folder: Made if missing; files of these names in it are replaced.
+        about: Of where it is from, for the foot of the page: `model`, `seed` and `command`, as far as known.
 
     Returns:
         The page.
@@ -70,11 +73,16 @@ def write_inspection(found: Inspection, folder: str | Path) -> Path:
         OutputError: The folder or a file in it cannot be written, or the page would be too large.
     """
     from videosieve.report.inspection import write_inspection_page
+    from videosieve.report.page import Colophon
     from videosieve.report.pictures.inspection import plot_heads, plot_reading
 
     folder = Path(folder)
     make_folder(folder)
-    write_inspection_page(found, folder / PAGE)
+    said = {
+        "model": found.model,
+        **{key: str(value) for key, value in (about or {}).items() if value is not None},
+    }
+    write_inspection_page(found, folder / PAGE, Colophon(**said, versions=describe_versions()))
     for spot in found.readings:
         plot_reading(
             found, spot, folder / f"layer{spot.layer:02d}-head{spot.head:02d}-step{spot.step:02d}.png"

@@ -4,6 +4,8 @@ Every file appears when it is whole, so an interrupted run leaves no broken one.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +65,21 @@ def make_folder(folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot make {str(folder)!r}: {reason_of(error)}; choose another output") from None
     check_writable(folder)
+
+
+@contextmanager
+def folder_for_results(folder: Path) -> Iterator[None]:
+    """Make a folder as `make_folder` does; an error before anything lies in it takes away what was made."""
+    check_name(folder)
+    made = [one for one in (folder, *folder.parents) if not exists(one)]
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something lies in it
+            for one in made:
+                one.rmdir()
+        raise
 
 
 def write_video(frames: Tensor, path: Path, fps: float) -> None:

@@ -17,6 +17,7 @@ from videosieve.generation.refusals import told_as_model_error, why_not_finite
 from videosieve.generation.request import Request, pipeline_arguments
 from videosieve.planning.machine import describe_versions
 from videosieve.recipe import Recipe
+from videosieve.report.page import Colophon, number_words
 from videosieve.report.saliency import About, write_saliency_page
 
 PAGE = "saliency.html"
@@ -28,10 +29,30 @@ def parse_method(name: str, temperature: float, **switches: str) -> SaliencyMeth
     Args:
         name: "concept" or "cross_attention".
         temperature: Of the softmax.
-        **switches: Other fields of `SaliencyMethod`.
+        **switches: Other fields of `SaliencyMethod`; sight also by layer, as "both:0,none:2-3".
     """
     chosen: dict[str, Any] = {"name": name, "temperature": temperature, **switches}
+    if ":" in switches.get("sight", ""):
+        chosen["sight"] = _parse_sights(switches["sight"])
     return SaliencyMethod(**chosen)
+
+
+def _parse_sights(text: str) -> tuple[tuple[int, str], ...]:
+    """ "both:0,none:2-3" as layers with their sights; a comma without a colon behind it goes on with the same one."""
+    parts: list[tuple[str, str]] = []
+    for part in text.split(","):
+        sight, colon, places = part.rpartition(":")
+        if colon:
+            parts.append((sight.strip(), places))
+        elif parts:
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]},{part}")
+        else:
+            raise ModelError(f"sight by layer must begin with a sight, as both:0,none:2-3; got {text!r}")
+    return tuple(
+        (layer, sight)
+        for sight, places in parts
+        for layer in parse_indices("layers of a sight", places) or ()
+    )
 
 
 def default_keep(model: str) -> str:
@@ -168,16 +189,20 @@ def write_saliency(
     found.save(folder / "saliency.safetensors")
     picture = folder / ("image.png" if found.of_image else "video.mp4")
     said = About(
-        prompt, picture, 0.0 if found.of_image else fps, _facts(found, about or {}),
-        (about or {}).get("command", ""), describe_versions(),
-    )  # fmt: skip
+        prompt, picture, 0.0 if found.of_image else fps, _facts(found, about or {}), _colophon(about or {})
+    )
     write_saliency_page(found, said, folder / PAGE)
     return folder / PAGE
 
 
+def _colophon(about: Mapping[str, Any]) -> Colophon:
+    known = {key: str(about[key]) for key in ("model", "seed", "command") if about.get(key) is not None}
+    return Colophon(**known, versions=describe_versions())
+
+
 def _facts(found: SaliencyMaps, about: Mapping[str, Any]) -> tuple[tuple[str, str, str], ...]:
     """Name, value and small print of what stands at the head of the page."""
-    layers, steps = (_runs(numbers) for numbers in (found.layers, found.steps))
+    layers, steps = (number_words(numbers) for numbers in (found.layers, found.steps))
     grid = " × ".join(map(str, found.maps.shape[1:]))
     seed = about.get("seed")
     return (
@@ -186,14 +211,3 @@ def _facts(found: SaliencyMaps, about: Mapping[str, Any]) -> tuple[tuple[str, st
         ("averaged", f"layers {layers}", f"steps {steps}"),
         ("maps", f"{grid} tokens", f"{len(found.concepts)} concepts"),
     )
-
-
-def _runs(numbers: tuple[int, ...]) -> str:
-    """Ascending numbers in words, runs as "3–7"."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)

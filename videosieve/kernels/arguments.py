@@ -18,6 +18,7 @@ from videosieve.errors import ShapeError
 from videosieve.kernels.triton_support import debugging
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask, require_whole, whole_offsets
+from videosieve.masks.upheld import note_upheld, upholds
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BOOL, INDEX = (torch.bool,), (torch.int64,)
@@ -235,6 +236,9 @@ def check_heads(heads: Any, x: Tensor) -> None:
 
 
 def _check_places(name: str, order: Tensor, tokens: int, permutation: bool) -> None:
+    law = ("names tokens", tokens, permutation)
+    if upholds(order, law):
+        return
     least, most = (int(edge) for edge in order.aminmax())
     if least < 0 or most >= tokens:
         raise ShapeError(f"{name} must name tokens 0 … {tokens - 1}, got {least} … {most}")
@@ -242,6 +246,7 @@ def _check_places(name: str, order: Tensor, tokens: int, permutation: bool) -> N
         named = torch.zeros(order.shape, dtype=torch.bool, device=order.device)
         if not bool(named.scatter_(-1, order, True).all()):
             raise ShapeError(f"{name} must be a permutation of 0 … {tokens - 1}, but names a token twice")
+    note_upheld(order, law)
 
 
 def _check_memory(name: str, x: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from videosieve.errors import BackendError
 from videosieve.kernels.native_threads import team
 
-ABI = 8
+ABI = 9
 PATH = Path(__file__).parents[1] / "native" / "videosieve_native.so"
 SWITCH = "VIDEOSIEVE_NATIVE"
 ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}

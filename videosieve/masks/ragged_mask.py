@@ -9,6 +9,7 @@ from torch import Tensor
 from videosieve.errors import ShapeError
 from videosieve.fields import Count, check_fields
 from videosieve.masks.kept_blocks import KeptBlocks, check_plain
+from videosieve.masks.upheld import note_upheld, upholds
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,9 @@ def whole_offsets(offsets: Tensor, tokens: int) -> Tensor:
 
 def require_whole(name: str, offsets: Tensor, tokens: int) -> None:
     """Raise a ShapeError unless offsets [batch, heads, blocks + 1] ascend from 0 to the number of tokens."""
+    law = ("ascends from 0 to", tokens)
+    if upholds(offsets, law):
+        return
     fits = (offsets[..., 0] == 0) & (offsets[..., -1] == tokens) & (offsets.diff() >= 0).all(-1)
     if not fits.all():
         batch, head = (~fits).nonzero()[0].tolist()
@@ -117,6 +121,7 @@ def require_whole(name: str, offsets: Tensor, tokens: int) -> None:
             f"{name} must ascend from 0 to {tokens} tokens; at {batch=}, {head=} they run "
             f"{offsets[batch, head].tolist()}"
         )
+    note_upheld(offsets, law)
 
 
 def _check_offsets(name: str, offsets: Tensor, blocks: int, tokens: int) -> None:

@@ -114,7 +114,7 @@ class AdaSpa(Method):
         keep = heaviest_blocks(mass, density, text)
         if self.head_adaptive:
             recall = call.of_all_heads(kept_share(mass, keep, text))  # the tiers are ranks among all heads
-            density = head_densities(recall, self.density, self.recall_split)[:, call.these_heads]
+            density = call.of_these_heads(head_densities(recall, self.density, self.recall_split))
             keep = heaviest_blocks(mass, density, text)
         return BlockMask(keep, BlockSize(side, side), call.tokens)
 

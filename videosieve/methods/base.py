@@ -14,6 +14,7 @@ from torch import Tensor
 from videosieve.call import AttentionCall, AttentionResult
 from videosieve.errors import RecipeError, ShapeError
 from videosieve.fields import check_fields
+from videosieve.forward import Site
 from videosieve.kernels import (
     Centroids,
     block_sparse_attention,
@@ -24,7 +25,7 @@ from videosieve.kernels import (
 from videosieve.kernels.block_sparse_attention import TAKE_ORDERS, runner
 from videosieve.kernels.centroids import answered_density
 from videosieve.kernels.compensated_attention import runner as compensated_runner
-from videosieve.layout import inverse_order
+from videosieve.layout import VideoLayout, inverse_order
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.masks.ragged_mask import RaggedBlockMask
@@ -137,6 +138,19 @@ class Method(ABC):
         """
         side = block_side(getattr(self, "block", None), call.tokens)
         return BlockSize(side, side)
+
+    def known_densities(self, site: Site, layout: VideoLayout) -> tuple[float, ...] | None:
+        """Density of every head, where the method's own table tells it before anything is computed.
+
+        Args:
+            site: Layer and layers; its heads are those of the model.
+            layout: Which token is which.
+
+        Returns:
+            One in (0, 1] per head of the site; None where queries and keys decide, or where all heads have the same.
+        """
+        del site, layout
+        return None
 
     @abstractmethod
     def select(self, call: AttentionCall, state: State) -> tuple[Selection | None, State]:

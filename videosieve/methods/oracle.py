@@ -154,8 +154,8 @@ class RandomBlocks(Method):
             shape = (1, call.all_heads, blocks, -(-call.keys // side))
             draw = torch.rand(shape, generator=generator_for(self.seed, call.site)).to(call.q.device)
             return causal_selection(
-                draw[:, call.these_heads], call, side, self.density, "row", by_pair=False
+                call.of_these_heads(draw), call, side, self.density, "row", by_pair=False
             ), state
         draw = torch.rand(1, call.all_heads, blocks, blocks, generator=generator_for(self.seed, call.site))
-        keep = top_k(draw[:, call.these_heads], round(self.density * blocks)).to(call.q.device)
+        keep = top_k(call.of_these_heads(draw), round(self.density * blocks)).to(call.q.device)
         return Selection(BlockMask(keep, BlockSize(side, side), call.tokens)), state

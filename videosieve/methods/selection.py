@@ -5,6 +5,7 @@ What a method cannot estimate (NaN) counts as no mass, and every row keeps at le
 always computable. Equal masses are taken in ascending order of the key blocks.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -14,33 +15,43 @@ from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.errors import RecipeError
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 
 Entry = TypeVar("Entry")
 
 
 def entries_of(name: str, table: tuple[tuple[Entry, ...], ...], call: AttentionCall) -> tuple[Entry, ...]:
-    """What a table holds for the heads of a call.
+    """What a table holds for the heads of a call; see `entries_at`."""
+    site = call.site
+    return entries_at(
+        name, table, site if site.heads else replace(site, heads=call.heads, head_numbers=call.head_numbers)
+    )
+
+
+def entries_at(name: str, table: tuple[tuple[Entry, ...], ...], site: Site) -> tuple[Entry, ...]:
+    """What a table holds for the heads of a site.
 
     Args:
         name: The table's, for the error.
         table: [layers][heads] of the whole model.
-        call: The attention call; it may hold some of the heads.
+        site: Layer, and which of how many heads.
 
     Returns:
-        One entry per head of the call.
+        One entry per head that the site holds, in its order.
 
     Raises:
         RecipeError: The table has not one row per layer and one entry per head of the model.
     """
-    layers, heads = call.site.layers, call.all_heads
+    layers, heads = site.layers, site.heads
     if len(table) != layers or any(len(row) != heads for row in table):
         sizes = sorted({len(row) for row in table})
         raise RecipeError(
             f"{name} needs one row for each of {layers} layers and one entry for each of {heads} heads, "
             f"got {len(table)} rows of {' or '.join(map(str, sizes))}; fit it on this model"
         )
-    return table[call.site.layer][call.these_heads]
+    row = table[site.layer]
+    return tuple(row[head] for head in site.head_numbers)
 
 
 def top_k(mass: Tensor, count: int | Tensor) -> Tensor:

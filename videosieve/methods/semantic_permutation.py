@@ -88,9 +88,9 @@ class SemanticPermutation(Method):
         q, k = (x[:, :, call.layout.video] for x in (call.q, call.k))
         count_q, count_k = self._counts(q.shape[2])
         if state is None:
-            all_heads, first = call.all_heads, call.site.first_head
-            start_q = draw_tokens(q, count_q, self.seed, all_heads, first)
-            start_k = draw_tokens(k, count_k, self.seed + 1, all_heads, first)
+            all_heads, numbers = call.all_heads, call.head_numbers
+            start_q = draw_tokens(q, count_q, self.seed, all_heads, numbers)
+            start_k = draw_tokens(k, count_k, self.seed + 1, all_heads, numbers)
         else:
             start_q, start_k = state.queries, state.keys
         queries = kmeans(q, count_q, iterations=rounds, centroids=start_q)
@@ -160,11 +160,8 @@ def ragged_selection(layout: VideoLayout, queries: Clusters, keys: Clusters, kee
 
 def _cluster_order(layout: VideoLayout, clusters: Clusters) -> tuple[Tensor, Tensor]:
     """Gather index [batch, heads, tokens] and block offsets [batch, heads, blocks + 1], int64."""
-    video = torch.sort(clusters.labels, dim=-1, stable=True).indices + layout.video.start
+    video = clusters.order + layout.video.start
     everything = torch.arange(layout.tokens, device=video.device)
     rest = torch.cat([everything[: layout.video.start], everything[layout.video.stop :]])
     order = torch.cat([video, rest.expand(*video.shape[:2], -1)], -1)
-    offsets = pad(clusters.sizes.long().cumsum(-1), (1, 0))
-    if len(rest):
-        offsets = pad(offsets, (0, 1), value=layout.tokens)
-    return order, offsets
+    return order, pad(clusters.offsets, (0, int(len(rest) > 0)), value=layout.tokens)

@@ -17,17 +17,14 @@ from torch.nn.functional import pad
 
 from videosieve.call import AttentionCall
 from videosieve.fields import OneOf
-from videosieve.kernels import Centroids, kmeans
-from videosieve.kernels.kmeans import draw_tokens
+from videosieve.kernels import Centroids, block_moments, deal_budget, kmeans, pool_blocks
+from videosieve.kernels.kmeans import Clusters, draw_tokens
 from videosieve.masks.block_side import block_side
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, TokenOrder
-from videosieve.methods.estimates.budget import deal
 from videosieve.methods.estimates.centroid_error import (
-    Members,
     centroid_error,
     cluster_mass,
-    key_moments,
     query_moments,
 )
 from videosieve.methods.estimates.score_space import ScoreSpace, score_space
@@ -102,20 +99,19 @@ class Sieve(Method):
         side = self._side(q.shape[2])
         rows = _cluster(call, points[0], side, starts[0])
         columns = _cluster(call, points[1], max(side // 2, 1), starts[1])
-        queries, centroids = (
-            rows.mean(q),
-            Centroids(columns.mean(k), columns.mean(v), columns.sizes.float().log()),
-        )
-        mass = cluster_mass(queries, centroids.keys, centroids.log_sizes, call.scale)
+        queries, keys, values = _means(q, rows), _means(k, columns), _means(v, columns)
+        centroids = Centroids(keys, values, columns.sizes.float().log())
+        mass = cluster_mass(queries, keys, centroids.log_sizes, call.scale)
         if self.rank == "error":
-            moments = query_moments(seen_q, rows), key_moments(seen_k, space.see_values(v), columns)
-            worth = centroid_error(*moments, mass, centroids.values)
+            of_rows = query_moments(seen_q, space.see_queries(queries), rows)
+            of_columns = block_moments(seen_k, columns.offsets, y=space.see_values(v), order=columns.order)
+            worth = centroid_error(of_rows, of_columns, mass, values)
         else:
             worth = mass
         worth = worth / columns.sizes.clamp(min=1).unsqueeze(-2)
-        keep = deal(worth, rows.sizes, columns.sizes, self._budget(call, columns.sizes))
+        keep = deal_budget(worth, rows.sizes.long(), columns.sizes.long(), self._budget(call, columns.sizes))
         answers = _with_rest(call, centroids) if self.centroids else None
-        ends = _or_middle(queries, rows, q), _or_middle(centroids.keys, columns, k)
+        ends = _or_middle(queries, rows), _or_middle(keys, columns)
         after = SieveState(space, steps + 1, *ends)
         return _selection(call, rows, columns, keep, answers), after
 
@@ -125,28 +121,34 @@ class Sieve(Method):
         return self.block or max(own, -(-tokens // MOST_ROWS))
 
     def _budget(self, call: AttentionCall, sizes: Tensor) -> Tensor:
-        """Pairs of the video that every head may compute beyond a centroid of each cluster, int64 [batch, heads, 1].
+        """Pairs of the video that every head may compute beyond a centroid of each cluster, int64 [batch, heads].
 
         What lies outside the video sees and is seen by all; a cluster without keys has no centroid.
         """
-        video, tokens = sizes.sum(-1, keepdim=True), call.tokens
+        video, tokens = sizes.sum(-1), call.tokens
         outside = tokens**2 - video**2
-        return round(self.density * tokens**2) - outside - video * (sizes > 0).sum(-1, keepdim=True)
+        return round(self.density * tokens**2) - outside - video * (sizes > 0).sum(-1)
 
 
-def _cluster(call: AttentionCall, x: Tensor, side: int, start: Tensor | None) -> Members:
+def _cluster(call: AttentionCall, x: Tensor, side: int, start: Tensor | None) -> Clusters:
     """Which points x [batch, heads, tokens, axes] belong to which cluster, from where clusters were if they were."""
     count, rounds = max(x.shape[2] // side, 1), STEP_ITERATIONS
     if start is None:
-        start, rounds = draw_tokens(x, count, SEED, call.all_heads, call.site.first_head), FIRST_ITERATIONS
-    clusters = kmeans(x, count, iterations=rounds, centroids=start)
-    order = torch.sort(clusters.labels, dim=-1, stable=True).indices
-    return Members(clusters.labels, order, pad(clusters.sizes.long().cumsum(-1), (1, 0)))
+        start, rounds = draw_tokens(x, count, SEED, call.all_heads, call.head_numbers), FIRST_ITERATIONS
+    return kmeans(x, count, iterations=rounds, centroids=start)
 
 
-def _or_middle(means: Tensor, members: Members, x: Tensor) -> Tensor:
-    """Mean tokens of the clusters; of one that has become empty, that of all tokens x."""
-    return torch.where((members.sizes > 0).unsqueeze(-1), means, x.mean(2, keepdim=True))
+def _means(x: Tensor, clusters: Clusters) -> Tensor:
+    """Mean of x [batch, heads, tokens, any] over every cluster, 0 for an empty one."""
+    return pool_blocks(x, clusters.offsets, order=clusters.order).means
+
+
+def _or_middle(means: Tensor, clusters: Clusters) -> Tensor:
+    """Mean tokens of the clusters; of one that has become empty, that of all tokens."""
+    sizes = clusters.sizes.unsqueeze(-1)
+    wide = torch.promote_types(means.dtype, torch.float32)
+    middle = (means.to(wide) * sizes).sum(2, keepdim=True) / sizes.sum(2, keepdim=True)
+    return torch.where(sizes > 0, means, middle.to(means.dtype))
 
 
 def _with_rest(call: AttentionCall, centroids: Centroids) -> Centroids:
@@ -158,7 +160,7 @@ def _with_rest(call: AttentionCall, centroids: Centroids) -> Centroids:
 
 
 def _selection(
-    call: AttentionCall, rows: Members, columns: Members, keep: Tensor, centroids: Centroids | None
+    call: AttentionCall, rows: Clusters, columns: Clusters, keep: Tensor, centroids: Centroids | None
 ) -> Selection:
     """Clusters first, then one block of everything outside the video, which sees and is seen by all."""
     video, tokens = call.layout.video, call.tokens

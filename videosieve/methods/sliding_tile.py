@@ -18,13 +18,14 @@ import torch
 from torch import Tensor
 
 from videosieve.call import AttentionCall
+from videosieve.forward import Site
 from videosieve.layout import VideoLayout
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.base import Method, Selection, State
 from videosieve.methods.geometry.tiles import Tile, Tiling, tile_of, tile_video
 from videosieve.methods.parameters import ByHead, Window, share
-from videosieve.methods.selection import entries_of
+from videosieve.methods.selection import entries_at, entries_of
 
 LONG_TILE, SHORT_TILE = (6, 8, 8), (4, 4, 4)
 
@@ -60,6 +61,14 @@ class SlidingTile(Method):
             volume = math.prod(tile)
             windows = (self.window or window_for(self.density, call.layout.in_whole_blocks(volume), tile),)
         return tiling.selection(windows_mask(tiling, windows)), state
+
+    def known_densities(self, site: Site, layout: VideoLayout) -> tuple[float, ...] | None:
+        """Those of the windows of `head_windows`, for this grid."""
+        if self.head_windows is None:
+            return None
+        tiling = tile_video(layout, tile_of(self.tile, layout, LONG_TILE, SHORT_TILE), torch.device("cpu"))
+        windows = entries_at("head_windows", self.head_windows, site)
+        return tuple(_density(tiling, window) for window in windows)
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define VIDEOSIEVE_ABI 8
+#define VIDEOSIEVE_ABI 9
 #define VIDEOSIEVE_API __attribute__((visibility("default")))
 
 #ifdef __cplusplus
@@ -160,15 +160,18 @@ typedef struct {
     videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_antidiagonal_mass_call;
 
-/* One iteration of k-means: the nearest centroid of every token, the first of equally near ones, and the mean of the
+/* Iterations of k-means: the nearest centroid of every token, the first of equally near ones, and the mean of the
  * tokens of every centroid. */
 typedef struct {
     videosieve_tensor x;
-    const float* centroids; /* [batch, heads, clusters, head_dim], contiguous */
+    const float* centroids; /* [batch, heads, clusters, head_dim], contiguous; where the first iteration starts */
     int64_t clusters; /* at most 2^24 */
+    int64_t iterations; /* at least 1 */
     int32_t* labels; /* [batch, heads, keys], contiguous */
     float* means; /* as centroids; a cluster without tokens keeps its centroid */
     int32_t* sizes; /* [batch, heads, clusters], contiguous */
+    int64_t* order; /* [batch, heads, keys], contiguous: the tokens cluster by cluster, ascending inside one */
+    int64_t* offsets; /* [batch, heads, clusters + 1], contiguous: where clusters begin there */
     int64_t batch;
     int64_t heads;
     int64_t queries; /* 1 */
@@ -200,6 +203,45 @@ typedef struct {
     float scale; /* not used */
     videosieve_parallel team; /* null: the call starts threads of its own */
 } videosieve_pool_call;
+
+/* Variance of x along every axis inside every block, and covariance of x with y, both about the means of the block. */
+typedef struct {
+    videosieve_tensor x;
+    videosieve_tensor y; /* of the element of x, [batch, heads, keys, y_dim]; null memory where y_dim is 0 */
+    const int64_t* offsets; /* as of a pool */
+    const int64_t* order;
+    int64_t blocks;
+    int64_t offset_strides[2];
+    int64_t order_strides[2];
+    float* variances; /* [batch, heads, blocks, head_dim], contiguous; 0 for an empty block */
+    float* covariances; /* [batch, heads, blocks, y_dim, head_dim], contiguous; null where y_dim is 0 */
+    int64_t batch;
+    int64_t heads;
+    int64_t queries; /* 1 */
+    int64_t keys; /* tokens of x */
+    int32_t head_dim; /* of x */
+    int32_t element;
+    int32_t threads;
+    float scale; /* not used */
+    videosieve_parallel team; /* null: the call starts threads of its own */
+    int64_t y_dim; /* 0 to 256 */
+} videosieve_moments_call;
+
+/* Which pairs of clusters a head computes: the pair of most worth of every row, and others in order of worth, the first of
+ * equals first, as long as their cost fits what the first ones left of the budget. A pair costs queries * (keys - 1). */
+typedef struct {
+    const float* worth; /* [batch, heads, rows, columns], contiguous; NaN is worth 0 */
+    const int64_t* query_sizes; /* [batch, heads, rows], contiguous */
+    const int64_t* key_sizes; /* [batch, heads, columns], contiguous; columns of 0 keys are kept and cost nothing */
+    const int64_t* budgets; /* [batch, heads], contiguous */
+    uint8_t* keep; /* [batch, heads, rows, columns], contiguous */
+    int64_t batch;
+    int64_t heads;
+    int64_t rows;
+    int64_t columns;
+    int32_t threads;
+    videosieve_parallel team; /* null: the call starts threads of its own */
+} videosieve_deal_call;
 
 /* Softmax of scale q.k + log_sizes over all columns, its mean over the queries of every block. */
 typedef struct {
@@ -233,7 +275,7 @@ VIDEOSIEVE_API const char* videosieve_instruction_set(int32_t index);
  * its `set` counts as in videosieve_instruction_set. */
 #define VIDEOSIEVE_CALLS(CALL) \
     CALL(attention) CALL(sampled) CALL(mass) CALL(antidiagonal) CALL(antidiagonal_mass) CALL(cluster) CALL(pool) \
-    CALL(centroid_mass)
+    CALL(moments) CALL(centroid_mass) CALL(deal)
 #define VIDEOSIEVE_DECLARE(name) \
     VIDEOSIEVE_API const char* videosieve_##name(const videosieve_##name##_call* call, int32_t set);
 VIDEOSIEVE_CALLS(VIDEOSIEVE_DECLARE)

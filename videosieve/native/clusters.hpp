@@ -82,7 +82,9 @@ void cluster_means(const ClusterMeanTask& task, float* scratch) {
         const int64_t first = task.offsets[cluster], end = task.offsets[cluster + 1];
         float* to = task.means + cluster * head_dim;
         if (first == end) {
-            memcpy(to, task.centroids + cluster * head_dim, sizeof(float) * head_dim);
+            // One that is updated where it lies keeps what it has.
+            if (to != task.centroids + cluster * head_dim)
+                memcpy(to, task.centroids + cluster * head_dim, sizeof(float) * head_dim);
             continue;
         }
         mean_token(block, first, end, mean);

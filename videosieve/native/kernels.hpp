@@ -156,6 +156,18 @@ struct PoolTask {
     float* spreads;          // [blocks]
 };
 
+// Variances and covariances of neighbouring blocks.
+struct MomentsTask {
+    Numbers numbers;         // head_dim is that of x
+    QueryRows x;             // all of the head; count is not used
+    QueryRows y;             // likewise, in the same order
+    int32_t y_dim;
+    const int64_t* offsets;  // [blocks + 1], places
+    int64_t blocks;
+    float* variances;        // [blocks, head_dim]
+    float* covariances;      // [blocks, y_dim, head_dim]
+};
+
 // Mean over the queries of the softmax over all keys.
 struct CentroidMassTask {
     Numbers numbers;
@@ -177,6 +189,7 @@ struct Kernels {
     size_t (*antidiagonal_mass_scratch)(int head_dim, int stride, int64_t columns, int panels);
     size_t (*nearest_scratch)(int head_dim);
     size_t (*pool_scratch)(int head_dim);
+    size_t (*moments_scratch)(int head_dim, int y_dim);
     size_t (*centroid_mass_scratch)(int head_dim, int64_t keys);
     void (*attention)(const AttentionTask& task, float* scratch);
     void (*sampled)(const SampledTask& task, float* scratch);
@@ -185,6 +198,7 @@ struct Kernels {
     void (*antidiagonal_mass)(const AntidiagonalMassTask& task, float* scratch);
     void (*nearest)(const NearestTask& task, float* scratch);
     void (*pool)(const PoolTask& task, float* scratch);
+    void (*moments)(const MomentsTask& task, float* scratch);
     void (*cluster_means)(const ClusterMeanTask& task, float* scratch);
     void (*centroid_mass)(const CentroidMassTask& task, float* scratch);
     void (*pair)(const PairTask& task, float* scratch);  // null where there are no pairs; needs no scratch

@@ -151,8 +151,11 @@ const char* refuse(const videosieve_antidiagonal_mass_call& call) {
 const char* refuse(const videosieve_cluster_call& call) {
     if (const char* reason = refuse_sizes(call)) return reason;
     if (const char* reason = refuse_tensors({&call.x}, call.element)) return reason;
+    if (call.iterations < 1) return "there must be at least one iteration";
     if (call.clusters < 1 || call.clusters > videosieve::most_clusters) return "there must be 1 to 2^24 clusters";
-    return call.centroids && call.labels && call.means && call.sizes ? nullptr : "centroids and results must have memory";
+    return call.centroids && call.labels && call.means && call.sizes && call.order && call.offsets
+               ? nullptr
+               : "centroids and results must have memory";
 }
 
 const char* refuse(const videosieve_pool_call& call) {
@@ -163,6 +166,30 @@ const char* refuse(const videosieve_pool_call& call) {
     if (const char* reason = refuse_offsets(call, call.offsets, call.offset_strides, call.blocks, call.keys))
         return reason;
     return refuse_order(call, call.order, call.order_strides, call.keys);
+}
+
+const char* refuse(const videosieve_moments_call& call) {
+    if (const char* reason = refuse_sizes(call)) return reason;
+    if (call.y_dim < 0 || call.y_dim > videosieve::most_head_dim) return "y_dim must be 0 to 256";
+    if (const char* reason = refuse_tensors({&call.x}, call.element)) return reason;
+    if (call.y_dim)
+        if (const char* reason = refuse_tensors({&call.y}, call.element)) return reason;
+    if (call.blocks < 1) return "there must be at least one block";
+    if (!call.offsets || !call.variances || (call.y_dim && !call.covariances))
+        return "offsets and results must have memory";
+    if (const char* reason = refuse_offsets(call, call.offsets, call.offset_strides, call.blocks, call.keys))
+        return reason;
+    return refuse_order(call, call.order, call.order_strides, call.keys);
+}
+
+const char* refuse(const videosieve_deal_call& call) {
+    if (call.batch < 1 || call.heads < 1 || call.rows < 1 || call.columns < 1)
+        return "batch, heads, rows and columns must be at least 1";
+    if (call.rows > INT32_MAX / call.columns) return "a head must have less than 2^31 pairs of clusters";
+    if (call.threads < 1) return "threads must be at least 1";
+    return call.worth && call.query_sizes && call.key_sizes && call.budgets && call.keep
+               ? nullptr
+               : "worth, sizes, budgets and keep must have memory";
 }
 
 const char* refuse(const videosieve_centroid_mass_call& call) {

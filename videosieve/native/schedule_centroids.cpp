@@ -33,6 +33,25 @@ void compute(const videosieve_pool_call& call, const Kernels& kernels) {
                      kernels.pool_scratch(call.head_dim), pool_part);
 }
 
+void compute(const videosieve_moments_call& call, const Kernels& kernels) {
+    const int64_t parts = (call.blocks + pooled_blocks - 1) / pooled_blocks;
+    const auto measure_part = [&](int64_t task, int, float* scratch) {
+        const int64_t part = task % parts, head = task / parts, b = head / call.heads, h = head % call.heads;
+        const int64_t first = part * pooled_blocks, at = (head * call.blocks + first) * call.head_dim;
+        const int64_t* order = of_head(call.order, call.order_strides, b, h);
+        const QueryRows x{head_of(call.x, call.element, b, h), call.x.token_stride, call.keys, order};
+        const QueryRows y{call.y_dim ? head_of(call.y, call.element, b, h) : nullptr, call.y.token_stride, call.keys, order};
+        kernels.moments({numbers_of(call), x, y, static_cast<int32_t>(call.y_dim),
+                         of_head(call.offsets, call.offset_strides, b, h) + first,
+                         std::min(pooled_blocks, call.blocks - first), call.variances + at,
+                         call.y_dim ? call.covariances + at * call.y_dim : nullptr},
+                        scratch);
+    };
+    const int64_t work = 2 * call.batch * call.heads * call.keys * call.head_dim * (2 + call.y_dim);
+    run_with_scratch(call.batch * call.heads * parts, crew_of(call), work,
+                     kernels.moments_scratch(call.head_dim, static_cast<int>(call.y_dim)), measure_part);
+}
+
 void compute(const videosieve_centroid_mass_call& call, const Kernels& kernels) {
     const Run all{0, call.keys};
     const auto weigh_row = [&](int64_t task, int, float* scratch) {

@@ -5,6 +5,7 @@
 #include "centroid_mass.hpp"
 #include "clusters.hpp"
 #include "estimates.hpp"
+#include "moments.hpp"
 #include "sampled.hpp"
 
 namespace {
@@ -35,6 +36,7 @@ constexpr videosieve::Kernels table_named(const char* name) {
             antidiagonal_mass_scratch,
             nearest_scratch,
             pool_scratch,
+            moments_scratch,
             centroid_mass_scratch,
             attention,
             sampled,
@@ -43,6 +45,7 @@ constexpr videosieve::Kernels table_named(const char* name) {
             antidiagonal_mass,
             nearest,
             pool,
+            moments,
             cluster_means,
             centroid_mass,
             nullptr,

@@ -191,6 +191,15 @@ def _sample_pool(device: str) -> tuple[Any, ...]:
     return _tensor(device), _offsets(device), None
 
 
+def _sample_moments(device: str) -> tuple[Any, ...]:
+    return _tensor(device), _offsets(device), None, None
+
+
+def _sample_deal(device: str) -> tuple[Any, ...]:
+    worth = torch.zeros(1, 1, 4, 8, device=device)
+    return worth, worth[..., 0].long(), worth[:, :, 0].long(), worth[..., 0, 0].long()
+
+
 def _sample_centroid_mass(device: str) -> tuple[Any, ...]:
     q = _tensor(device)
     sizes = torch.zeros(1, 1, SAMPLE_TOKENS // 64, device=device)
@@ -217,9 +226,11 @@ _SAMPLES: dict[str, Callable[[str], tuple[Any, ...]]] = {
     "antidiagonal_mass": _sample_antidiagonal_mass,
     "antidiagonal_scores": _sample_antidiagonal,
     "block_mass": _sample_mass,
+    "block_moments": _sample_moments,
     "block_sparse_attention": _sample_block_sparse,
     "centroid_mass": _sample_centroid_mass,
     "compensated_attention": _sample_compensated,
+    "deal_budget": _sample_deal,
     "dense_attention": _sample_dense,
     "kmeans": _sample_kmeans,
     "norm_rope": _sample_norm_rope,

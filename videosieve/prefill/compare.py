@@ -119,7 +119,7 @@ def compare_prefills(
 
 
 def _begin(begin: Callable[[str], Tell] | None, name: str, number: int) -> Tell | None:
-    return begin(f"prompt {number + 1}: {name}") if begin else None
+    return begin(f"prompt {number}: {name}") if begin else None
 
 
 def _read(

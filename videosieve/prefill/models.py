@@ -1,8 +1,9 @@
 """Finds a language model: a folder in transformers' format or with a GGUF file, a hub id, or the model in a wheel."""
 
 import importlib.util
+import io
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _quiet() -> Any:
     words.disable_progress_bar()
     logging.getLogger("gguf").setLevel(logging.ERROR)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), redirect_stderr(io.StringIO()):  # its bar over tensors knows no switch
             yield
     finally:
         words.set_verbosity(level)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from videosieve.prefill.results import PAGE, PrefillResults, PrefillRow
+from videosieve.report.page import Colophon, machine_fact
 from videosieve.report.prefill import write_prefill_page
 
 
@@ -17,21 +18,20 @@ def write_page(results: PrefillResults, folder: Path) -> Path:
     Returns:
         Its path.
     """
-    facts = {
-        "processor": results.machine.get("processor", "–"),
-        "device": results.machine.get("device", "–"),
-        "threads": results.machine.get("threads", "–"),
-        "torch": results.versions.get("torch", "–"),
-        "scored": f"the last {results.scored} tokens",
-        "timed": f"{results.repeats} prefill{'s' * (results.repeats != 1)} each",
-    }
+    facts = [
+        ("model", results.model, ""),
+        machine_fact(results.machine),
+        ("timed", f"{results.repeats} prefill{'s' * (results.repeats != 1)} each", "the median counts"),
+        ("likelihood", f"last {results.scored} tokens", f"then {results.decoded} tokens, greedily"),
+    ]  # fmt: skip
     scenes = [
         {"prompt": prompt, "tokens": rows[0].tokens, "rows": [_shown(row, rows[0]) for row in rows]}
         for number, prompt in enumerate(results.prompts)
         if (rows := results.of_prompt(number))
     ]
     path = folder / PAGE
-    write_prefill_page(results.model, facts, scenes, path)
+    colophon = Colophon(results.model, command=results.command, versions=results.versions)
+    write_prefill_page(colophon, facts, scenes, path)
     return path
 
 

@@ -108,12 +108,12 @@ class PrefillResults:
         return [row for row in self.rows if row.prompt == prompt]
 
     def table(self) -> tuple[list[str], list[list[str | float | int | None]]]:
-        """The figures as plain cells: names with units, and a row per method and prompt, prompts counted from 1."""
+        """The figures as plain cells: names with units, and a row per method and prompt, prompts counted from 0."""
         rows: list[list[str | float | int | None]] = []
         for row in self.rows:
             speedup = self.of_prompt(row.prompt)[0].seconds / row.seconds
             share = row.attention_seconds / row.seconds
             attention = [row.seconds, speedup, share, row.density, row.recall, row.lowest_recall]
             told = [row.nll, row.nll_difference, row.agreement]
-            rows.append([row.method, row.prompt + 1, row.tokens, *attention, *told])
+            rows.append([row.method, row.prompt, row.tokens, *attention, *told])
         return list(COLUMNS), rows

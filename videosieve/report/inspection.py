@@ -2,48 +2,43 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import Environment, StrictUndefined
 from torch import Tensor
 
 from videosieve.errors import OutputError
 from videosieve.files import write_text
 from videosieve.inspection import MEASURES, Inspection, Patches, encode_ratios, uniform_measures
 from videosieve.inspection.plan import HIGHEST, LOWEST
+from videosieve.report.page import Colophon, draw_page
 
 PAGE_BYTES = 3_000_000
 SCRIPTS = (
-    "inspection_colours",
-    "inspection_heads",
-    "inspection_maps",
-    "inspection_patch",
-    "inspection",
-)  # one script
+    "inspection_colours.js", "inspection_heads.js", "inspection_maps.js", "inspection_patch.js", "inspection.js",
+)  # fmt: skip
 SMALLEST_SHARE = 0.5  # of its bytes that a map of patches takes as compressed text; a guess that saves time
 PICTURE_SIDE = 160  # pixels, of the longer side of a frame
 
 
-def write_inspection_page(found: Inspection, path: Path) -> None:
+def write_inspection_page(found: Inspection, path: Path, colophon: Colophon | None = None) -> None:
     """Write the page.
 
     Args:
         found: What was seen.
         path: An .html file.
+        colophon: What stands at the foot; None names the model alone.
 
     Raises:
         OutputError: The page cannot be written, or would be larger than `PAGE_BYTES` even with few query patches.
     """
-    write_text(path, render_inspection(found))
+    write_text(path, render_inspection(found, colophon))
 
 
-def render_inspection(found: Inspection) -> str:
+def render_inspection(found: Inspection, colophon: Colophon | None = None) -> str:
     """The page as text; query patches are thinned out until it is smaller than `PAGE_BYTES`."""
     plan = found.plan
     facts = {
@@ -61,16 +56,14 @@ def render_inspection(found: Inspection) -> str:
         "rows": len(plan.rows),
         "atlas_rows": found.atlas_rows,
         "missing": found.missing,
-        "css": _asset("inspection.css"),
-        "js": "\n".join(_asset(f"{name}.js") for name in SCRIPTS),
     }
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("inspection.html"))
     common = _common(found)
 
     def render(patches: dict[str, Any]) -> str:
-        return page.render(
-            data=json.dumps(common | patches, separators=(",", ":")).replace("<", "\\u003c"), **facts
-        )
+        return draw_page(
+            "inspection.html", f"{found.prompt} · attention", colophon or Colophon(found.model), scripts=SCRIPTS,
+            data=common | patches, **facts,
+        )  # fmt: skip
 
     room = PAGE_BYTES - len(render({}).encode())
     for every in _thinnings(found.plan.patches, len(found.readings), room):
@@ -195,7 +188,3 @@ def _data_uri(picture: Any, kind: str, **options: Any) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format=kind.upper(), **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _asset(name: str) -> str:
-    return (resources.files("videosieve.report") / "assets" / name).read_text(encoding="utf-8")

@@ -1,80 +1,104 @@
-"""report.html: one self-contained file drawn from results.json and the media beside it. No network, no other files."""
+"""Head, stylesheet, title, footer and policy of every page: a page is one file, and nothing in it is fetched."""
 
 import base64
 import hashlib
-from pathlib import Path
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from videosieve.errors import OutputError
-from videosieve.files import write_text
-from videosieve.report.comparison.scene import scene_view
-from videosieve.report.comparison.style import method_styles
-from videosieve.report.comparison.summary import summary_view
-from videosieve.report.results import RESULTS, Results
+from videosieve.colours import STYLE
 
-PAGE = "report.html"
-CSS = ("colours.css", "layout.css", "player.css", "charts.css", "table.css")
-SCRIPTS = ("charts.js", "player.js", "steps.js", "page.js")
+SHEETS = ("layout.css", "table.css", "charts.css", "player.css", "inspection.css")
+"""Behind the colours; every page has all of them, so that a class means one thing."""
 
 
-def write_report(folder: Path) -> Path:
-    """Draw report.html from a results folder.
+@dataclass(frozen=True, slots=True)
+class Colophon:
+    """What made a page; it stands at its foot.
 
-    Args:
-        folder: Holds results.json and the files it names.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        OutputError: results.json or a file it names is missing or damaged, or the page cannot be written.
+    Attributes:
+        model: Name or folder; empty for none.
+        seed: Of the noise, in words; empty where there is none.
+        command: That wrote the page; empty for none.
+        versions: Name and version of what it was made with; empty for unknown.
     """
-    results = Results.load(folder)
-    if not results.clips:
-        raise OutputError(f"{str(folder)!r} holds no finished video; run the comparison again")
-    path = folder / PAGE
-    try:
-        page = render_page(results, folder)
-    except OutputError:
-        raise
-    except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise OutputError(
-            f"{str(folder / RESULTS)!r} holds values that no page can be drawn of: {reason}; run the comparison again"
-        ) from error
-    write_text(path, page)
-    return path
+
+    model: str = ""
+    seed: str = ""
+    command: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def render_page(results: Results, folder: Path) -> str:
-    """The page as text.
+def draw_page(
+    template: str,
+    title: str,
+    colophon: Colophon,
+    *,
+    scripts: Sequence[str] = (),
+    data: Any = None,
+    **values: Any,
+) -> str:
+    """A page as text.
 
     Args:
-        results: At least one finished video.
-        folder: Where the files of the results lie.
+        template: In `assets`; extends base.html.
+        title: Of the window; the name of the library is put behind it.
+        colophon: What stands at the foot.
+        scripts: In `assets`, in this order; one script together, and the only one that the page's policy lets run.
+        data: For the scripts, as JSON in the element `data`; None for none.
+        **values: For the template.
 
     Returns:
         HTML.
-
-    Raises:
-        OutputError: A file is missing.
     """
     environment = _environment()
-    styles = method_styles(results)
-    script = '"use strict";\n' + "".join(_source(environment, name) for name in SCRIPTS)
-    scenes = [scene_view(results, folder, index, styles) for index in range(len(results.scenes()))]
-    return environment.get_template("page.html").render(
-        results=results,
-        settings=results.settings,
-        scenes=scenes,
-        css=Markup("".join(_source(environment, name) for name in CSS)),
+    script = "".join(_source(environment, name) for name in ("page.js", *scripts))
+    return environment.get_template(template).render(
+        page_title=title,
+        page_kind=template.removesuffix(".html"),
+        colophon=colophon,
+        css=Markup(stylesheet()),
         script=Markup(script),
         script_hash=_hash(script),
-        **summary_view(results, styles),
+        data=None if data is None else embedded_json(data),
+        **values,
     )
+
+
+def stylesheet() -> str:
+    """The one stylesheet: colours and type of every page."""
+    environment = _environment()
+    return STYLE + "".join(_source(environment, name) for name in SHEETS)
+
+
+def embedded_json(values: Any) -> Markup:
+    """Values as JSON that can stand inside a script element."""
+    return Markup(json.dumps(values, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def machine_fact(machine: Mapping[str, str]) -> tuple[str, str, str]:
+    """A machine as a fact of a page: the device, and its processor and threads in small print.
+
+    Args:
+        machine: In words by topic, as results files hold it.
+    """
+    device, processor, threads = (machine.get(key, "–") for key in ("device", "processor", "threads"))
+    return ("machine", device, f"{processor}, {threads} thread{'s' * (threads != '1')}")
+
+
+def number_words(numbers: Iterable[int]) -> str:
+    """Ascending numbers in words, runs as "3–7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
 def _environment() -> Environment:
@@ -95,7 +119,7 @@ def _source(environment: Environment, name: str) -> str:
 
 
 def _hash(script: str) -> Markup:
-    """The only script that the page's policy lets run."""
+    """Of the only script that the page's policy lets run."""
     return Markup(f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}")
 
 

@@ -1,15 +1,13 @@
 """prefill.html: dense and sparse prefills of a language model on one page, drawn from plain rows. No network."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
+from videosieve.colours import METHODS
 from videosieve.files import write_text
+from videosieve.report.charts import Bar, time_bars
+from videosieve.report.page import Colophon, draw_page
 
-CSS = ("colours.css", "layout.css", "table.css")
 COLUMNS = (
     ("prefill", "s", "seconds", 2, "Wall time of the prefill: all tokens of the prompt in one forward"),
     ("speed-up", "×", "speedup", 2, "Seconds of the dense prefill ÷ these"),
@@ -35,12 +33,14 @@ COLUMNS = (
 )
 
 
-def write_prefill_page(title: str, facts: dict[str, str], scenes: list[dict[str, Any]], path: Path) -> None:
+def write_prefill_page(
+    colophon: Colophon, facts: list[tuple[str, str, str]], scenes: list[dict[str, Any]], path: Path
+) -> None:
     """Write the page.
 
     Args:
-        title: The model.
-        facts: What was run where, by topic.
+        colophon: What stands at the foot; its model is the title.
+        facts: Name, value, and what belongs to it in small print.
         scenes: Per prompt: "prompt", "tokens" and "rows", a dict per method with the keys of `COLUMNS`, "method" and
             "continuation".
         path: An .html file.
@@ -48,32 +48,36 @@ def write_prefill_page(title: str, facts: dict[str, str], scenes: list[dict[str,
     Raises:
         OutputError: The page cannot be written.
     """
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     drawn = [
-        {
-            **scene,
-            "rows": [
-                {**row, "cells": [_cell(row.get(key), digits) for _, _, key, digits, _ in COLUMNS]}
-                for row in scene["rows"]
-            ],
-        }
+        {**scene, "rows": [_row(row, index) for index, row in enumerate(scene["rows"])], "bars": _bars(scene)}
         for scene in scenes
     ]
-    page = environment.from_string(_asset("prefill.html")).render(
-        title=title,
-        facts=facts,
-        scenes=drawn,
+    page = draw_page(
+        "prefill.html", f"Prefill of {colophon.model}", colophon, facts=facts, scenes=drawn,
         columns=[{"name": name, "unit": unit, "meaning": meaning} for name, unit, _, _, meaning in COLUMNS],
-        css=Markup("".join(map(_asset, CSS))),
-    )
+    )  # fmt: skip
     write_text(path, page)
+
+
+def _row(row: dict[str, Any], index: int) -> dict[str, Any]:
+    cells = [_cell(row.get(key), digits) for _, _, key, digits, _ in COLUMNS]
+    return {**row, "colour": _colour(index), "cells": cells}
+
+
+def _colour(index: int) -> str:
+    """Dense comes first and looks as in a comparison; the others follow."""
+    return f"var(--method-{1 + (index - 1) % (METHODS - 1) if index else 0})"
+
+
+def _bars(scene: dict[str, Any]) -> list[Bar]:
+    """Seconds in attention and in the rest, a bar per method."""
+    rows = []
+    for index, row in enumerate(scene["rows"]):
+        inside = row["seconds"] * row["attention_share"] / 100
+        parts = [("attention", "attention", inside), ("rest", "everything else", row["seconds"] - inside)]
+        rows.append((row["method"], _colour(index), parts))
+    return time_bars(rows)
 
 
 def _cell(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _asset(name: str) -> str:
-    return (resources.files("videosieve.report") / "assets" / name).read_text(encoding="utf-8")

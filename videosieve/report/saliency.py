@@ -1,26 +1,24 @@
 """saliency.html: the video or image, what each concept wins, and heat maps to step through; one self-contained file."""
 
 import base64
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, StrictUndefined
 from torch import Tensor
 
+from videosieve.colours import CONCEPTS
 from videosieve.concepts import SaliencyMaps
-from videosieve.concepts.maps import COLOURS
 from videosieve.errors import OutputError
 from videosieve.files import write_text
 from videosieve.files.paths import read_bytes
+from videosieve.report.charts import DASHES, LineChart, Scale, line_chart
+from videosieve.report.page import Colophon, draw_page
 
 MAP_BYTES = 4_000_000
 """Of all maps on the page together; single layers and steps that do not fit are left out, and it says so."""
-STYLES = ("colours.css", "layout.css", "player.css", "saliency.css")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +30,14 @@ class About:
         picture: The video (.mp4) or image (.png) without maps.
         fps: Frames per second of the video.
         facts: Name and value, and what belongs to it in small print.
-        command: That made it; empty for none.
-        versions: Name and version of what it was made with.
+        colophon: What stands at the foot.
     """
 
     prompt: str
     picture: Path
     fps: float = 0.0
     facts: tuple[tuple[str, str, str], ...] = ()
-    command: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
+    colophon: Colophon = field(default_factory=Colophon)
 
 
 def write_saliency_page(found: SaliencyMaps, about: About, path: Path) -> None:
@@ -71,7 +67,8 @@ def render_saliency(found: SaliencyMaps, about: About) -> str:
             maps.append(made)
     data = {
         "concepts": [
-            {"name": name, "colour": css_colour(index)} for index, name in enumerate(found.concepts)
+            {"name": name, "colour": concept_colour(index), "dash": DASHES[index % len(DASHES)]}
+            for index, name in enumerate(found.concepts)
         ],
         "grid": list(mean.shape[1:]),
         "frames": frames,
@@ -80,19 +77,23 @@ def render_saliency(found: SaliencyMaps, about: About) -> str:
         "maps": maps,
     }
     height, width = found.video.shape[-2:] if found.video is not None else mean.shape[-2:]
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("saliency.html"))
     kind = "image/png" if found.of_image else "video/mp4"
     source = base64.b64encode(read_bytes(about.picture, "the video", OutputError)).decode()
-    return page.render(
-        about=about, found=found, data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        source=f"data:{kind};base64,{source}", concepts=data["concepts"], frames=frames, left_out=left_out,
-        aspect=f"{width} / {height}", css="\n".join(map(_asset, STYLES)), js=_asset("saliency.js"),
+    return draw_page(
+        "saliency.html", f"{about.prompt} · saliency", about.colophon, scripts=("charts.js", "saliency.js"), data=data,
+        about=about, concepts=data["concepts"], frames=frames, left_out=left_out, aspect=f"{width} / {height}",
+        source=f"data:{kind};base64,{source}", chart=_chart(frames),
     )  # fmt: skip
 
 
-def css_colour(index: int) -> str:
-    """The colour of a concept by its place, as CSS."""
-    return "#" + "".join(f"{round(part * 255):02x}" for part in COLOURS[index % len(COLOURS)])
+def concept_colour(index: int) -> str:
+    """The name of a concept's colour in `videosieve.colours`, by its place."""
+    return f"concept-{index % CONCEPTS}"
+
+
+def _chart(frames: int) -> LineChart:
+    """Axes from nothing to all of a frame; the script draws the lines of the map that is chosen."""
+    return line_chart([], "frame", Scale(0.0, 100.0), unit="%", count=frames)
 
 
 def _all_maps(found: SaliencyMaps) -> Iterator[tuple[str, Tensor]]:
@@ -128,7 +129,3 @@ def _text(values: Tensor) -> str:
 
 def _size(packed: dict[str, Any]) -> int:
     return len(packed["heat"]) + len(packed["winners"])
-
-
-def _asset(name: str) -> str:
-    return (resources.files("videosieve.report") / "assets" / name).read_text(encoding="utf-8")

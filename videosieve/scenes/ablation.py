@@ -162,7 +162,7 @@ def ablate(
         pipe: A diffusers pipeline of videos or images.
         scenes: What to look at.
         method: How saliency is computed; its `keep` is not used.
-        layers: Self-attentions to look at; None takes all that the method can.
+        layers: Self-attentions to look at; None takes all that the method can, or has sights for.
         steps: Denoising steps whose noise level is looked at; None takes all.
         inference_steps: How many there are, >= 1: how fine the levels are.
         figure: A name of `videosieve.scenes.score.FIGURES`.
@@ -184,7 +184,7 @@ def ablate(
     levels: tuple[float, ...] = ()
     for scene in scenes:
         fitted = fit_scene(pipe, scene)
-        every = _all_layers(pipe) if layers is None else tuple(sorted(set(layers)))
+        every = _all_layers(pipe, kept) if layers is None else tuple(sorted(set(layers)))
         (found,) = look_at(pipe, fitted, [kept], every, wanted, seed, num_inference_steps=inference_steps)
         levels = found.noise
         maps: dict[Any, Tensor] = {("site", *key): part for key, part in found.parts.items()}
@@ -208,8 +208,10 @@ def _mean(parts: Any, axis: int, index: int) -> Tensor:
     return torch.stack([part for key, part in parts.items() if key[axis] == index]).mean(0)
 
 
-def _all_layers(pipe: Any) -> tuple[int, ...]:
-    """Every layer that can be looked at, whatever the pipeline's config prefers."""
+def _all_layers(pipe: Any, method: SaliencyMethod) -> tuple[int, ...]:
+    """Every layer that can be looked at, whatever the pipeline's config prefers; those with a sight of their own."""
+    if method.sights:
+        return tuple(method.sights)
     from videosieve.integrations.diffusers import describe
     from videosieve.integrations.diffusers.concepts.families import CONCEPT_FAMILIES
 

@@ -120,8 +120,9 @@ def fit_scene(pipe: Any, scene: Scene, height: int | None = None, width: int | N
         height: Pixels; None keeps the scene's, or takes the only size of the bundled models.
         width: Pixels, likewise.
     """
-    packs = hasattr(pipe, "vae_scale_factor_temporal")
-    if not packs:
+    from videosieve.integrations.diffusers.clips import frames_per_latent
+
+    if frames_per_latent(pipe) is None:
         side = pipe.vae_scale_factor * 2
         rows, columns = (
             given or max(side, extent // side * side)

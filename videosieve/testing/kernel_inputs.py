@@ -17,7 +17,7 @@ from videosieve.kernels.centroids import key_offsets
 from videosieve.kernels.norm_rope import HeadNorm, Rotation, Stream
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
-from videosieve.testing.kernel_tables import draw_log_sizes, draw_mask, draw_offsets, draw_order
+from videosieve.testing.kernel_tables import draw_deal, draw_log_sizes, draw_mask, draw_offsets, draw_order
 from videosieve.testing.kernel_truth import JUDGES
 from videosieve.testing.memory import lay_out
 
@@ -240,6 +240,14 @@ def _pool(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     return arguments
 
 
+def _moments(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    arguments = _pool(source, dtype)
+    if source.random() < 0.7:
+        axes = source.choice((1, 3, 4, 7, 16))
+        arguments["y"] = lay_out(source, (*arguments["x"].shape[:3], axes), dtype)
+    return arguments
+
+
 def _centroid_mass(source: Random, dtype: torch.dtype) -> dict[str, Any]:
     shape = _Shape(source)
     arguments: dict[str, Any] = {
@@ -262,9 +270,11 @@ _DRAW: dict[str, Callable[[Random, torch.dtype], dict[str, Any]]] = {
     "antidiagonal_mass": _antidiagonal_mass,
     "antidiagonal_scores": _antidiagonal,
     "block_mass": _mass,
+    "block_moments": _moments,
     "block_sparse_attention": _block_sparse,
     "centroid_mass": _centroid_mass,
     "compensated_attention": _compensated,
+    "deal_budget": draw_deal,
     "dense_attention": _dense,
     "kmeans": _kmeans,
     "norm_rope": _norm_rope,

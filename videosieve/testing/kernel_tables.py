@@ -1,6 +1,7 @@
 """Tables that kernels follow, drawn: masks, offsets, orders, sizes; anywhere in memory, some blocks empty."""
 
 from random import Random
+from typing import Any
 
 import torch
 
@@ -51,3 +52,25 @@ def draw_log_sizes(
     values = torch.tensor(rows).view(*lead, columns)
     values = (values if real is None else values.clamp(min=1) * real).float().log()
     return lay_out(source, tuple(values.shape), torch.float32, values=values)
+
+
+def draw_deal(source: Random, dtype: torch.dtype) -> dict[str, Any]:
+    """Arguments of `deal_budget`: empty clusters, equal worths and what is no number among them."""
+    lead, rows, columns = (
+        (source.choice((1, 2)), source.choice((1, 3))),
+        *(source.choice((1, 2, 5, 16, 31, 40, 70)) for _ in "rc"),
+    )
+    sizes = {
+        name: torch.tensor([source.choice((0, 1, 2, 7, 30)) for _ in range(lead[0] * lead[1] * count)])
+        for name, count in (("query_sizes", rows), ("key_sizes", columns))
+    }
+    worth = lay_out(source, (*lead, rows, columns), dtype)
+    if source.random() < 0.3:  # many equal ones, and some that are none
+        worth = (worth * 2).round().masked_fill(worth > 1, source.choice((torch.nan, torch.inf, -torch.inf)))
+    budgets = [source.choice((-5, 0, 40, 900, 10**6)) for _ in range(lead[0] * lead[1])]
+    return {
+        "worth": worth,
+        "query_sizes": sizes["query_sizes"].view(*lead, rows),
+        "key_sizes": sizes["key_sizes"].view(*lead, columns),
+        "budget": torch.tensor(budgets).view(lead),
+    }

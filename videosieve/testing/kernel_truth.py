@@ -19,6 +19,7 @@ from videosieve.kernels.norm_rope import NormRope, Stream
 from videosieve.kernels.norm_rope import reference as norm_reference
 from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.ragged_mask import RaggedBlockMask
+from videosieve.testing.clusters import judge_block_moments, judge_deal_budget
 from videosieve.testing.compensation import (
     judge_centroid_mass,
     judge_compensated_attention,
@@ -196,11 +197,15 @@ def judge_kmeans(
     Of calls that choose their start, or iterate, only the last mean is looked at: it belongs to the labels.
     """
     del seed
-    x, labels, means, sizes = (y.cpu() for y in (x, *result))
+    x, labels, means, sizes, order, offsets = (y.cpu() for y in (x, *result))
     wide = torch.promote_types(x.dtype, torch.float32)
     eps, rows = torch.finfo(wide).eps, x.double()
     chosen = torch.nn.functional.one_hot(labels.long(), clusters).double()  # [batch, heads, tokens, clusters]
     require(torch.equal(sizes.double(), chosen.sum(2)), "sizes are not those of the labels")
+    require(torch.equal(offsets.diff(), sizes.long()), "offsets are not those of the sizes")
+    require(
+        torch.equal(order, torch.sort(labels, dim=-1, stable=True).indices), "the order is not by cluster"
+    )
     exact, magnitude = chosen.mT @ rows, chosen.mT @ rows.abs()
     filled, count = sizes.unsqueeze(-1) > 0, sizes.unsqueeze(-1).clamp(min=1)
     # The worst case of a sum of n terms, rounded after each, and of a quotient.
@@ -267,9 +272,11 @@ JUDGES: dict[str, Callable[..., None]] = {
     "antidiagonal_mass": judge_antidiagonal_mass,
     "antidiagonal_scores": judge_antidiagonal_scores,
     "block_mass": judge_block_mass,
+    "block_moments": judge_block_moments,
     "block_sparse_attention": judge_block_sparse_attention,
     "centroid_mass": judge_centroid_mass,
     "compensated_attention": judge_compensated_attention,
+    "deal_budget": judge_deal_budget,
     "dense_attention": judge_dense_attention,
     "kmeans": judge_kmeans,
     "norm_rope": judge_norm_rope,

@@ -67,7 +67,7 @@ def tiny_hunyuanvideo(*, layers: int = 1, single_layers: int = 1) -> HunyuanVide
         torch.manual_seed(0)
         return HunyuanVideoPipeline(
             transformer=tiny_hunyuanvideo_transformer(layers=layers, single_layers=single_layers),
-            vae=_hunyuanvideo_vae(),
+            vae=hunyuanvideo_vae(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
             text_encoder=_llama(),
             tokenizer=tokenizer(),
@@ -134,7 +134,7 @@ def tiny_cogvideox(*, version: str = "1.0", image: bool = False, layers: int = 2
         ).eval()
         cls: Any = CogVideoXImageToVideoPipeline if image else CogVideoXPipeline
         text_encoder = T5EncoderModel(T5Config(**T5_SIZES)).eval()
-        return cls(tokenizer(), text_encoder, _cogvideox_vae(), transformer, CogVideoXDDIMScheduler())
+        return cls(tokenizer(), text_encoder, cogvideox_vae(), transformer, CogVideoXDDIMScheduler())
 
 
 def tiny_wan(*, image: bool = False, two: bool = False, layers: int = 2) -> Any:
@@ -156,13 +156,13 @@ def tiny_wan(*, image: bool = False, two: bool = False, layers: int = 2) -> Any:
             "transformer": tiny_wan_transformer(image=image, layers=layers),
             "transformer_2": tiny_wan_transformer(image=image, layers=layers) if two else None,
             "boundary_ratio": 0.5 if two else None,
-            "vae": _wan_vae(),
+            "vae": wan_vae(),
             "scheduler": FlowMatchEulerDiscreteScheduler(shift=1.0),
         }
         if image:
             return WanImageToVideoPipeline(
                 **parts,
-                image_encoder=_clip_vision(),
+                image_encoder=clip_vision(),
                 image_processor=CLIPImageProcessor(crop_size=32, size=32),
             )
         return WanPipeline(**parts)
@@ -255,7 +255,8 @@ def clip_text() -> CLIPTextModel:
     return CLIPTextModel(config).eval()
 
 
-def _clip_vision() -> CLIPVisionModel:
+def clip_vision() -> CLIPVisionModel:
+    """CLIP's picture side, 32 pixels wide."""
     config = CLIPVisionConfig(
         hidden_size=8,
         intermediate_size=16,
@@ -267,14 +268,16 @@ def _clip_vision() -> CLIPVisionModel:
     return CLIPVisionModel(config).eval()
 
 
-def _hunyuanvideo_vae() -> AutoencoderKLHunyuanVideo:
+def hunyuanvideo_vae() -> AutoencoderKLHunyuanVideo:
+    """4 channels, 4 × 8 × 8."""
     widths: Any = (8, 8, 8, 8)
     return AutoencoderKLHunyuanVideo(
         latent_channels=4, block_out_channels=widths, layers_per_block=1, norm_num_groups=4
     ).eval()
 
 
-def _cogvideox_vae() -> AutoencoderKLCogVideoX:
+def cogvideox_vae() -> AutoencoderKLCogVideoX:
+    """4 channels, 4 × 8 × 8."""
     widths: Any = (8, 8, 8, 8)
     return AutoencoderKLCogVideoX(
         latent_channels=4, block_out_channels=widths, layers_per_block=1, norm_num_groups=2,
@@ -282,7 +285,8 @@ def _cogvideox_vae() -> AutoencoderKLCogVideoX:
     ).eval()  # fmt: skip
 
 
-def _wan_vae() -> AutoencoderKLWan:
+def wan_vae() -> AutoencoderKLWan:
+    """16 channels, 4 × 8 × 8."""
     return AutoencoderKLWan(
         base_dim=3, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
     ).eval()

@@ -21,7 +21,7 @@ from videosieve.tuning.capture import only_target
 from videosieve.tuning.search import Goal, families
 
 JOURNAL, RECIPE, TABLE = "journal.jsonl", "recipe.toml", "tune.json"
-PLOTS = ("tune.svg", "tune.png")
+PLOTS, PAGE = ("tune.svg", "tune.png"), "tune.html"
 SEARCHED, CHECKED = 3, 4
 """Captions of the bundled model that a tune without prompts takes."""
 

@@ -1,15 +1,11 @@
-"""What a tune tells on the way, what it found, and the files it leaves."""
+"""What a tune tells on the way, what it found."""
 
 import datetime
-import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from videosieve.files import write_text
 from videosieve.recipe import Recipe
-from videosieve.report.pictures.tuning import Mark, plot_tuning
-from videosieve.tuning.order import PLOTS, RECIPE, TABLE, Order
+from videosieve.tuning.order import Order
 from videosieve.tuning.search import Point, Screen, pareto_front
 
 SCHEMA = 1
@@ -158,65 +154,6 @@ class Outcome:
                 for choice in self.screen.choices
             ],
         }
-
-
-def write_outcome(outcome: Outcome, folder: Path, *, best_effort: bool = False) -> list[Path]:
-    """Write tune.json, the plots, and recipe.toml where the target was reached.
-
-    Args:
-        outcome: What was found.
-        folder: Where to.
-        best_effort: Write the recipe although the target was missed; its provenance says so.
-
-    Returns:
-        The paths written. A recipe of an earlier run that the target no longer allows is taken away.
-
-    Raises:
-        OutputError: A file cannot be written.
-    """
-    write_text(folder / TABLE, json.dumps(outcome.as_json(), indent=1) + "\n")
-    goal = outcome.order.goal
-    front = {point.candidate for point in outcome.front}
-    marks = [
-        Mark(p.speedup, goal.quality_of(p), p.candidate.words(), p.candidate in front, p is outcome.best)
-        for p in outcome.points
-        if p.complete
-    ]
-    unit = "PSNR (dB), mean over prompts" if goal.quality == "psnr" else "recall, mean over sparse calls"
-    target = (None, goal.target) if goal.name != "speedup" else (goal.target, None)
-    check = (outcome.check.speedup, goal.quality_of(outcome.check))
-    plots = [folder / name for name in PLOTS]
-    plot_tuning(marks, check, target, (f"{goal.words()} on {outcome.settings['model']}", unit), plots)
-    written = [folder / TABLE, *plots]
-    recipe = folder / RECIPE
-    if outcome.reached or best_effort:
-        write_text(recipe, replace(outcome.recipe, provenance=outcome.provenance()).to_toml())
-        written.append(recipe)
-    else:
-        recipe.unlink(missing_ok=True)
-    return written
-
-
-COLUMNS = (
-    "recipe", "PSNR, dB", "worst prompt, dB", "recall", "run density", "time, s", "dense, s", "speed-up, ×", "videos",
-    "role",
-)  # fmt: skip
-
-
-def flat_outcome(outcome: Outcome) -> tuple[list[str], list[list[str | float | None]]]:
-    """Every measurement as a table: names with units, and a row per recipe; finalists once more, from the check."""
-    front = {point.candidate for point in outcome.front}
-    rows = [
-        _flat(p, "chosen" if p is outcome.best else "front" if p.candidate in front else "")
-        for p in outcome.points
-    ]
-    return list(COLUMNS), rows + [_flat(point, "check") for point in outcome.checks]
-
-
-def _flat(point: Point, role: str) -> list[str | float | None]:
-    seconds = [sum(times) / len(times) for times in (point.seconds, point.dense_seconds)]
-    figures_of = [point.psnr, point.worst, point.recall, point.run_density, *seconds, point.speedup]
-    return [point.candidate.words(), *figures_of, len(point.psnrs), role]
 
 
 def _plain(point: Point) -> dict[str, Any]:

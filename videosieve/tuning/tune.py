@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from videosieve.errors import ModelError
 from videosieve.recipe import Recipe
 from videosieve.tuning.capture import only_target, steps_to_look_at
+from videosieve.tuning.files import write_outcome
 from videosieve.tuning.finalists import FINALISTS, Finals, turn_seconds
 from videosieve.tuning.looking import Looking
 from videosieve.tuning.order import (
@@ -24,7 +25,7 @@ from videosieve.tuning.order import (
     make_order,
     settings_of,
 )
-from videosieve.tuning.outcome import Moment, Outcome, write_outcome
+from videosieve.tuning.outcome import Moment, Outcome
 from videosieve.tuning.search import Candidate, Family, Goal, Journal, Point, Screen, propose
 from videosieve.tuning.search.points import margin_for, prompt_offsets
 from videosieve.tuning.search.screen import saved_share

@@ -9,6 +9,7 @@ from videosieve.cli import options
 from videosieve.cli.console import say
 from videosieve.cli.long_runs import announce, tell_length
 from videosieve.cli.progress import GenerationBar
+from videosieve.errors import ModelError
 
 
 def generate(
@@ -49,6 +50,13 @@ def generate(
             "Spread the attention heads over this many processes, started by torchrun; default: one process."
         ),
     ] = None,
+    deal: Annotated[
+        str | None,
+        options.optional(
+            "With --ulysses: give every process heads with nearly equal work, by the densities in the trace of an "
+            "earlier run (a .jsonl file), or 'density' where the method's own table tells them; default: in order."
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Generate one video with sparse attention, and say what was computed.
@@ -73,6 +81,10 @@ def generate(
     if trace is not None:
         media.check_output(trace, (".jsonl",), overwrite=overwrite)
     rate = options.frame_rate(fps, model)
+    if deal is not None and not ulysses:
+        raise ModelError(
+            "--deal says which process gets which heads, and there is one; give --ulysses N as well"
+        )
     check_words(model, request.prompt, request.negative_prompt)
     with join_ranks(ulysses, device) as ranks, GenerationBar(shown=ranks.speaks) as bar:
         bar.begin(recipe.name, f"loading {model}")
@@ -85,8 +97,8 @@ def generate(
             announce(pipe, model, request, recipe)
         bar.begin(recipe.name, "reading the prompt")
         listener = tell_length(bar.advance) if ranks.speaks else bar.advance
-        clip = generation.generate(pipe, request, recipe, progress=listener)
-        summary = clip.summary() if ranks.count == 1 else clip.summary().over_ranks()
+        clip = generation.generate(pipe, request, recipe, progress=listener, deal=deal)
+        summary = clip.summary() if ranks.count == 1 else clip.summary().over_ranks(clip.trace.records)
         if not ranks.speaks:
             return
         bar.begin(recipe.name, f"writing {output}")

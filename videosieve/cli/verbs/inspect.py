@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from videosieve.cli import options
-from videosieve.cli.console import say
+from videosieve.cli.console import command_line, say
 from videosieve.cli.progress import GenerationBar
 
 
@@ -46,7 +46,7 @@ def inspect(
     from videosieve.errors import RecipeError
     from videosieve.generation.inspection import find_attention, write_inspection
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import make_folder
+    from videosieve.generation.media import folder_for_results
     from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
     from videosieve.generation.saliency import parse_indices
@@ -59,9 +59,8 @@ def inspect(
         raise RecipeError("--density and --set are parameters of a method; give one with --method")
     plan = None if method is None else make_recipe(method, density, settings or (), model)
     places = [parse_indices(*pair) for pair in (("layers", layers), ("heads", heads), ("look-at", look_at))]
-    make_folder(output)
     check_words(model, request.prompt)
-    with GenerationBar() as bar:
+    with folder_for_results(output), GenerationBar() as bar:
         bar.begin("inspect", f"loading {model}")
         pipe = load_pipeline(model, device, dtype)
         bar.begin("inspect", "generating, and looking")
@@ -69,7 +68,8 @@ def inspect(
             pipe, request, layers=places[0], heads=places[1], look_at=places[2], recipe=plan
         )
         bar.begin("inspect", f"writing {output}")
-        page = write_inspection(found, output)
+        about = {"model": model, "seed": seed, "command": command_line()}
+        page = write_inspection(found, output, about)
     rows = "exact" if found.plan.exact else f"from {len(found.plan.rows)} sampled query rows"
     for spot, reading in found.readings.items():
         shares = "  ".join(f"{name} {value:.3f}" for name, value in reading.view.measures.items())

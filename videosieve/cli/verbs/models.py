@@ -1,4 +1,4 @@
-"""`videosieve models`: which pipelines can be made sparse, and which are known to stay dense."""
+"""`videosieve models`: which pipelines can be made sparse, which stay dense, and which make images."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,16 +18,17 @@ def models(
         ),
     ] = None,
 ) -> None:
-    """List the video transformers that are known, a line each; with a name: pipelines, sizes, what is particular.
+    """List the transformers that are known, a line each; with a name: pipelines, sizes, what is particular.
 
     videosieve models wan
     """
-    from videosieve.integrations.diffusers.models import MODELS
+    from videosieve.integrations.diffusers.models import IMAGES, MODELS
     from videosieve.integrations.diffusers.models.registering import load_models
+    from videosieve.integrations.diffusers.models.words import WHY_NO_IMAGES
 
     load_models()
     if name is not None:
-        for row in _find(name, list(MODELS.values())):
+        for row in _find(name, [*MODELS.values(), *IMAGES.values()]):
             _show(row)
         return
     sparse = [row for row in MODELS.values() if not row.dense]
@@ -44,8 +45,20 @@ def models(
     )
     say("\nrecognised, and left dense:")
     listed([(row.family, row.dense) for row in recognised])
+    say("\nimages, for saliency alone:")
+    listed(
+        [
+            (row.family, f"saliency by {_saliency(row)}; {row.notes or row.pipelines}")
+            for row in IMAGES.values()
+        ]
+    )
     say("")
-    say(f"{len(sparse)} classes sparse, {len(recognised)} recognised; more of one: videosieve models NAME")
+    paragraph(f"images are {WHY_NO_IMAGES}; videosieve saliency shows where in one a model sees each concept")
+    say("")
+    say(
+        f"{len(sparse)} classes sparse, {len(recognised)} recognised, {len(IMAGES)} of images; more of one: "
+        f"videosieve models NAME"
+    )
     say("one of your own: docs/adding_a_model.md")
 
 
@@ -66,6 +79,9 @@ def _find(name: str, rows: "list[ModelRow]") -> "list[ModelRow]":
 
 
 def _show(row: "ModelRow") -> None:
+    from videosieve.integrations.diffusers.models import IMAGES
+    from videosieve.integrations.diffusers.models.words import WHY_NO_IMAGES
+
     say(f"{row.family}: {row.name}{_at(row)}")
     paragraph(row.pipelines or "no pipeline of diffusers", "  ")
     if row.dense:
@@ -73,7 +89,24 @@ def _show(row: "ModelRow") -> None:
         return
     if row.notes:
         paragraph(row.notes, "  ")
+    if row.name in IMAGES:
+        paragraph(f"left dense: images are {WHY_NO_IMAGES}", "  ")
+        paragraph(f"text {row.text}; saliency by {_saliency(row)}, of generated and of given images", "  ")
+        return
     say(f"  text {row.text}; break-even at {_count(row.break_even)} tokens; begins with {_recipe(row)}")
+    paragraph(f"saliency by {_saliency(row)}", "  ")
+
+
+def _saliency(row: "ModelRow") -> str:
+    """The methods of `videosieve saliency` in words, or why there are none."""
+    from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES, why_no_saliency
+    from videosieve.integrations.diffusers.concepts.families import methods_of
+
+    found = " or ".join(methods_of(row.name))
+    if not found:
+        return f"no method: {why_no_saliency(row.name)}"
+    only = CROSS_FAMILIES[row.name].only if row.name in CROSS_FAMILIES else ""
+    return f"{found}, {only}" if only else found
 
 
 def _count(tokens: int | None) -> str:

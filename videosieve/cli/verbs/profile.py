@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from videosieve.cli import options
-from videosieve.cli.console import out, plain_table, say
+from videosieve.cli.console import command_line, out, plain_table, say
 from videosieve.cli.progress import GenerationBar
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def profile(
     ] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[Path, options.folder("Folder for atlas.json and atlas.svg; made if missing.")] = Path(
+    output: Annotated[Path, options.folder("Folder for atlas.json, .svg and .html; made if missing.")] = Path(
         "atlas"
     ),
 ) -> None:
@@ -52,6 +52,9 @@ def profile(
     from videosieve.generation.load import check_words, load_pipeline
     from videosieve.generation.media import make_folder
     from videosieve.generation.request import Request
+    from videosieve.planning.machine import describe_versions
+    from videosieve.report.atlas import write_atlas_page
+    from videosieve.report.page import Colophon, number_words
     from videosieve.report.pictures.atlas import plot_atlas
 
     checked("every", every, Every, ModelError)
@@ -70,9 +73,12 @@ def profile(
             bar.begin(name, "starting")
             atlases.append(survey(pipe, requests, name, every, lambda _, position: bar.advance(position)))
     write_atlases(atlases, output / "atlas.json")
-    plot_atlas([atlas.as_json() for atlas in atlases], output / "atlas.svg")
+    plain = [atlas.as_json() for atlas in atlases]
+    plot_atlas(plain, output / "atlas.svg")
+    colophon = Colophon(model, number_words(sorted(seed or (0,))), command_line(), describe_versions())
+    write_atlas_page(plain, colophon, output / "atlas.html")
     _print(atlases)
-    say(f"wrote {output / 'atlas.json'} and {output / 'atlas.svg'}")
+    say(f"wrote {output / 'atlas.json'} and {output / 'atlas.svg'}; open {output / 'atlas.html'}")
 
 
 def _print(atlases: "list[HeadAtlas]") -> None:

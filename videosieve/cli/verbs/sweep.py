@@ -32,7 +32,7 @@ def sweep(
     fps: options.Fps = None,
     table: options.TableFile = None,
 ) -> None:
-    """Run one method at several densities: what fidelity costs. Writes sweep.json and a plot besides the comparison.
+    """Run one method at several densities: what fidelity costs. Writes sweep.html besides the comparison.
 
     videosieve sweep --method svg --densities 0.1,0.2,0.3,0.5 --output sweep
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from videosieve.cli import options
-from videosieve.cli.console import complain, say
+from videosieve.cli.console import command_line, complain, say
 
 if TYPE_CHECKING:
     from videosieve.tuning.order import Order
@@ -84,8 +84,8 @@ def tune(
     from videosieve.generation.load import check_words
     from videosieve.generation.request import Request
     from videosieve.recipe import Recipe
+    from videosieve.tuning.files import flat_outcome
     from videosieve.tuning.order import check_folder, default_prompts, default_start, make_order
-    from videosieve.tuning.outcome import flat_outcome
     from videosieve.tuning.search import Goal
 
     goal = Goal(psnr, recall, speedup)
@@ -116,14 +116,14 @@ def tune(
 def _run(order: "Order", folder: Path, place: tuple[str, str | None], *, best_effort: bool) -> "Outcome":
     from videosieve.cli.tune_progress import TuneScreen
     from videosieve.generation.load import load_pipeline
-    from videosieve.tuning.outcome import write_outcome
+    from videosieve.tuning.files import write_outcome
     from videosieve.tuning.tune import run_tune
 
     with TuneScreen(order.goal) as screen:
         screen.say(f"loading {order.model}")
         pipe = load_pipeline(order.model, *place)
         outcome = run_tune(pipe, order, folder, screen.show)
-    for path in write_outcome(outcome, folder, best_effort=best_effort):
+    for path in write_outcome(outcome, folder, best_effort=best_effort, command=command_line()):
         say(f"wrote {path}")
     return outcome
 

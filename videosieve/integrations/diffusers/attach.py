@@ -2,10 +2,13 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from torch import Tensor
 from torch.nn import Module
 
+from videosieve.dealing import HeadWork
 from videosieve.errors import IntegrationError
 from videosieve.forward import Forward
 from videosieve.integrations.diffusers.clock import (
@@ -20,19 +23,24 @@ from videosieve.integrations.diffusers.reuse_hooks import ReuseHooks
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.integrations.diffusers.targets import Target
-from videosieve.integrations.diffusers.ulysses import Share, read_share
+from videosieve.integrations.diffusers.ulysses import Dealer, Share, read_share
 from videosieve.run import Run
 
 
-def attach(targets: list[Target], run: Run, clock: Clock, fused: bool | None = None) -> None:
-    """Hook all targets or none; `run.remove()` undoes it."""
+def attach(
+    targets: list[Target], run: Run, clock: Clock, fused: bool | None = None, work: HeadWork | None = None
+) -> None:
+    """Hook all targets or none; `run.remove()` undoes it. `work`: by which heads are dealt to ranks."""
+    run.work = None if work is None else HeadWork()
     with ExitStack() as undo:  # closes, and so undoes, where any transformer refuses
         for found in targets:
-            _attach(found, run, clock, undo, fused)
+            _attach(found, run, clock, undo, fused, None if work is None else Dealer(found, run, work))
         run.on_remove(undo.pop_all().close)
 
 
-def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool | None) -> None:
+def _attach(
+    found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool | None, dealer: Dealer | None
+) -> None:
     stage = Stage(found.component, run, found.layers)
     rebinder = Rebinder(stage, found.row.text_keys)
     undo.callback(rebinder.close)
@@ -52,7 +60,16 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack, fused: bool 
     undo.callback(hooks.close)
     slots = _attach_slots(found, run, layers, hooks, undo)
     undo.callback(follow_cache_context(found.transformer, clock.contexts))
-    _watch_forward(_Watch(found, stage, layers, slots, hooks, clock), undo)
+    _watch_forward(_Watch(found, stage, layers, slots, hooks, clock, dealer), undo)
+    if dealer is not None:
+        run.notes.append(partial(_undealt, stage))
+
+
+def _undealt(stage: Stage) -> str:
+    """A line where heads were to be dealt and there was nobody to deal them to."""
+    if stage.share is not None or not len(stage.run.trace):
+        return ""
+    return f"nobody to deal the heads of {stage.name} to: it ran without Ulysses context parallelism"
 
 
 def _attach_slots(
@@ -114,6 +131,7 @@ class _Watch:
     slots: list[Slot]
     hooks: ReuseHooks
     clock: Clock
+    dealer: Dealer | None
 
     def before(self, bound: dict[str, Any]) -> None:
         """Name the forward and settle what every module does in it."""
@@ -128,9 +146,22 @@ class _Watch:
         stage.run.trace.reached[forward.generation] = forward.step
         stage.run.recipe.schedule.require(forward.site(0, found.layers))
         self._require_known_window(forward)
+        self._deal(bound)
         self.hooks.follow()
         for slot in self.slots:
             slot.prepare(stage.moment)
+
+    def _deal(self, bound: dict[str, Any]) -> None:
+        """Tell every layer in which order its heads are exchanged in this generation."""
+        stage = self.stage
+        if self.dealer is None or stage.share is None:
+            return
+        moment = stage.moment
+        layout = moment.arrangements[0].groups[0].layout if moment.arrangements else None
+        device = next(x.device for x in bound.values() if isinstance(x, Tensor))
+        orders = self.dealer.orders(moment.forward.generation, stage.share, layout, device)
+        for layer in self.layers:
+            layer.order = None if orders is None else orders[layer.index]
 
     def after(self) -> None:
         """Raise where attention went past us."""

@@ -12,6 +12,10 @@ from videosieve.integrations.diffusers.watch import watch
 from videosieve.layout import Grid
 from videosieve.run import Run
 
+_PACKED = ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor")
+_SHRUNK = ("vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spatial_scale_factor")
+"""What pipelines call it, in time and in space: most of them, LTX and EasyAnimate, Mochi."""
+
 
 def running(pipe: Any, recipe: Any, images: bool = False) -> Any:
     """A context with the run to look at: of a recipe, one that is given, or of the pipeline's own attention (None).
@@ -43,6 +47,16 @@ def frames_of(output: Any) -> Any:
     return [[image] for image in images] if isinstance(images, list) else images[:, None]
 
 
+def frames_per_latent(pipe: Any) -> int | None:
+    """How many video frames the VAE of a pipeline packs into a latent frame; None where nobody says."""
+    return next((int(found) for name in _PACKED if (found := getattr(pipe, name, None)) is not None), None)
+
+
+def pixels_per_latent(pipe: Any) -> int:
+    """How many pixels, down and across, the VAE of a pipeline makes a latent; 8 where nobody says."""
+    return next((int(found) for name in _SHRUNK if (found := getattr(pipe, name, None)) is not None), 8)
+
+
 def frame_of(pipe: Any, frames: int, grid: Grid | None) -> tuple[int, ...]:
     """For every video frame its frame of the token grid.
 
@@ -50,7 +64,7 @@ def frame_of(pipe: Any, frames: int, grid: Grid | None) -> tuple[int, ...]:
     of several latent frames pads in front. Where the grid has more frames, references stand first (Wan VACE, Wan
     Animate); where it has fewer, the video begins with what was given and has no tokens (Framepack).
     """
-    packed = getattr(pipe, "vae_scale_factor_temporal", 1)
+    packed = frames_per_latent(pipe) or 1
     latents = -(-(frames - 1) // packed) + 1
     target = describe(pipe)[0]
     config: Any = target.transformer.config

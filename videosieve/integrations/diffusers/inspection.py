@@ -153,17 +153,18 @@ class _Recorder:
         )
 
     def _observe(self, seen: Observation) -> None:
-        if self._is_wanted(seen.site):
+        if self._is_wanted(seen.site, seen.conditional):
             tokens = seen.layout.tokens
             q, k, v = (x[:, :, :tokens] for x in (seen.q, seen.k, seen.v))
-            self._look(AttentionCall(q, k, v, seen.layout, seen.site, seen.scale, seen.guided), None)
+            call = AttentionCall(q, k, v, seen.layout, seen.site, seen.scale)
+            self._look(call, seen.conditional[0], None)
 
     def _witness(self, call: AttentionCall, selection: Selection | None, owner: str) -> None:
         del owner
-        if self._is_wanted(call.site):
-            self._look(call, selection)
+        if self._is_wanted(call.site, call.conditional_rows):
+            self._look(call, call.conditional_rows[0], selection)
 
-    def _is_wanted(self, site: Site) -> bool:
+    def _is_wanted(self, site: Site, conditional: range) -> bool:
         if site.steps not in self._chosen:
             steps = (site.steps // 2,) if self._asked is None else self._asked
             require_indices(steps, site.steps, "steps", "denoising steps")
@@ -175,14 +176,14 @@ class _Recorder:
                     f"{len(self._layers)} × {len(self._heads)} × {len(steps)} = {spots}; choose fewer of them"
                 )
             self._chosen[site.steps] = steps
-        first = site.branch != "uncond" and not site.pass_number and site.items[:1] in ((), (0,))
+        first = bool(conditional) and site.is_conditional and not site.pass_number
         return first and site.step in self._chosen[site.steps]
 
-    def _look(self, call: AttentionCall, selection: Selection | None) -> None:
+    def _look(self, call: AttentionCall, batch: int, selection: Selection | None) -> None:
         site, layout = call.site, call.layout
         if layout not in self._plans:
             self._plans[layout] = self._plan(layout, len(self._chosen[site.steps]))
-        plan, batch = self._plans[layout], self._batch(call)
+        plan = self._plans[layout]
         kept = None if selection is None else [KeptRows(selection, batch, head) for head in range(call.heads)]
         rows = stratified_rows(layout, min(ATLAS_ROWS, layout.grid.tokens), generator_for(0, site))
         masks: Any = kept
@@ -204,10 +205,6 @@ class _Recorder:
         keys = Plan.of(layout, cells, 1).patches.cells
         each = PATCH_BYTES // spots // (keys[0] * keys[1] * keys[2])
         return Plan.of(layout, cells, max(1, min(1024, each)))
-
-    def _batch(self, call: AttentionCall) -> int:
-        """The conditional element of the batch; guidance puts the unconditional one before it."""
-        return call.batch // 2 if call.guided else 0
 
     def _require_sight(self) -> None:
         if not self._readings:

@@ -12,6 +12,7 @@ from videosieve.methods import Method
 from videosieve.overrides import Overrides
 from videosieve.recipe import Recipe
 from videosieve.run import Run
+from videosieve.trace import Trace
 
 
 class SparsifyOptions(Overrides, total=False):
@@ -22,6 +23,7 @@ class SparsifyOptions(Overrides, total=False):
     recall_rows: int
     backend: str | None
     fused: bool | None
+    deal: str | Path | Trace | None
 
 
 class PipelineCall(TypedDict, total=False):

@@ -18,8 +18,7 @@ from videosieve.forward import Site
 from videosieve.integrations.diffusers.clock import Moment, Turn
 from videosieve.integrations.diffusers.models.arrangements import Arrangement, Group, items_left_out
 from videosieve.integrations.diffusers.reuse import Slot
-from videosieve.integrations.diffusers.ulysses import Share, with_heads
-from videosieve.observation import Observation
+from videosieve.integrations.diffusers.ulysses import Order, Share, with_heads
 from videosieve.outputs import Kept
 from videosieve.records import Outcome
 from videosieve.run import Run
@@ -42,6 +41,7 @@ class Stage:
         turn: Who is inside the forward.
         skipped: Numbers of the blocks that do not attend in the running forward, and rightly so.
         share: Which heads this rank attends to; None without context parallelism.
+        order: In which order the running self-attention exchanges its heads; None for the model's own.
         handle: Handle of the self-attention that is running; what the router hands to the op.
     """
 
@@ -53,6 +53,7 @@ class Stage:
         self.turn = Turn()
         self.skipped: frozenset[int] = frozenset()
         self.share: Share | None = None
+        self.order: Order | None = None
         self.handle = torch.tensor(-1, device="cpu")
 
 
@@ -67,6 +68,7 @@ class Layer:
         routed: Attention calls that reached the router in the running forward.
         items: Batch items that its processor was called with last; 0 where that is not known, as in compiled code.
         slot: Its stored output; None where the recipe never reuses one.
+        order: In which order its heads are exchanged between ranks; None for the model's own.
     """
 
     def __init__(self, stage: Stage, name: str, index: int) -> None:
@@ -78,6 +80,7 @@ class Layer:
         self.routed = 0
         self.items = 0
         self.slot: Slot | None = None
+        self.order: Order | None = None
         self._stage = stage
         _LAYERS[self._number] = self
 
@@ -121,11 +124,7 @@ class Layer:
         output = self._attend_groups(found, q, k, v, scale)
         moment, factor = self._stage.moment, q.shape[-1] ** -0.5 if scale is None else scale
         for observe in self._stage.run.observers:
-            first = found.groups[0]
-            both = moment.guided if found.per_item else moment.holds_both(q.shape[0])
-            site = self._site(first.items if found.per_item else ())
-            shown = first.shown(q, k, v, output)
-            observe(Observation(self._stage.name, site, first.layout, *shown, factor, both))
+            observe(moment.observation(self._stage.name, found, self._site, (q, k, v, output), factor))
         return output
 
     def _note_pairs(self, q: Tensor, found: Arrangement | None) -> None:
@@ -179,11 +178,12 @@ class Layer:
     def _attend_group(self, group: Group, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         run, moment, owner = self._stage.run, self._stage.moment, self._stage.name
         both = moment.holds_both(q.shape[0])
-        site = self._site(group.items)
-        call = with_heads(AttentionCall(q, k, v, group.layout, site, scale, both), self._stage.share)
+        about = (both, bool(moment.conditional_rows(q.shape[0], group.items)), moment.conditional_first)
+        made = AttentionCall(q, k, v, group.layout, self._site(group.items), scale, *about)
+        call = with_heads(made, self._stage.share, self.order.numbers if self.order else ())
         if run.recipe.shared_selection and both:
             cond, uncond = (run.attend(half, owner) for half in call.guided_halves())
-            return torch.cat([uncond, cond])
+            return torch.cat([cond, uncond] if moment.conditional_first else [uncond, cond])
         return run.attend(call, owner)
 
     def _misfit(

@@ -81,6 +81,7 @@ class Rebinder:
 
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             stage.handle = self.videosieve_handle
+            stage.order = self.videosieve_layer.order
             if not torch.compiler.is_compiling():
                 self.videosieve_layer.entered += 1
                 self.videosieve_layer.items = _items(args, kwargs)
@@ -195,7 +196,11 @@ def _attend_ulysses(
     def attend(q: Tensor, k: Tensor, v: Tensor, whole_mask: Tensor | None) -> Tensor:
         return route(stage, q, k, v, whole_mask, scale)
 
-    return attend_ulysses(attend, share, qkv, mask, scale)
+    order = stage.order
+    if order is None:
+        return attend_ulysses(attend, share, qkv, mask, scale)
+    query, key, value = (x.index_select(2, order.places) for x in qkv)
+    return attend_ulysses(attend, share, (query, key, value), mask, scale).index_select(2, order.inverse)
 
 
 def _require_plain(dropout: float, causal: bool) -> None:

@@ -14,12 +14,13 @@ from videosieve.integrations.diffusers.models import require_family, start_of
 from videosieve.integrations.diffusers.models.sequences import sequence_of
 from videosieve.integrations.diffusers.seam import is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
+from videosieve.integrations.diffusers.ulysses import read_deal
 from videosieve.method_rules import require_both_ways
 from videosieve.methods import Method
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 from videosieve.schedule import DenseFirst, Schedule
-from videosieve.trace import LOG
+from videosieve.trace import LOG, Trace
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -36,6 +37,7 @@ def sparsify(
     recall_rows: int = 16,
     backend: str | None = None,
     fused: bool | None = None,
+    deal: str | Path | Trace | None = None,
     **overrides: "Unpack[Overrides]",
 ) -> Run:
     """Make a diffusers video pipeline sparse, in place and reversibly.
@@ -52,6 +54,10 @@ def sparsify(
         fused: Whether QK-norm and rotary positions are computed in one pass by processors of our own, which differ from
             diffusers' by rounding. None does so where the transformer is on a CUDA device that runs the Triton kernel
             and its processors are diffusers' own; True insists on it, on CPU too; False keeps the model's code.
+        deal: How heads go to the processes of Ulysses context parallelism, which changes nothing of the video. None: in
+            the model's order. "density": so that all have nearly equal work, by the method's own table where it tells
+            densities, else by what earlier generations of the run computed. A trace, or the path of one ending in
+            .jsonl: the same, and by that trace before the run has computed anything.
         **overrides: Fields of the method, or `dense_steps`, `dense_layers`, `min_tokens`, `shared_selection`,
             `compensate`, `token_order`, `prefer`: `density=0.3`.
 
@@ -62,7 +68,8 @@ def sparsify(
         RecipeError: Unknown method or recipe, unknown key, value outside its range, a recipe for another family, a
             causal method.
         BackendError: Unknown backend.
-        IntegrationError: Unsupported model, already sparse, or `steps` is missing. An error changes nothing.
+        IntegrationError: Unsupported model, already sparse, `steps` is missing, or `deal` is about other heads. An
+            error changes nothing.
     """
     asked = method_or_recipe not in (None, "auto")
     recipe = Recipe.of(method_or_recipe, **overrides) if asked else None  # pyright: ignore[reportArgumentType]
@@ -72,6 +79,7 @@ def sparsify(
     for found in targets:
         require_family(recipe, found.row)
     require_both_ways(recipe.method)
+    work = read_deal(deal)
     _require_steps(steps, pipeline, recipe)
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)
     _require_reuse(recipe, targets, pipeline)
@@ -85,7 +93,7 @@ def sparsify(
         f"{one.component} ({one.row.name}, {one.layers} self-attentions)" for one in targets
     )
     run.on_remove(partial(LOG.info, "removed recipe %r from %s", recipe.name, run.about))
-    attach(targets, run, Clock(run, pipeline, steps), fused)
+    attach(targets, run, Clock(run, pipeline, steps), fused, work)
     LOG.info("attached %r to %s", recipe, run.about)
     run.warns = True
     if pipeline is not None:
@@ -132,6 +140,11 @@ def _require_reuse(recipe: Recipe, targets: list[Target], pipeline: object) -> N
             raise IntegrationError(
                 f"the guidance branches of {found.row.name} cannot share attention outputs: text is part of the "
                 f"sequence, and its length differs between them; write plan letters F and W instead of f and w"
+            )
+        if recipe.schedule.shares_branches and found.row.conditional_first:
+            raise IntegrationError(
+                f"the conditional half of a batch of {found.row.name} comes first, and the half that stands for both "
+                f"is the second; write plan letters F and W instead of f and w"
             )
         if recipe.schedule.shares_branches and "cond_uncond" in found.row.branches and pipeline is None:
             raise IntegrationError(

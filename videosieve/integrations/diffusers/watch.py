@@ -6,6 +6,7 @@ backend that is, and what went in and came out is shown. Every bit of the result
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,10 @@ from torch.nn import Module
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.clock import Clock, bind_forward, follow_cache_context, read_moment
 from videosieve.integrations.diffusers.forward_hooks import hook_forward
+from videosieve.integrations.diffusers.models.arrangements import items_left_out
 from videosieve.integrations.diffusers.router import Layer, Stage
 from videosieve.integrations.diffusers.seam import Rebinder, is_rebound
 from videosieve.integrations.diffusers.targets import Target, describe
-from videosieve.observation import Observation
 from videosieve.recipe import Recipe
 from videosieve.run import Run
 
@@ -90,8 +91,9 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
 
     def show(q: Tensor, k: Tensor, v: Tensor, output: Tensor) -> None:
         moment, layer = stage.moment, by_handle[int(stage.handle)]
+        ordinal = layer.routed + items_left_out(layer.items, moment.batch, moment.guided)
         layer.routed += 1
-        arrangement = moment.arrangement(layer.name, q.shape[2], layer.routed - 1)
+        arrangement = moment.arrangement(layer.name, q.shape[2], ordinal)
         if arrangement is None:
             return  # not the whole video: context parallelism, or a call that the layout does not describe
         q, k, v = arrangement.make_square(q, k, v)
@@ -99,13 +101,10 @@ def _attach(found: Target, run: Run, clock: Clock, undo: ExitStack) -> None:
             return
         if arrangement.keys_only:
             output = F.pad(output, (0, 0, arrangement.keys_only, 0))
-        group = arrangement.groups[0]
-        items = group.items if arrangement.per_item else ()
-        site = moment.forward.site(layer.index, found.layers, items=items)
-        q, k, v, output = group.shown(q, k, v, output)
-        scale = q.shape[-1] ** -0.5
-        both = moment.guided if arrangement.per_item else moment.holds_both(q.shape[0])
-        seen = Observation(found.component, site, group.layout, q, k, v, output, scale, both)
+        site_of = partial(moment.forward.site, layer.index, found.layers, "")
+        seen = moment.observation(
+            found.component, arrangement, site_of, (q, k, v, output), q.shape[-1] ** -0.5
+        )
         for observe in run.observers:
             observe(seen)
 

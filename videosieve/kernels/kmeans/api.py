@@ -1,9 +1,11 @@
 """k-means of the tokens of every head: documentation, checks, dispatch."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.arguments import AXES, FLOATS, check_floats, check_tensor, check_whole
@@ -16,13 +18,6 @@ MOST_ITERATIONS = 1000
 """Far beyond what changes a clustering: SVG2 takes 50; a larger number is a slip that would never come back."""
 MOST_SEED = 2**63 - 1
 
-IMPLEMENTATIONS = (
-    Implementation("triton", launch.refuse, lazily(f"{_HERE}.triton", "assign_and_update")),
-    Implementation("native", native.refuse, native.assign_and_update),
-    Implementation("cpu", cpu.refuse, cpu.assign_and_update),
-    Implementation("reference", anything, reference.assign_and_update),
-)
-
 
 class Clusters(NamedTuple):
     """Clusters of every head.
@@ -32,11 +27,43 @@ class Clusters(NamedTuple):
         centroids: fp32 [batch, heads, clusters, head_dim], fp64 for fp64 tokens; the mean of the tokens with
             that label. A cluster without tokens keeps the centroid that it had.
         sizes: int32 [batch, heads, clusters]; tokens of every cluster.
+        order: int64 [batch, heads, tokens]; the tokens cluster by cluster, in their own order inside one.
+        offsets: int64 [batch, heads, clusters + 1]; where clusters begin there.
     """
 
     labels: Tensor
     centroids: Tensor
     sizes: Tensor
+    order: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, labels: Tensor, centroids: Tensor, sizes: Tensor) -> "Clusters":
+        """With order and offsets, which follow from the others."""
+        order = torch.sort(labels, dim=-1, stable=True).indices
+        return cls(labels, centroids, sizes, order, pad(sizes.long().cumsum(-1), (1, 0)))
+
+
+def _repeated(
+    iteration: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+) -> Callable[..., Clusters]:
+    """k-means of an implementation that knows one iteration: x and centroids to labels, means and sizes."""
+
+    def run(x: Tensor, centroids: Tensor, iterations: int) -> Clusters:
+        labels, centroids, sizes = iteration(x, centroids)
+        for _ in range(iterations - 1):
+            labels, centroids, sizes = iteration(x, centroids)
+        return Clusters.of(labels, centroids, sizes)
+
+    return run
+
+
+IMPLEMENTATIONS = (
+    Implementation("triton", launch.refuse, _repeated(lazily(f"{_HERE}.triton", "assign_and_update"))),
+    Implementation("native", native.refuse, native.iterate),
+    Implementation("cpu", cpu.refuse, _repeated(cpu.assign_and_update)),
+    Implementation("reference", anything, _repeated(reference.assign_and_update)),
+)
 
 
 def kmeans(
@@ -65,7 +92,7 @@ def kmeans(
         backend: Implementation to use; None takes the fastest that can run the call.
 
     Returns:
-        Labels, centroids and sizes.
+        The clusters.
 
     Raises:
         ShapeError: x cannot be read, there are more clusters than tokens, iterations or seed are out of range, or the
@@ -88,14 +115,14 @@ def kmeans(
         return Clusters(*op(x, clusters, iterations, centroids, seed, backend))
     wide = torch.promote_types(x.dtype, torch.float32)
     centroids = draw_tokens(x, clusters, seed) if centroids is None else centroids
-    result = Clusters(x, centroids.to(wide).contiguous(), x)
-    chosen = choose("kmeans", IMPLEMENTATIONS, backend, x, result.centroids)
-    for _ in range(iterations):
-        result = Clusters(*chosen.run(x, result.centroids))
-    return result
+    centroids = centroids.to(wide).contiguous()
+    chosen = choose("kmeans", IMPLEMENTATIONS, backend, x, centroids)
+    return Clusters(*chosen.run(x, centroids, iterations))
 
 
-def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, first_head: int = 0) -> Tensor:
+def draw_tokens(
+    x: Tensor, count: int, seed: int, heads: int | None = None, numbers: Sequence[int] | None = None
+) -> Tensor:
     """One token out of each of `count` equal stretches, for every head by itself.
 
     The places are the same in every batch element, so that none depends on what it is computed together with.
@@ -105,7 +132,7 @@ def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, firs
         count: Stretches, from 1 to the number of tokens.
         seed: Source of the draw.
         heads: Heads of the whole model, of which x holds some; None where it holds all.
-        first_head: Index among them of the first head in x.
+        numbers: Which of them those in x are, in its order; None where it holds all.
 
     Returns:
         [batch, heads here, count, head_dim]; a head's are the same whichever others are here.
@@ -114,7 +141,7 @@ def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, firs
     edges = torch.arange(count + 1) * tokens // count
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(heads or here, count, generator=generator, dtype=torch.float64)
-    places = places[first_head : first_head + here]
+    places = places if numbers is None else places[list(numbers)]
     index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
     return x.gather(2, index.unsqueeze(-1).expand(batch, -1, -1, head_dim))
 
@@ -122,24 +149,26 @@ def draw_tokens(x: Tensor, count: int, seed: int, heads: int | None = None, firs
 # Spelled out: torch 2.6 cannot read `X | None`.
 _SCHEMA = (
     "(Tensor x, SymInt clusters, SymInt iterations, Tensor? centroids, SymInt seed, str? backend) "
-    "-> (Tensor, Tensor, Tensor)"
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
 
 @torch.library.custom_op("videosieve::kmeans", mutates_args=(), schema=_SCHEMA)
 def _operator(
     x: Tensor, clusters: int, iterations: int, centroids: Tensor | None, seed: int, backend: str | None
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     result = kmeans(x, clusters, iterations=iterations, centroids=centroids, seed=seed, backend=backend)
-    return result.labels, result.centroids, result.sizes
+    return result.labels, result.centroids, result.sizes, result.order, result.offsets
 
 
 @_operator.register_fake
-def _shapes(x: Tensor, clusters: int, *_arguments: object) -> tuple[Tensor, Tensor, Tensor]:
+def _shapes(x: Tensor, clusters: int, *_arguments: object) -> tuple[Tensor, ...]:
     batch, heads, tokens, head_dim = x.shape
     wide = torch.promote_types(x.dtype, torch.float32)
     return (
         x.new_empty(batch, heads, tokens, dtype=torch.int32),
         x.new_empty(batch, heads, clusters, head_dim, dtype=wide),
         x.new_empty(batch, heads, clusters, dtype=torch.int32),
+        x.new_empty(batch, heads, tokens, dtype=torch.int64),
+        x.new_empty(batch, heads, clusters + 1, dtype=torch.int64),
     )

@@ -11,34 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from videosieve.kernels import pool_blocks
-
-
-class Members(NamedTuple):
-    """Which tokens belong to the clusters of every head.
-
-    Attributes:
-        labels: [batch, heads, tokens]; the cluster of every token.
-        order: int64 [batch, heads, tokens]; the tokens cluster by cluster.
-        offsets: int64 [batch, heads, clusters + 1]; where clusters begin in that order.
-    """
-
-    labels: Tensor
-    order: Tensor
-    offsets: Tensor
-
-    @property
-    def sizes(self) -> Tensor:
-        """int64 [batch, heads, clusters]; tokens of every cluster."""
-        return self.offsets.diff()
-
-    def mean(self, x: Tensor) -> Tensor:
-        """Mean of x [batch, heads, tokens, any] over every cluster, 0 for an empty one."""
-        return pool_blocks(x, self.offsets, order=self.order).means
-
-    def of_tokens(self, means: Tensor) -> Tensor:
-        """What belongs to the cluster of every token: [batch, heads, clusters, any] to [batch, heads, tokens, any]."""
-        return means.gather(2, self.labels.long().unsqueeze(-1).expand(-1, -1, -1, means.shape[-1]))
+from videosieve.kernels import Clusters, Moments, block_moments
 
 
 class QueryMoments(NamedTuple):
@@ -53,39 +26,10 @@ class QueryMoments(NamedTuple):
     square: Tensor
 
 
-class KeyMoments(NamedTuple):
-    """Of every cluster of keys.
-
-    Attributes:
-        variance: Along every axis [batch, heads, columns, A].
-        covariance: Of values with keys [batch, heads, columns, value axes, A].
-    """
-
-    variance: Tensor
-    covariance: Tensor
-
-
-def query_moments(q: Tensor, members: Members) -> QueryMoments:
-    """Moments of queries in a score space [batch, heads, tokens, A]."""
-    mean, square = members.mean(torch.cat([q, q.square()], -1)).chunk(2, -1)
-    return QueryMoments(mean, square)
-
-
-def key_moments(k: Tensor, v: Tensor, members: Members) -> KeyMoments:
-    """Moments of keys and values about the means of their clusters.
-
-    Args:
-        k: Keys in a score space [batch, heads, tokens, A].
-        v: Values in coordinates that keep lengths [batch, heads, tokens, value axes].
-        members: The clusters of the keys.
-
-    Returns:
-        The moments.
-    """
-    axes = k.shape[-1]
-    k = k - members.of_tokens(members.mean(k))
-    moments = members.mean(torch.cat([k.square(), products(v, k)], -1))
-    return KeyMoments(moments[..., :axes], moments[..., axes:].unflatten(-1, (-1, axes)))
+def query_moments(q: Tensor, mean: Tensor, clusters: Clusters) -> QueryMoments:
+    """Moments of queries q [batch, heads, tokens, A] in a score space, from the means [batch, heads, rows, A] there."""
+    variances = block_moments(q, clusters.offsets, order=clusters.order).variances
+    return QueryMoments(mean, variances + mean.square())
 
 
 def products(x: Tensor, y: Tensor) -> Tensor:
@@ -93,7 +37,7 @@ def products(x: Tensor, y: Tensor) -> Tensor:
     return (x.unsqueeze(-1) * y.unsqueeze(-2)).flatten(-2)
 
 
-def centroid_error(queries: QueryMoments, keys: KeyMoments, mass: Tensor, values: Tensor) -> Tensor:
+def centroid_error(queries: QueryMoments, keys: Moments, mass: Tensor, values: Tensor) -> Tensor:
     """‖what a centroid answers a cluster of queries − what its keys would‖², to second order.
 
     mass² · (‖X q̄‖² + ¼ (Σ_i mean q_i² · variance_i)² ‖v̄ − o‖²), X the covariance of values with keys and o what the row
@@ -102,7 +46,7 @@ def centroid_error(queries: QueryMoments, keys: KeyMoments, mass: Tensor, values
 
     Args:
         queries: Of the rows.
-        keys: Of the columns.
+        keys: Of the columns, in the same space; with values in coordinates that keep lengths.
         mass: Share of attention that every column has of a row's mean query [batch, heads, rows, columns].
         values: Mean values of the columns [batch, heads, columns, head_dim].
 
@@ -112,9 +56,9 @@ def centroid_error(queries: QueryMoments, keys: KeyMoments, mass: Tensor, values
     values = values.to(mass.dtype)
     sees = mass @ values
     apart = values.square().sum(-1).unsqueeze(-2) - 2 * sees @ values.mT + sees.square().sum(-1, keepdim=True)
-    answer = (keys.covariance.mT @ keys.covariance).flatten(-2)  # q̄ᵀ Xᵀ X q̄ is one product for all pairs
+    answer = (keys.covariances.mT @ keys.covariances).flatten(-2)  # q̄ᵀ Xᵀ X q̄ is one product for all pairs
     first = (products(queries.mean, queries.mean) @ answer.mT).clamp(min=0)
-    second = (queries.square @ keys.variance.mT).square() * apart.clamp(min=0) / 4
+    second = (queries.square @ keys.variances.mT).square() * apart.clamp(min=0) / 4
     return mass.square() * (first + second)
 
 

@@ -14,6 +14,8 @@ from torch import Tensor
 LEAST_AXES, MOST_AXES = 8, 16
 HEAD_DIM_PER_AXIS = 4
 VALUE_AXES = 4
+MOST_TOKENS = 512
+"""Of which moments are taken: those of 64 or 128 dimensions need no more."""
 RIDGE = 1e-4
 """Share of the mean square of a query's values that is added to each: directions that no query has stay invertible."""
 
@@ -42,7 +44,11 @@ class ScoreSpace(NamedTuple):
         Queries have second moments of 1 along every axis; keys are about their mean, so that query · key ≈ scale · q·k
         but for what all keys share.
         """
-        return _mapped(q, self.queries), _mapped(k, self.keys) - self.middle
+        return self.see_queries(q), _mapped(k, self.keys) - self.middle
+
+    def see_queries(self, q: Tensor) -> Tensor:
+        """Queries, or means of them, [batch, heads, tokens, axes]."""
+        return _mapped(q, self.queries)
 
     def see_values(self, v: Tensor) -> Tensor:
         """Values in the directions in which they vary most, lengths kept [batch, heads, tokens, value axes]."""
@@ -71,6 +77,9 @@ def score_space(q: Tensor, k: Tensor, v: Tensor, scale: float) -> ScoreSpace:
         The maps. What is NaN or infinite in q, k and v counts as 0.
     """
     wide = torch.promote_types(q.dtype, torch.float32)
+    if q.shape[2] > MOST_TOKENS:
+        places = _sample(q.shape[2]).to(q.device)
+        q, k, v = (x[:, :, places] for x in (q, k, v))
     q, k, v = (x.to(wide).nan_to_num(0.0, 0.0, 0.0) for x in (q, k, v))
     # Squares of what is very large or small would leave the range of fp32.
     (q, of_q), (k, of_k), (v, _) = map(_to_unit, (q, k, v))
@@ -88,6 +97,13 @@ def score_space(q: Tensor, k: Tensor, v: Tensor, scale: float) -> ScoreSpace:
     return ScoreSpace(back / of_q, of_keys, middle, of_values, reach.abs())
 
 
+def _sample(tokens: int) -> Tensor:
+    """One place out of each of equal stretches; drawn, because every n-th token may be one column of the frames."""
+    edges = torch.arange(MOST_TOKENS + 1) * tokens // MOST_TOKENS
+    drawn = torch.rand(MOST_TOKENS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return edges[:-1] + (drawn * edges.diff()).long()
+
+
 def _to_unit(x: Tensor) -> tuple[Tensor, Tensor]:
     """Tokens ÷ the largest absolute value of their head, and that value [batch, heads, 1, 1]; 1 where all are 0."""
     largest = x.abs().amax((-1, -2), keepdim=True)
@@ -96,8 +112,7 @@ def _to_unit(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mapped(x: Tensor, to: Tensor) -> Tensor:
-    """x @ to; few columns are slow to multiply by, few rows are not."""
-    return (to.mT @ x.to(to.dtype).mT).mT.contiguous()
+    return x.to(to.dtype) @ to
 
 
 def _covariance(x: Tensor) -> Tensor:

@@ -1,4 +1,3 @@
-"use strict";
 // What the page was given, what is chosen, and how codes become colours. These files are one script, in this order.
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
@@ -10,19 +9,23 @@ const NAMES = {
   own_frame: "in its own frame", own_place: "at its own place, all frames", spread: "spread, share of all keys",
 };
 const chosen = { spot: 0, measure: 0, frame: 0, row: 0, column: 0 };
-let ramp = [];
+let ramp = [], overlay = []; // on paper, over pictures
 
 // ---- colours and pictures ------------------------------------------------------------------------------------------
 
+function stopsOf(name) {
+  const stops = getComputedStyle(document.documentElement).getPropertyValue(name).split(",");
+  return stops.map((stop) => [1, 3, 5].map((at) => parseInt(stop.trim().slice(at, at + 2), 16)));
+}
 function readRamp() {
-  const stops = getComputedStyle(document.documentElement).getPropertyValue("--ramp").split(",");
-  ramp = stops.map((stop) => [1, 3, 5].map((at) => parseInt(stop.trim().slice(at, at + 2), 16)));
+  ramp = stopsOf("--amount");
+  overlay = stopsOf("--heat");
 }
-function colour(share) {
-  const at = Math.min(Math.max(share, 0), 1) * (ramp.length - 1);
-  const low = Math.min(Math.floor(at), ramp.length - 2);
-  return ramp[low].map((part, i) => Math.round(part + (ramp[low + 1][i] - part) * (at - low)));
+function mixed(stops, share) {
+  const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1), low = Math.min(Math.floor(at), stops.length - 2);
+  return stops[low].map((part, i) => Math.round(part + (stops[low + 1][i] - part) * (at - low)));
 }
+const colour = (share) => mixed(ramp, share);
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const ratioOf = (code) => (code ? 2 ** logOf(code) : 0); // the lowest code stands for anything below
 const logOf = (code) => lowest + (code / 255) * (highest - lowest);

@@ -10,7 +10,7 @@ function ticks(order) { // [token, label] where something begins
     else {
       const parts = order ? height : frames, each = tokens / parts;
       const every = Math.max(1, Math.ceil(parts / 6));
-      for (let i = 0; i < parts; i += every) found.push([start + i * each, (order ? "row " : "frame ") + (i + 1), true]);
+      for (let i = 0; i < parts; i += every) found.push([start + i * each, (order ? "row " : "frame ") + i, true]);
     }
     start += tokens;
   }
@@ -64,7 +64,7 @@ function outline(context, computed, cell) {
   context.globalAlpha = 1;
 }
 function axes(context, map) {
-  context.font = `11px ${css("--sans")}`;
+  context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
   context.fillStyle = css("--muted");
   const span = data.cells * data.side, places = ticks(map.order), gap = map.size / places.length > 44 ? 1 : 2;
   places.forEach(([token, label, mark], i) => {

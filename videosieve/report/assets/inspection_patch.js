@@ -12,7 +12,7 @@ function drawQuery() {
   const [context, wide, high] = sized(byId("query"), height / width);
   const [frame, row, column] = patchAt(), cell = [wide / width, high / height];
   drawFrame(context, frame, wide, high);
-  context.strokeStyle = "rgba(255,255,255,.28)";
+  context.strokeStyle = css("--on-screen") + "47";
   context.lineWidth = 1;
   context.beginPath();
   const edges = (values, extent) => values.slice(1).map((value, i) => Math.ceil((value + values[i]) / 2 + 0.01)).filter((edge) => edge < extent);
@@ -20,11 +20,11 @@ function drawQuery() {
   for (const y of edges(data.queries[1], height)) { context.moveTo(0, y * cell[1]); context.lineTo(wide, y * cell[1]); }
   context.stroke();
   mark(context, column, row, cell);
-  byId("patch").textContent = `Query: frame ${frame + 1}, row ${row + 1}, column ${column + 1}. ` +
+  byId("patch").textContent = `Query: frame ${frame}, row ${row}, column ${column}. ` +
     `${(100 * data.outside[chosen.spot][patchIndex()]).toFixed(1)} % of its mass lies outside the video.`;
 }
 function mark(context, column, row, cell) {
-  for (const [style, line] of [["#000", 4], ["#fff", 2]]) {
+  for (const [style, line] of [[css("--under-screen"), 4], [css("--on-screen"), 2]]) {
     context.strokeStyle = style;
     context.lineWidth = line;
     context.strokeRect(column * cell[0], row * cell[1], Math.max(cell[0], 5), Math.max(cell[1], 5));
@@ -51,7 +51,7 @@ async function drawAnswer() {
   byId("answer").childNodes.forEach((tile, frame) => {
     const [context, wide, high] = sized(tile.firstChild, height / width);
     drawFrame(context, frame, wide, high);
-    context.fillStyle = "rgba(10,10,14,.5)";
+    context.fillStyle = css("--under-screen") + "80";
     context.fillRect(0, 0, wide, high);
     const start = Math.floor(frame / data.pool[0]) * rows * columns, cell = [wide / width, high / height];
     for (let y = 0; y < rows; y += 1) {
@@ -69,22 +69,19 @@ async function drawAnswer() {
     tile.children[2].lastChild.textContent = `${(100 * masses[frame]).toFixed(1)} %`;
   });
 }
-function heat(share) { // from clear violet to opaque yellow, the same on light and dark pages
-  const stops = [[110, 50, 160], [200, 60, 110], [240, 130, 50], [255, 236, 140]];
-  const at = Math.min(share, 0.9999) * 3, low = Math.floor(at);
-  const mixed = stops[low].map((part, i) => Math.round(part + (stops[low + 1][i] - part) * (at - low)));
-  return `rgba(${mixed},${Math.min(1, 0.25 + share * 1.1)})`;
+function heat(share) { // the more, the less of the picture is seen through it
+  return `rgba(${mixed(overlay, share)},${Math.min(1, 0.25 + share * 1.1)})`;
 }
 function buildTiles() {
   for (let frame = 0; frame < frames; frame += 1) {
     const tile = document.createElement("div");
-    tile.innerHTML = `<canvas></canvas><div class="bar"><i></i></div><span><em>frame ${frame + 1}</em><b></b></span>`;
+    tile.innerHTML = `<canvas></canvas><div class="bar"><i></i></div><span><em>frame ${frame}</em><b></b></span>`;
     byId("answer").append(tile);
   }
   data.queries[0].forEach((frame, i) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = `frame ${frame + 1}`;
+    button.textContent = `frame ${frame}`;
     button.addEventListener("click", () => { chosen.frame = i; drawPatch(); });
     byId("strip").append(button);
   });

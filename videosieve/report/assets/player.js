@@ -1,6 +1,5 @@
 // One clock for all videos of a scene: the first one leads, the others are pulled back when they drift.
 // Only videos that can be seen play; one that appears is put where the others are.
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 function player(root) {
   const fps = Number(root.dataset.fps), frames = Number(root.dataset.frames);
@@ -12,7 +11,7 @@ function player(root) {
 
   const show = (number) => {
     frame = number;
-    const words = `frame ${frame + 1} of ${frames}`;
+    const words = placeName("frame", frame, frames);
     scrubber.value = frame;
     scrubber.setAttribute("aria-valuetext", words);
     root.querySelector(".clock").textContent = words;

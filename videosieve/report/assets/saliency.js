@@ -1,19 +1,18 @@
 // Maps over one source: every card is a canvas that shows the same frame, so nothing can drift apart.
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const at = (selector, root = document) => root.querySelector(selector);
 const data = JSON.parse(at("#data").textContent);
 const source = at("#source"), isVideo = source.tagName === "VIDEO";
 const [, rows, columns] = data.grid, cells = rows * columns;
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 for (const map of data.maps) (map.heat = bytes(map.heat)), (map.winners = bytes(map.winners));
-// Dark to light through violet and orange, the ramp of the films.
-const HEAT = [[5, 5, 51], [115, 13, 153], [204, 64, 115], [247, 140, 51], [255, 242, 115]];
+const property = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const rgb = (colour) => [1, 3, 5].map((i) => parseInt(colour.trim().slice(i, i + 2), 16));
+const HEAT = property("heat").split(",").map(rgb);
 const heat = (value) => {
   const place = (value / 255) * (HEAT.length - 1), lower = Math.min(Math.floor(place), HEAT.length - 2), share = place - lower;
   return HEAT[lower].map((part, i) => part * (1 - share) + HEAT[lower + 1][i] * share);
 };
-const rgb = (colour) => [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
-const colours = data.concepts.map((concept) => rgb(concept.colour));
+const colours = data.concepts.map((concept) => rgb(property(concept.colour)));
 const select = at("#map"), paint = at("#paint"), masks = at("#masks"), scrubber = at(".scrubber"), button = at(".play");
 data.maps.forEach((map, index) => select.add(new Option(index ? map.name : "mean of all that were averaged", index)));
 const chosen = () => data.maps[Number(select.value)];
@@ -44,17 +43,18 @@ function draw() {
     if (show !== "plain" && paint.checked) context.drawImage(layer(show), 0, 0, width, height);
   }
   const map = chosen(), shares = map.shares[token()];
-  all(".card[style]").forEach((card, index) => {
+  all("[data-concept]").forEach((card, index) => {
     at(".low", card).textContent = map.low[index].toPrecision(2);
     at(".high", card).textContent = map.high[index].toPrecision(2);
-    at(".share", card).textContent = `${(100 * shares[index]).toFixed(1)} %`;
+    const words = `${(100 * shares[index]).toFixed(1)} %`;
+    for (const place of [at(".share", card), at(`[data-share="${index}"]`)]) if (place) place.textContent = words;
   });
   if (!scrubber) return;
-  const words = `frame ${frame + 1} of ${data.frames}`;
+  const words = placeName("frame", frame, data.frames);
   scrubber.value = frame;
   scrubber.setAttribute("aria-valuetext", words);
   at(".clock").textContent = words;
-  at(".cursor").style.left = `${(100 * (frame + 0.5)) / data.frames}%`;
+  mark([document], "frame", frame);
 }
 function seek(number) {
   pause();
@@ -85,12 +85,13 @@ async function play() {
 function chart() {
   const plot = at("#shares");
   if (!plot) return;
-  const points = data.frameOf.map((place) => chosen().shares[place]);
+  const points = data.frameOf.map((place) => chosen().shares[place]), wide = 100 / points.length;
   plot.replaceChildren(...data.concepts.map((concept, index) => {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    const steps = points.map((shares, i) => `${(1000 * i) / points.length},${(240 * (1 - shares[index])).toFixed(1)} H${(1000 * (i + 1)) / points.length}`);
+    const steps = points.map((shares, i) => `${wide * i},${(100 * (1 - shares[index])).toFixed(2)} H${wide * (i + 1)}`);
     line.setAttribute("d", `M${steps.join(" L")}`);
-    line.setAttribute("stroke", concept.colour);
+    line.setAttribute("stroke-dasharray", concept.dash);
+    line.style.setProperty("--method", `var(--${concept.colour})`);
     return line;
   }));
 }
@@ -105,10 +106,7 @@ for (const box of [paint, masks]) box.addEventListener("change", draw);
 scrubber?.addEventListener("input", () => seek(Number(scrubber.value)));
 button?.addEventListener("click", () => (playing ? pause() : play()));
 for (const screen of all(".screen")) screen.addEventListener("click", () => button && (playing ? pause() : play()));
-at(".plot")?.addEventListener("click", (event) => {
-  const box = at(".plot").getBoundingClientRect();
-  seek(Math.floor(((event.clientX - box.left) / box.width) * data.frames));
-});
+clickable(document, "frame", seek);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("select, input[type=range]")) return;
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -1,16 +1,16 @@
-// The step slider: 0 shows all steps, a number one of them, in the curves and in every atlas.
+// The step slider: its left end shows all steps, a number one of them, in the curves and in every atlas.
 function steps(root) {
   const slider = root.querySelector(".stepper input"), label = root.querySelector(".stepper .at");
   const everything = label.textContent, atlases = all(".atlas", root).map(atlas);
   const show = (index) => {
-    const words = index < 0 ? everything : `step ${index + 1} of ${slider.max}`;
-    slider.value = index + 1;
+    const words = index < 0 ? everything : placeName("step", index, Number(slider.max) + 1);
+    slider.value = index;
     slider.setAttribute("aria-valuetext", words);
     label.textContent = words;
     mark([root], "step", index);
     for (const each of atlases) each(index);
   };
-  slider.addEventListener("input", () => show(Number(slider.value) - 1));
+  slider.addEventListener("input", () => show(Number(slider.value)));
   clickable(root, "step", show);
   all(".strip", root).forEach((strip) => [...strip.children].forEach((bar, index) => bar.addEventListener("click", () => show(index))));
 }
@@ -28,6 +28,6 @@ function atlas(root) {
     const row = index < 0 ? "" : choice[index].join("");
     const counts = patterns.map((name, number) => [name, row.split(String(number)).length - 1]).filter(([, count]) => count);
     const words = counts.map(([name, count]) => `${count} ${name}`).join(", ") || "all heads dense";
-    census.textContent = index < 0 ? everything : `step ${index + 1}: ${words}`;
+    census.textContent = index < 0 ? everything : `step ${index}: ${words}`;
   };
 }

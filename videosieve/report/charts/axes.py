@@ -63,7 +63,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def counted(count: int, most: int = 5) -> list[Tick]:
-    """Ticks of an axis that counts frames or steps from 1; each has a cell of equal width and stands in its middle.
+    """Ticks of an axis of numbered frames or steps, from 0; each has a cell of equal width and stands in its middle.
 
     Args:
         count: Cells.
@@ -73,12 +73,12 @@ def counted(count: int, most: int = 5) -> list[Tick]:
         The first, the last and round numbers between them.
     """
     if count <= most:
-        shown = list(range(1, count + 1))
+        shown = list(range(count))
     else:
         step = next(width for width in (2, 5, 10, 20, 25, 50, 100, 250, 1000, count) if count / width <= most)
-        inner = [number for number in range(step, count, step) if number > 1 and count - number >= step * 0.6]
-        shown = [1, *inner, count]
-    return [Tick(str(number), cell_middle(number - 1, count)) for number in shown]
+        inner = [number for number in range(step, count - 1, step) if count - 1 - number >= step * 0.6]
+        shown = [0, *inner, count - 1]
+    return [Tick(str(number), cell_middle(number, count)) for number in shown]
 
 
 def cell_middle(index: int, count: int) -> float:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from videosieve.report.charts.axes import Tick
 
 MARGIN_X, MARGIN_Y, WIDEST = 40, 34, 300
-PATTERN_COLOURS = 5  # --pattern-0 … in colours.css
+FIXED = ("spatial", "temporal")  # these look the same wherever they are drawn
+FREE = ("other", "another", "further")  # of `videosieve.colours`, in order of use
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,15 @@ class HeadGrid:
     layers: list[Tick]
 
 
-def head_grid(shares: list[list[dict[str, float]]], patterns: list[str]) -> HeadGrid:
+def head_grid(
+    shares: list[list[dict[str, float]]], patterns: list[str], notes: list[list[str]] | None = None
+) -> HeadGrid:
     """Lay out layers × heads; every cell is coloured by the pattern it used most.
 
     Args:
         shares: shares[layer][head][pattern]: share of the steps, in [0, 1]; empty where always dense.
         patterns: Pattern names; their order gives the colours.
+        notes: notes[layer][head]: said of a square besides; None for nothing.
 
     Returns:
         The grid; it is never wider than a phone.
@@ -62,7 +66,8 @@ def head_grid(shares: list[list[dict[str, float]]], patterns: list[str]) -> Head
             MARGIN_Y + layer * side,
             cell_fill(share, patterns),
             f"layer {layer}, head {head}: "
-            + (", ".join(f"{name} {100 * part:.0f} %" for name, part in share.items()) or "dense"),
+            + (", ".join(f"{name} {100 * part:.0f} %" for name, part in share.items()) or "dense")
+            + ("" if notes is None else f"; {notes[layer][head]}"),
         )
         for layer, row in enumerate(shares)
         for head, share in enumerate(row)
@@ -92,9 +97,6 @@ def cell_fill(share: dict[str, float], patterns: list[str]) -> str:
 
 def pattern_colour(patterns: list[str], index: int) -> str:
     """Colour of a pattern: spatial and temporal always look the same, others take the next free colour."""
-    fixed = {"spatial": 0, "temporal": 1}
-    free = [number for number in range(PATTERN_COLOURS) if number not in fixed.values()]
-    others = [name for name in patterns if name not in fixed]
     name = patterns[index]
-    number = fixed[name] if name in fixed else free[others.index(name) % len(free)]
-    return f"var(--pattern-{number})"
+    others = [each for each in patterns if each not in FIXED]
+    return f"var(--{name if name in FIXED else FREE[others.index(name) % len(FREE)]})"

@@ -5,6 +5,9 @@ from itertools import groupby
 
 from videosieve.report.charts.axes import Scale, Tick, cell_middle, counted
 
+DASHES = ("", "6 6", "1 5", "9 5 1 5", "3 6")
+"""SVG dash patterns, in order of use: lines differ in more than their colour."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -77,21 +80,23 @@ def line_chart(
     digits: int = 2,
     unit: str = "",
     shaded: list[float] | None = None,
+    count: int | None = None,
 ) -> LineChart:
     """Lay out a line chart.
 
     Args:
-        series: At least one line, all of one length.
+        series: Lines, all of one length.
         axis: What the x axis counts, "frame" or "step".
         scale: The y axis.
         digits: Decimals of the values.
         unit: Of the values.
         shaded: How strongly each frame or step is shaded, in [0, 1].
+        count: Frames or steps; None takes those of the longest line.
 
     Returns:
         The chart.
     """
-    count = max(len(line.values) for line in series)
+    count = max(len(line.values) for line in series) if count is None else count
     return LineChart(
         axis=axis,
         count=count,

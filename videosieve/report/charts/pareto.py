@@ -3,10 +3,8 @@
 from dataclasses import dataclass, replace
 
 from videosieve.report.charts.axes import Scale, Tick
+from videosieve.report.charts.labels import HEIGHT, LETTER, Box, clash, place_labels, point_box
 
-# percent of the plot: width of a letter, height of a label, radius of a dot
-LETTER, LABEL_HEIGHT, DOT = 2.8, 7.0, 2.5
-LABEL_SHIFTS = (0.0, -7.0, 7.0, -14.0, 14.0, -21.0, 21.0)  # where a label may go, the nearest first
 LEAST_SPEEDUPS = 0.2  # width of the speed-up axis, so that differences of a percent do not fill the plot
 FAR_LIMIT = 1.6  # a limit beyond this multiple of all points is only named
 
@@ -75,6 +73,8 @@ class ParetoChart:
         floor: Where the noise floor lies, percent from the top; None if unknown.
         floor_value: Its value.
         floor_above: It lies above the plot and is drawn at its edge.
+        floor_low: Its label stands below its line.
+        floor_right: Its label stands at the right end of its line.
     """
 
     places: list[Place]
@@ -86,6 +86,8 @@ class ParetoChart:
     floor: float | None
     floor_value: float | None
     floor_above: bool
+    floor_low: bool = False
+    floor_right: bool = False
 
 
 def pareto_chart(
@@ -110,16 +112,21 @@ def pareto_chart(
     values += [end for c in contenders for end in c.value_interval or ()]
     near = floor is not None and floor <= max(values) + max(max(values) - min(values), 5.0)
     y = value_scale or Scale.around([*values, *([floor] if floor and near else [])], 4.0, 0.0)
+    places = [_place(c, contenders, x, y) for c in contenders]
+    line = None if floor is None else 100 - y.place(floor)
+    low, right, words = _beside(line, places)
     return ParetoChart(
-        places=_labelled([_place(c, contenders, x, y) for c in contenders]),
+        places=_labelled(places, words),
         x_ticks=x.ticks(),
         y_ticks=y.ticks(),
         unity=x.place(1.0),
         limit=x.place(limit) if limit and shown_limit else None,
         limit_value=limit,
-        floor=None if floor is None else 100 - y.place(floor),
+        floor=line,
         floor_value=floor,
         floor_above=floor is not None and floor > y.high,
+        floor_low=low,
+        floor_right=right,
     )
 
 
@@ -144,49 +151,37 @@ def _beats(one: Contender, other: Contender) -> bool:
     return as_good and (one.speedup, one.value) != (other.speedup, other.value)
 
 
-def _labelled(places: list[Place]) -> list[Place]:
-    """Give every label the nearest place beside its dot that is free of dots, lines and labels, right before left."""
-    taken = [(p.x - DOT, p.x + DOT, p.y - DOT, p.y + DOT) for p in places]
-    taken += [_line(p) for p in places if p.bound_x is not None]
-    done = []
-    for place in sorted(places, key=lambda place: place.y):
-        tries = [
-            replace(place, label_y=place.y + by, label_left=left)
-            for by in LABEL_SHIFTS
-            for left in (False, True)
-        ]
-        best = min(tries, key=lambda option: _clash(_box(option), taken))
-        taken.append(_box(best))
-        done.append(best)
-    return done
+FLOOR_LABEL = 24  # letters of "noise floor 12.3 dB", and some more
 
 
-def _line(place: Place) -> "_Box":
-    """The dotted line from a dot to its bound, with the mark at its end."""
-    ends = sorted((place.x, place.x if place.bound_x is None else place.bound_x))
-    return (ends[0], ends[1] + 0.5, place.y - DOT, place.y + DOT)
+def _beside(line: float | None, places: list[Place]) -> tuple[bool, bool, list[Box]]:
+    """Where the label of the noise floor hides least: whether below its line, at its right end; and what both cover."""
+    if line is None:
+        return False, False, []
+    taken = [box for place in places for box in _boxes(place)]
+    width = LETTER * FLOOR_LABEL
+    across = {False: (0.0, width), True: (100 - width, 100.0)}
+    upright = {False: (line - HEIGHT, line), True: (line, line + HEIGHT)}
+    options = [(low, right, (*across[right], *upright[low])) for right in across for low in upright]
+    low, right, label = min(options, key=lambda option: clash(option[2], taken))
+    return low, right, [label, (0.0, 100.0, line - 0.5, line + 0.5)]
 
 
-_Box = tuple[float, float, float, float]
+def _labelled(places: list[Place], taken: list[Box]) -> list[Place]:
+    """Give every label the nearest place beside its dot that is free of dots, lines and labels."""
+    lines = [box for place in places for box in _boxes(place)]
+    found = place_labels([(place.of.name, place.x, place.y) for place in places], [*lines, *taken])
+    return [replace(p, label_y=at, label_left=left) for p, (at, left) in zip(places, found, strict=True)]
 
 
-def _box(place: Place) -> _Box:
-    """Left, right, top and bottom of a label."""
-    width, near = LETTER * len(place.of.name), DOT + 0.1
-    ends = (
-        (place.x - near - width, place.x - near)
-        if place.label_left
-        else (place.x + near, place.x + near + width)
-    )
-    return (*ends, place.label_y - LABEL_HEIGHT / 2, place.label_y + LABEL_HEIGHT / 2)
-
-
-def _clash(box: _Box, taken: list[_Box]) -> float:
-    """Overlap of a box with others and with what lies outside the plot."""
-    area = 0.0
-    for left, right, top, bottom in taken:
-        area += max(0.0, min(box[1], right) - max(box[0], left)) * max(
-            0.0, min(box[3], bottom) - max(box[2], top)
-        )
-    outside = max(0.0, -box[0]) + max(0.0, box[1] - 100) + max(0.0, -box[2]) + max(0.0, box[3] - 104)
-    return area + 10 * outside
+def _boxes(place: Place) -> list[Box]:
+    """What a dot covers, the dotted line to its bound with the mark at its end, and its whiskers."""
+    boxes = [point_box(place.x, place.y)]
+    if place.bound_x is not None:
+        ends = sorted((place.x, place.bound_x))
+        boxes.append((ends[0], ends[1] + 0.5, place.y - 2.5, place.y + 2.5))
+    if place.x_span:
+        boxes.append((*place.x_span, place.y - 0.5, place.y + 0.5))
+    if place.y_span:
+        boxes.append((place.x - 0.5, place.x + 0.5, *place.y_span))
+    return boxes

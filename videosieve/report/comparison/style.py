@@ -1,9 +1,8 @@
 """Colours and dashes: a method looks the same in every figure of a page."""
 
+from videosieve.colours import METHODS
+from videosieve.report.charts import DASHES
 from videosieve.report.results import BASELINE, FLOOR, Results
-
-METHOD_COLOURS = 6  # --method-0 … in colours.css; --method-0 is dense attention
-DASHES = ("", "6 6", "1 5", "9 5 1 5", "3 6")
 
 Styles = dict[str, tuple[str, str]]
 
@@ -32,5 +31,5 @@ def method_styles(results: Results) -> Styles:
 
 
 def _style(index: int) -> tuple[str, str]:
-    colours = METHOD_COLOURS - 1
+    colours = METHODS - 1
     return f"var(--method-{1 + index % colours})", DASHES[(index + index // colours) % len(DASHES)]

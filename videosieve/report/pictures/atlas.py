@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from videosieve.colours import light
 from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
-COLOURS = {"spatial": "#2f74c0", "temporal": "#e08214", "other": "#d8d8d4"}  # as in assets/colours.css
-_LINES = {"oracle": "#333333", "svg": "#0a7d74", "static": "#8a5aa8"}
+COLOURS = {kind: light(kind) for kind in ("spatial", "temporal", "other")}
+_LINES = {"oracle": light("method-0"), "svg": light("method-1"), "static": light("method-3")}
 _NAMES = {
     "oracle": "best blocks (oracle)",
     "svg": "SVG, chosen at every call",
@@ -69,12 +70,10 @@ def _tile(head: int, layer: int, colour: str) -> Any:
 def _draw_recall(axes: Any, atlases: list[dict[str, Any]]) -> None:
     for atlas, style in zip(atlases, ("-", "--", ":"), strict=False):
         for name, colour in _LINES.items():
-            label = _NAMES[name] if style == "-" else None
-            axes.plot(atlas["density"], atlas["recall"][name], style, color=colour, marker=".", label=label)
-    axes.plot((0, 1), (0, 1), color="#bbbbbb", linewidth=1, label="uniform attention")
-    if len(atlases) > 1:
-        axes.plot((), (), "--", color="#777777", label="the same, random weights")
+            axes.plot(atlas["density"], atlas["recall"][name], style, color=colour, marker=".")
     ends = max(max(atlas["density"]) for atlas in atlases) + 0.03
+    axes.plot((0, 1), (0, 1), color=light("strong-line"), linewidth=1)
+    _name_lines(axes, ends)
     axes.set(
         xlim=(0, ends),
         ylim=(0, 1),
@@ -84,7 +83,18 @@ def _draw_recall(axes: Any, atlases: list[dict[str, Any]]) -> None:
     axes.set_title("recall against density", loc="left", fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, -0.02))
+    if len(atlases) > 1:
+        axes.set_xlabel("density (computed ÷ all pairs); dashed: random weights")
+
+
+def _name_lines(axes: Any, ends: float) -> None:
+    """The names of the lines in their colours, low at the right, where no line goes."""
+    names = [
+        *((_NAMES[name], colour) for name, colour in _LINES.items()),
+        ("uniform attention", light("muted")),
+    ]
+    for place, (name, colour) in enumerate(names):
+        axes.text(ends, 0.205 - 0.065 * place, name, color=colour, ha="right", fontsize=8)
 
 
 def _draw_steps(axes: Any, atlas: dict[str, Any]) -> None:
@@ -93,13 +103,19 @@ def _draw_steps(axes: Any, atlas: dict[str, Any]) -> None:
         (name, row) for name, row in zip(names, atlas["recall_over_steps"], strict=True) if row[0] is not None
     ]
     layers = len(seen[0][1])
+    ends: list[tuple[float, str, str, int]] = []
     for layer in range(layers):
-        label = f"layer {layer}" if layer in (0, layers - 1) else None
         colour = str(0.75 - 0.6 * layer / max(layers - 1, 1))  # later layers darker
         places, recall = zip(*((name, row[layer]) for name, row in seen), strict=True)
-        axes.plot(places, recall, color=colour, marker=".", label=label)
+        axes.plot(places, recall, color=colour, marker=".")
+        if layer in (0, layers - 1):
+            ends.append((recall[-1], f"layer {layer}", colour, len(places) - 1))
     axes.set(ylim=(0, 1), xlabel="share of the denoising steps", ylabel="recall")
     axes.set_title("SVG's recall at density 0.3, over the steps", loc="left", fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    apart = 0.03 * (abs(ends[0][0] - ends[-1][0]) < 0.06) * (1 if ends[0][0] >= ends[-1][0] else -1)
+    for (height, name, colour, place), move in zip(ends, (apart, -apart), strict=False):
+        at = (place, height + move)
+        axes.annotate(name, at, textcoords="offset points", xytext=(6, -3), color=colour, fontsize=8)
+    axes.margins(x=0.14)

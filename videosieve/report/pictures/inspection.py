@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from videosieve.colours import light
 from videosieve.files import whole_file
 from videosieve.inspection import MEASURES, Inspection, Reading, Spot, decode_ratios
 from videosieve.report.inspection import picture_frames
+from videosieve.report.pictures.ramps import amount_ramp, heat_ramp
 from videosieve.visible import plot_text
 
-OUTLINE = "#006f9e"
 _SHOWN = (0.25, 64.0)  # ratios to uniform attention between the ends of the colours
 _STRIP = 8  # frames at most below the maps
 _TITLES = {
@@ -78,7 +79,7 @@ def plot_heads(found: Inspection, step: int, path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         values = atlas[MEASURES.index(name)]
-        axes.imshow(values.numpy(), cmap="magma_r", vmin=0, aspect="auto", interpolation="nearest")
+        axes.imshow(values.numpy(), cmap=amount_ramp(), vmin=0, aspect="auto", interpolation="nearest")
         axes.set_title(f"{_TITLES[name]}\nup to {values.nan_to_num().max():.2f}", loc="left", fontsize=8)
         axes.tick_params(labelsize=7, length=2)
         axes.set_xlabel("head", fontsize=8)
@@ -120,17 +121,17 @@ def _draw_map(axes: Any, found: Inspection, reading: Reading, order: int) -> Any
     view, plan = reading.view, found.plan
     ratios = view.attention[order].clamp_min(_SHOWN[0]).numpy()
     axes.set_title("token-major" if order else "frame-major", loc="left", fontsize=10)
-    image = axes.imshow(ratios, cmap="magma_r", norm=LogNorm(*_SHOWN), interpolation="nearest")
+    image = axes.imshow(ratios, cmap=amount_ramp(), norm=LogNorm(*_SHOWN), interpolation="nearest")
     if reading.order:
         edges = outline_edges(view.computed[order] > 0.5)
         scattered = len(edges) > 16 * plan.cells
         width, alpha = (0.4, 0.5) if scattered else (1.2, 1.0)
-        axes.add_collection(LineCollection(edges, colors=OUTLINE, linewidths=width, alpha=alpha))
+        axes.add_collection(LineCollection(edges, colors=light("outline"), linewidths=width, alpha=alpha))
     grid, start = plan.layout.grid, plan.layout.video.start
     parts, each = (grid.height, grid.width * grid.frames) if order else (grid.frames, grid.tokens_per_frame)
     ticks = range(0, parts, -(-parts // 8))
     places = [(start + part * each) / plan.side - 0.5 for part in ticks]
-    labels = [str(part + 1) for part in ticks]
+    labels = [str(part) for part in ticks]
     axes.set_xticks(places, labels, fontsize=7)
     axes.set_yticks(places, labels, fontsize=7)
     unit = "row" if order else "frame"
@@ -161,18 +162,20 @@ def _draw_patch(figure: Any, found: Inspection, reading: Reading) -> None:
         opacity = (heat.log2() / 4).clamp(0, 1)
         axes.imshow(
             heat.clamp_min(1).numpy(),
-            cmap="plasma",
+            cmap=heat_ramp(),
             norm=LogNorm(1, _SHOWN[1]),
             alpha=opacity.numpy(),
             extent=extent,
         )
         if number == frame:
             axes.add_patch(
-                Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=1.5)
+                Rectangle(
+                    (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=light("on-screen"), linewidth=1.5
+                )
             )
-        axes.set_title(f"frame {number + 1}", fontsize=8)
+        axes.set_title(f"frame {number}", fontsize=8)
         axes.set_axis_off()
-    figure.suptitle(f"where the patch in frame {frame + 1} looks", x=0.01, ha="left", fontsize=9)
+    figure.suptitle(f"where the patch in frame {frame} looks", x=0.01, ha="left", fontsize=9)
 
 
 def _spread_around(frame: int, frames: int) -> list[int]:

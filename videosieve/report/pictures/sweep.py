@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from videosieve.colours import light
 from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
@@ -24,10 +25,14 @@ def plot_fidelity(points: list[tuple[float, float]], subject: str, paths: list[P
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     densities, decibels = zip(*sorted(points), strict=True)
-    axes.plot(densities, decibels, color="#0a7d74", marker="o", linewidth=2)
+    axes.plot(densities, decibels, color=light("method-1"), marker="o", linewidth=2)
     for density, value in zip(densities, decibels, strict=True):
         axes.annotate(
-            f"{value:.1f}", (density, value), textcoords="offset points", xytext=(0, 8), ha="center"
+            f"{value:.1f}",
+            (density, value),
+            textcoords="offset points",
+            xytext=(5, -4),
+            va="top",  # below a rising line
         )
     axes.set_title(f"PSNR against dense (dB): {plot_text(subject)}", loc="left")
     axes.set_xlabel("run density (computed ÷ all query–key pairs, warm-up included)")

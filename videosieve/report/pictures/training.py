@@ -6,10 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from videosieve.colours import light
 from videosieve.files import whole_file
 from videosieve.visible import plot_text, visible
 
-_COLOURS = {1: "#7a7a7a", 2: "#c2703d", 4: "#0a7d74", 8: "#5b6cc4", 16: "#8c3b7a"}
+_COLOURS = {frames: light(f"method-{index}") for index, frames in enumerate((1, 2, 4, 8, 16))}
 
 
 def plot_losses(rows: list[dict[str, float]], subject: str, path: Path) -> None:
@@ -38,7 +39,7 @@ def plot_losses(rows: list[dict[str, float]], subject: str, path: Path) -> None:
     axes.set_ylabel("weighted squared velocity error")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if rows:
-        axes.legend(frameon=False)
+        figure.legend(frameon=False, loc="outside right upper")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     with whole_file(path) as temporary:
@@ -70,7 +71,7 @@ def write_sheet(videos: Tensor, captions: Sequence[str], path: Path, frames: int
     shown = [round(index * (count - 1) / max(frames - 1, 1)) for index in range(frames)]
     gap, line = 4, 18
     cell_width, cell_height = width * zoom + gap, height * zoom + line + gap
-    sheet = Image.new("RGB", (cell_width * frames + gap, cell_height * len(videos) + gap), "white")
+    sheet = Image.new("RGB", (cell_width * frames + gap, cell_height * len(videos) + gap), light("paper"))
     pencil = ImageDraw.Draw(sheet)
     pixels = (videos[:, shown].clamp(0, 1) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     for row, caption in enumerate(captions):
@@ -79,6 +80,6 @@ def write_sheet(videos: Tensor, captions: Sequence[str], path: Path, frames: int
             picture = Image.fromarray(pixels[row, column])
             picture = picture.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             sheet.paste(picture, (gap + column * cell_width, top))
-        pencil.text((gap, top + height * zoom + 2), visible(caption, keep=""), fill="black")
+        pencil.text((gap, top + height * zoom + 2), visible(caption, keep=""), fill=light("ink"))
     with whole_file(path) as temporary:
         sheet.save(temporary)

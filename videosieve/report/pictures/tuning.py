@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from videosieve.colours import light
 from videosieve.files import whole_file
 from videosieve.visible import plot_text
 
-_PLAIN, _FRONT, _BEST, _CHECK = "#b0b0b0", "#0a7d74", "#c2703d", "#5b6cc4"
+_PLAIN, _FRONT, _BEST, _CHECK = map(light, ("strong-line", "method-1", "chosen", "checked"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def plot_tuning(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    figure = Figure(figsize=(6.8, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     front = sorted((mark.speedup, mark.quality) for mark in marks if mark.front)
@@ -81,14 +82,14 @@ def plot_tuning(
 def _draw_frame(axes: Any, target: tuple[float | None, float | None], names: tuple[str, str]) -> None:
     speed, quality = target
     if quality is not None:
-        axes.axhline(quality, color="#777777", linestyle="--", linewidth=1, label="target")
+        axes.axhline(quality, color=light("muted"), linestyle="--", linewidth=1, label="target")
     if speed is not None:
-        axes.axvline(speed, color="#777777", linestyle="--", linewidth=1, label="target")
-    axes.axvline(1.0, color="#dddddd", linewidth=1)
+        axes.axvline(speed, color=light("muted"), linestyle="--", linewidth=1, label="target")
+    axes.axvline(1.0, color=light("line"), linewidth=1)
     axes.set_title(f"Tuned: {plot_text(names[0])}", loc="left")
     axes.set_xlabel("speed-up of the whole call (dense seconds ÷ seconds)")
     axes.set_ylabel(plot_text(names[1]))
     axes.margins(0.08)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=5)

@@ -27,7 +27,16 @@ def prefill(
             help="Methods, bundled recipes or .toml files, separated by commas; dense is always among them."
         ),
     ] = "dense,xattention-llm,minference-llm",
-    settings: options.Settings = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any parameter of the method, or dense_layers (from the front; fraction in [0.0, 1.0] or count) and "
+            "min_tokens (count). Repeatable; default: none.",
+            show_default=False,
+        ),
+    ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(
@@ -109,7 +118,7 @@ def prefill(
     out.print(table)
     for row in rows:
         for reason, count in row.dense_reasons.items():
-            say(f"{row.method}, prompt {row.prompt + 1}: {count} dense: {reason}")
+            say(f"{row.method}, prompt {row.prompt}: {count} dense: {reason}")
     if table_file is not None:
         say(f"wrote {write_table(table_file, *results.table())}")
     say(f"open {page}")

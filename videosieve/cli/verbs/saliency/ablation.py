@@ -59,7 +59,7 @@ def ablate_layers(
         output: Folder for both files.
     """
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import make_folder
+    from videosieve.generation.media import folder_for_results
     from videosieve.generation.saliency import parse_indices, parse_method
     from videosieve.planning.machine import describe_versions
     from videosieve.report.ablation import write_ablation_page
@@ -76,9 +76,8 @@ def ablate_layers(
     check_words(
         model, *(line.prompt for line in lines if line.prompt), *(x for one in lines for x in one.concepts)
     )
-    make_folder(output)
     count = len(lines) or clips or CLIPS
-    with GenerationBar() as bar:
+    with folder_for_results(output), GenerationBar() as bar:
         bar.begin("ablate", f"loading {model}")
         pipe: Any = load_pipeline(model, device, dtype, images=True)
         scenes = rendered_scenes(count, pipe.vae.sample_size) if folder is None else read_scenes(folder)
@@ -91,10 +90,11 @@ def ablate_layers(
         "model": model,
         "method": name,
         "scenes": of,
+        "seed": seed,
         "command": command_line(),
         "versions": describe_versions(),
     }
-    found.save(output / "ablation.json", **about, switches=switches, seed=seed)
+    found.save(output / "ablation.json", **about, switches=switches)
     write_ablation_page(found.as_json(), FIGURES[figure], output / "ablation.html", about)
     for finding in found.findings:
         low, high = finding.interval

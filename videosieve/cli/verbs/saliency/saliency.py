@@ -34,7 +34,10 @@ def saliency(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     space: Annotated[str, typer.Option(help="What concept compares: output, or value.")] = "output",
     sight: Annotated[
-        str, typer.Option(help="What concepts attend to: both, video, concepts or none.")
+        str,
+        typer.Option(
+            help="What concepts attend to: both, video, concepts or none; by layer: both:0,none:2-3."
+        ),
     ] = "both",
     vectors: Annotated[str, typer.Option(help="Of concepts: plain, or linear (normalised).")] = "plain",
     average: Annotated[
@@ -118,7 +121,7 @@ def saliency(
     from videosieve.concepts import normalise_concepts
     from videosieve.generation.footage import fit_footage
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import make_folder
+    from videosieve.generation.media import folder_for_results
     from videosieve.generation.recipe_settings import make_recipe
     from videosieve.generation.request import Request, choose_prompt
     from videosieve.generation.saliency import (
@@ -141,9 +144,8 @@ def saliency(
     plan = None if recipe is None else make_recipe(recipe, None, (), model)
     rate = options.frame_rate(fps, model)
     given = read_given(model, video=video, picture=picture, request=request, fps=fps)
-    make_folder(output)
     check_words(model, request.prompt, *concepts)
-    with GenerationBar() as bar:
+    with folder_for_results(output), GenerationBar() as bar:
         bar.begin("saliency", f"loading {model}")
         pipe = load_pipeline(model, device, dtype, images=True)
         if video is not None and given is not None:

@@ -19,7 +19,10 @@ def saliency_score(
     temperature: Annotated[float, typer.Option(help="Of the softmax over concepts, no unit, > 0.")] = 1.0,
     space: Annotated[str, typer.Option(help="What concept compares: output, or value.")] = "output",
     sight: Annotated[
-        str, typer.Option(help="What concepts attend to: both, video, concepts or none.")
+        str,
+        typer.Option(
+            help="What concepts attend to: both, video, concepts or none; by layer: both:0,none:2-3."
+        ),
     ] = "both",
     vectors: Annotated[str, typer.Option(help="Of concepts: plain, or linear (normalised).")] = "plain",
     average: Annotated[
@@ -40,7 +43,7 @@ def saliency_score(
     width: options.Width = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
-    output: Annotated[Path, options.folder("Folder for scores.json; made if missing.")] = Path(
+    output: Annotated[Path, options.folder("Folder for scores.json and the page; made if missing.")] = Path(
         "saliency-score"
     ),
 ) -> None:
@@ -49,11 +52,14 @@ def saliency_score(
     videosieve saliency-score pictures --model my-flux --look-at 12
     """
     from videosieve.generation.load import check_words, load_pipeline
-    from videosieve.generation.media import make_folder
+    from videosieve.generation.media import folder_for_results
     from videosieve.generation.saliency import parse_indices, parse_method
     from videosieve.planning.machine import describe_versions
+    from videosieve.report.page import Colophon
+    from videosieve.report.scores import write_scores_page
     from videosieve.scenes import Report, score_scenes
     from videosieve.scenes.layout import read_index, read_scenes
+    from videosieve.scenes.score import FIGURES
 
     switches = {"space": space, "sight": sight, "vectors": vectors, "average": average, "pool": pool}
     chosen = parse_method(method, temperature, **switches)
@@ -62,10 +68,9 @@ def saliency_score(
     check_words(
         model, *(line.prompt for line in lines if line.prompt), *(x for one in lines for x in one.concepts)
     )
-    make_folder(output)
     call = {} if steps is None else {"num_inference_steps": steps}
     reports = []
-    with GenerationBar() as bar:
+    with folder_for_results(output), GenerationBar() as bar:
         bar.begin("saliency-score", f"loading {model}")
         pipe = load_pipeline(model, device, dtype, images=True)
         for number, scene in enumerate(read_scenes(folder), start=1):
@@ -80,5 +85,12 @@ def saliency_score(
     about = {"model": model, "method": method, "switches": switches, "seed": seed}
     path = output / "scores.json"
     report.save(path, **about, command=command_line(), versions=describe_versions())
+    page = path.with_suffix(".html")
+    facts = [
+        ("model", model, f"seed {seed}"), ("method", method, switches["space"]),
+        ("scenes", str(len(names)), str(folder)),
+    ]  # fmt: skip
+    colophon = Colophon(model, str(seed), command_line(), describe_versions())
+    write_scores_page(report.as_json(), FIGURES, facts, colophon, page)
     say(report.table())
-    say(f"wrote {path}")
+    say(f"wrote {path}; open {page}")

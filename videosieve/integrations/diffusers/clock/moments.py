@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.forward import Forward
+from videosieve.forward import Forward, Site
 from videosieve.integrations.diffusers.clock.clock import Clock
 from videosieve.integrations.diffusers.clock.positions import Times, read_times
 from videosieve.integrations.diffusers.models import ModelRow
 from videosieve.integrations.diffusers.models.arrangements import Arrangement
 from videosieve.integrations.diffusers.models.sequences import Sequence, sequence_of
+from videosieve.observation import Observation
 
 SAMPLED_VALUES = 64
 """Values of the latents by which windows are told apart: two of unrelated noise then differ by √2 ± 0.1 of its size."""
@@ -32,8 +33,9 @@ class Moment:
         forward: Generation, step, branch and pass.
         arrangements: How its attention sequences lie; empty where nothing is known.
         batch: Batch items of the forward.
-        guided: Whether this batch holds both branches of guidance, the unconditional half first.
+        guided: Whether this batch holds both branches of guidance, one half each.
         misfit: Why the whole forward stays dense, where it does.
+        conditional_first: Whether the conditional half of such a batch comes first.
     """
 
     forward: Forward = field(default_factory=Forward)
@@ -41,10 +43,58 @@ class Moment:
     batch: int = 0
     guided: bool = False
     misfit: str = "the transformer's forward was not seen"
+    conditional_first: bool = False
 
     def holds_both(self, batch: int) -> bool:
         """Whether so many items, as they arrive at attention, are both branches: a cache may have left a half out."""
         return self.guided and batch == self.batch
+
+    @property
+    def conditional(self) -> range:
+        """Items of the batch that are conditional: all of them, or one half of a batch with both branches."""
+        half = self.batch // 2
+        if not self.guided:
+            return range(self.batch)
+        return range(half) if self.conditional_first else range(half, self.batch)
+
+    def conditional_rows(self, rows: int, items: tuple[int, ...] = ()) -> range:
+        """Which rows of an attention call are conditional.
+
+        Args:
+            rows: How many it has. Where they are fewer than the batch, a cache has left the unconditional half out.
+            items: Which items of the batch they are, where it holds only these; consecutive.
+        """
+        if items:
+            own = [row for row, item in enumerate(items) if item in self.conditional]
+            return range(own[0], own[-1] + 1) if own else range(0)
+        return self.conditional if self.holds_both(rows) else range(rows)
+
+    def observation(
+        self,
+        owner: str,
+        found: Arrangement,
+        site_of: Callable[[tuple[int, ...]], Site],
+        tensors: tuple[Tensor, Tensor, Tensor, Tensor],
+        scale: float,
+    ) -> Observation:
+        """What observers see of an attention call.
+
+        Args:
+            owner: Component name of the transformer.
+            found: What describes the call: of `arrangement`.
+            site_of: The call's site, for the items that it holds where they are not all.
+            tensors: Queries, keys, values and output [batch, heads, tokens, head_dim].
+            scale: Factor on every q·k.
+        """
+        rows = tensors[0].shape[0]
+        item = self.conditional[0]
+        group = found.groups[0] if found.per_item else found.group_of(item)
+        items = group.items if found.per_item else ()
+        conditional = self.conditional_rows(rows, items)
+        return Observation(
+            owner, site_of(items), group.layout, *group.shown(*tensors), scale, conditional,
+            items[0] if items else item,
+        )  # fmt: skip
 
     @property
     def valid_tokens(self) -> int:
@@ -99,8 +149,8 @@ def read_moment(
     guided = both and forward.branch == "cond_uncond"
     told = row.why_dense(transformer.config) or sequence.arrange(values)
     if isinstance(told, str):
-        return Moment(forward, (), sequence.batch, guided, told)
-    return Moment(forward, told, sequence.batch, guided, "")
+        return Moment(forward, (), sequence.batch, guided, told, row.conditional_first)
+    return Moment(forward, told, sequence.batch, guided, "", row.conditional_first)
 
 
 def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, ...], list[Tensor]]:

@@ -30,6 +30,7 @@ class CrossFamily:
         by_head: Whether that norm sees heads apart.
         heads_first: Whether queries that have heads come as [batch, heads, tokens, head_dim], or tokens first.
         heads: Attribute with the number of heads.
+        only: Which of its checkpoints, in words, where it is not all.
     """
 
     embed: Callable[[Any, ConceptText, Arguments], Tensor]
@@ -40,6 +41,7 @@ class CrossFamily:
     by_head: bool = False
     heads_first: bool = False
     heads: str = "heads"
+    only: str = ""
 
     def queries(self, attention: Any, output: Tensor) -> Tensor:
         """The hooked output as [batch, heads, tokens, head_dim]."""
@@ -136,7 +138,7 @@ CROSS_FAMILIES: dict[str, CrossFamily] = {
         _WAN,
     ),
     "LTXVideoTransformer3DModel": CrossFamily(_projected),
-    "LTX2VideoTransformer3DModel": CrossFamily(_ltx2),
+    "LTX2VideoTransformer3DModel": CrossFamily(_ltx2, only="2.0 alone"),
     "AllegroTransformer3DModel": CrossFamily(_projected, query="to_q", key_norm=""),
     "CosmosTransformer3DModel": CrossFamily(_cosmos, by_head=True, heads_first=True),
     "Kandinsky5Transformer3DModel": CrossFamily(_refined(""), **_KANDINSKY),
@@ -151,9 +153,15 @@ _REASONS = {
 }
 
 
+def why_no_saliency(name: str) -> str:
+    """Why no method fits a transformer class that is in no family."""
+    return _REASONS.get(name, "nobody has said how its text passes through its blocks")
+
+
 def why_neither(name: str) -> str:
-    """Why a transformer class has no saliency at all; nothing where a method fits it."""
+    """A sentence for a transformer class without saliency; nothing where a method fits it."""
     if name in CROSS_FAMILIES:
         return ""
-    reason = _REASONS.get(name, "nobody has said how its text passes through its blocks")
-    return f"saliency does not work with {name}: {reason}. It works with " + ", ".join(CROSS_FAMILIES)
+    return f"saliency does not work with {name}: {why_no_saliency(name)}. It works with " + ", ".join(
+        CROSS_FAMILIES
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from videosieve.errors import IntegrationError, ShapeError
+from videosieve.integrations.diffusers.clips import frames_per_latent
 from videosieve.integrations.diffusers.clock import bind_forward
 from videosieve.integrations.diffusers.concepts.question import NOISE, choose_steps, noise_levels
 from videosieve.integrations.diffusers.concepts.recorder import ConceptRecorder
@@ -19,7 +20,7 @@ from videosieve.integrations.diffusers.targets import describe
 def encode_video(pipe: Any, video: Tensor) -> Tensor:
     """A video as clean latents in the axes of the model's `hidden_states`."""
     vae: Any = getattr(pipe, "vae", None)
-    packed = getattr(pipe, "vae_scale_factor_temporal", 1)
+    packed = frames_per_latent(pipe) or 1
     if not hasattr(vae, "encode"):
         raise IntegrationError(
             f"{type(pipe).__name__} has no VAE that encodes videos; it can only generate them"
@@ -28,16 +29,25 @@ def encode_video(pipe: Any, video: Tensor) -> Tensor:
         raise ShapeError(
             f"a given video must be [frames, 3, height, width] with frames = {packed} × n + 1, got {list(video.shape)}"
         )
-    target = describe(pipe)[0]
-    config: Any = target.transformer.config
+    target, known = describe(pipe)[0], inspect.signature(type(pipe).__call__).parameters
+    if "image" in known and known["image"].default is inspect.Parameter.empty:
+        raise IntegrationError(f"{type(pipe).__name__} continues an image; use its text-to-video pipeline")
+    if not any(hasattr(pipe.scheduler, name) for name in ("scale_noise", "add_noise")):
+        raise IntegrationError(
+            f"a given video is made as noisy as the scheduler says, and {type(pipe.scheduler).__name__} does not; "
+            f"{type(pipe).__name__} can only generate"
+        )
     pixels = (video * 2 - 1).permute(1, 0, 2, 3)[None].to(vae.device, vae.dtype)
     latents = _normalised(vae, vae.encode(pixels).latent_dist.mode())
+    patch, *_ = target.row.patch_sides(target.transformer.config)  # type: ignore[arg-type]
     if target.row.axes == "BTCHW":
         latents = latents.transpose(1, 2)
-        spare = -latents.shape[1] % (config["patch_size_t"] or 1)
-        latents = torch.cat([latents[:, :1].expand(-1, spare, -1, -1, -1), latents], 1)
-    if latents.shape[target.row.axes.index("C")] != config["in_channels"]:
-        raise IntegrationError(f"{type(pipe).__name__} continues an image; use its text-to-video pipeline")
+        latents = torch.cat([latents[:, :1].expand(-1, -latents.shape[1] % patch, -1, -1, -1), latents], 1)
+    elif target.row.axes == "BTHWC":
+        latents = latents.permute(0, 2, 3, 4, 1)
+    elif target.row.axes == "BNC":
+        sides = pipe.transformer_spatial_patch_size, pipe.transformer_temporal_patch_size
+        latents = pipe._pack_latents(latents, *sides)
     return latents.float()
 
 
@@ -76,11 +86,10 @@ def encode_image(pipe: Any, image: Tensor) -> Tensor:
 
 
 def _normalised(vae: Any, latents: Tensor) -> Tensor:
-    if (mean := vae.config.get("latents_mean")) is not None:
-        mean, std = (
-            torch.tensor(x).view(1, -1, *[1] * (latents.ndim - 2)).to(latents)
-            for x in (mean, vae.config["latents_std"])
-        )
+    buffers = dict(vae.named_buffers(recurse=False))  # LTX has them there
+    own = [buffers.get(name, vae.config.get(name)) for name in ("latents_mean", "latents_std")]
+    if own[0] is not None:
+        mean, std = (torch.as_tensor(x).view(1, -1, *[1] * (latents.ndim - 2)).to(latents) for x in own)
         return (latents - mean) / std
     return (latents - (vae.config.get("shift_factor") or 0.0)) * vae.config["scaling_factor"]
 
@@ -147,24 +156,20 @@ def noisy_input(pipe: Any, given: Tensor, noise: Tensor) -> Iterator[None]:
     add = getattr(scheduler, "scale_noise", None)
     handles = []
     for target in describe(pipe, images=True):
-        bind, name, listed = (
-            bind_forward(target.transformer),
-            target.row.latents,
-            target.row.sequence == "listed",
-        )
+        bind, row = bind_forward(target.transformer), target.row
 
         def before(
-            module: Any, args: Any, kwargs: Any, bind: Any = bind, name: str = name, listed: bool = listed
+            module: Any, args: Any, kwargs: Any, bind: Any = bind, row: Any = row
         ) -> tuple[tuple[()], dict[str, Any]]:
             del module
             arguments, time = bind(args, kwargs), scheduler.timesteps[:1]
             noisy = add(given, time, noise) if add else scheduler.add_noise(given, noise, time)
-            if listed:
-                return (), arguments | {name: [item.to(arguments[name][0]) for item in noisy]}
-            there: Tensor = arguments[name]
-            if there.ndim == 3:  # packed, and pictures to go by may follow
-                return (), arguments | {name: torch.cat([noisy.to(there), there[:, noisy.shape[1] :]], 1)}
-            return (), arguments | {name: noisy.to(there)}
+            if row.sequence == "listed":
+                return (), arguments | {row.latents: [item.to(arguments[row.latents][0]) for item in noisy]}
+            there: Tensor = arguments[row.latents]
+            # Pictures to go by follow in the sequence of packed latents; conditions are further channels of others.
+            axis = row.axes.index("N" if there.ndim == 3 else "C")
+            return (), arguments | {row.latents: _in_the_place(pipe, there, noisy, axis)}
 
         handles.append(target.transformer.register_forward_pre_hook(before, with_kwargs=True))
     try:
@@ -172,3 +177,15 @@ def noisy_input(pipe: Any, given: Tensor, noise: Tensor) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _in_the_place(pipe: Any, there: Tensor, noisy: Tensor, axis: int) -> Tensor:
+    """The noisy latents where the pipeline has its own, with what follows along an axis."""
+    own, new = list(there.shape), list(noisy.shape)
+    if own[:axis] + own[axis + 1 :] != new[:axis] + new[axis + 1 :] or own[axis] < new[axis]:
+        raise IntegrationError(
+            f"{type(pipe).__name__} takes latents {own}, and the given video has {new}: it does not make its latents "
+            f"as videos are encoded, so that it can only generate"
+        )
+    rest = there.narrow(axis, new[axis], own[axis] - new[axis])
+    return torch.cat([noisy.to(there), rest], axis)

@@ -1,13 +1,15 @@
 """Probes: what one transformer is asked at every self-attention, and how concepts are scored there."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from videosieve.concepts import SaliencyMethod, attend_concepts, key_scores, linear_vectors, output_scores
+from videosieve.concepts.scores import SIGHTS, Sight
 from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES
 from videosieve.integrations.diffusers.concepts.families import find_family
@@ -19,8 +21,25 @@ from videosieve.observation import Observation
 Emit = Callable[[Tensor], None]
 
 
+@dataclass
+class _Stream:
+    """Concepts of one sight on their way through the blocks.
+
+    Attributes:
+        sight: What they attend to.
+        layers: Layers in which they are scored, ascending.
+        concepts: Where they are [batch or 1, concepts, channels].
+    """
+
+    sight: Sight
+    layers: tuple[int, ...]
+    concepts: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
 class StreamProbe:
     """Joint attention: concepts walk along from block to block, and nothing of the model sees them.
+
+    Where layers are read with sights of their own, the concepts of every sight walk apart.
 
     Args:
         target: The transformer.
@@ -34,16 +53,21 @@ class StreamProbe:
     ) -> None:
         self._family = find_family(target.row.name)
         self._transformer: Any = target.transformer
-        self._text, self._method, self._layers = text, method, layers
+        self._text, self._method = text, method
         self._linear = method.vectors == "linear"
         self._stages = [
             (self._family.kind(name), name, target.transformer.get_submodule(name.rpartition(".")[0]))
             for name in list(target.attentions)[: layers[-1] + 1]
         ]
+        sights: dict[int, Sight] = method.sights or dict.fromkeys(layers, cast("Sight", method.sight))
+        self._streams = [
+            _Stream(sight, tuple(own))
+            for sight in SIGHTS
+            if (own := [layer for layer in layers if sights[layer] == sight])
+        ]
         self._take_one = _OneItem(target)
         self._arguments: Mapping[str, Any] = {}
         self._next = 0
-        self._concepts = torch.empty(0)
         self._condition: Any = None
 
     def begin(self, arguments: Mapping[str, Any]) -> None:
@@ -58,24 +82,40 @@ class StreamProbe:
         after the other from the first: after a gap (a cache skipped one) nothing more is emitted.
         """
         layer = seen.site.layer
-        if layer != self._next or layer > self._layers[-1]:
+        if layer != self._next or layer >= len(self._stages):
             self._next = -1
             return
         self._next += 1
         if layer == 0:
             one = self._take_one(self._arguments, item)
-            self._concepts = self._family.embed(self._transformer, self._text, one)
             self._condition = self._family.condition(self._transformer, one)
-        kind, name, block = self._stages[layer]
-        modulation = self._family.modulate(self._transformer, self._condition, name)
-        inside = kind.enter(block, self._concepts, modulation)
+            entered = self._family.embed(self._transformer, self._text, one)
+            for stream in self._streams:
+                stream.concepts = entered
         q, k, v, output = (x[rows, :, seen.layout.video] for x in (seen.q, seen.k, seen.v, seen.output))
-        found = attend_concepts((inside.q, inside.k, inside.v), (k, v), seen.scale, self._method.sight)
-        if layer in self._layers:
-            emit(self._score((q, v, output), inside, found, seen.scale))
-        if layer < self._layers[-1]:
-            joined = found.transpose(1, 2).flatten(2).to(self._concepts.dtype)
-            self._concepts = kind.leave(block, self._concepts, joined, inside)
+        for stream in self._streams:
+            if layer <= stream.layers[-1]:
+                self._pass(stream, layer, (q, k, v, output), seen.scale, emit)
+
+    def _pass(
+        self,
+        stream: "_Stream",
+        layer: int,
+        video: tuple[Tensor, Tensor, Tensor, Tensor],
+        scale: float,
+        emit: Emit,
+    ) -> None:
+        """Take the concepts of one sight through a layer."""
+        kind, name, block = self._stages[layer]
+        q, k, v, output = video
+        modulation = self._family.modulate(self._transformer, self._condition, name)
+        inside = kind.enter(block, stream.concepts, modulation)
+        found = attend_concepts((inside.q, inside.k, inside.v), (k, v), scale, stream.sight)
+        if layer in stream.layers:
+            emit(self._score((q, v, output), inside, found, scale))
+        if layer < stream.layers[-1]:
+            joined = found.transpose(1, 2).flatten(2).to(stream.concepts.dtype)
+            stream.concepts = kind.leave(block, stream.concepts, joined, inside)
 
     def _score(
         self, video: tuple[Tensor, Tensor, Tensor], inside: Entered, found: Tensor, scale: float
@@ -108,6 +148,11 @@ class CrossProbe:
     def __init__(
         self, target: Target, text: ConceptText, method: SaliencyMethod, layers: tuple[int, ...]
     ) -> None:
+        if method.sight != "both":
+            raise IntegrationError(
+                f"in {target.row.name} concepts are keys and attend to nothing, so there is nothing that sight could "
+                f"change; leave it out"
+            )
         self._family = CROSS_FAMILIES[target.row.name]
         self._transformer: Any = target.transformer
         self._text, self._layers = text, layers

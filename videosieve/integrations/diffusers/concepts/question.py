@@ -19,8 +19,9 @@ class Question:
     Attributes:
         concepts: Words or phrases, each once.
         method: How saliency is computed.
-        layers: Self-attentions to average, in call order; None takes those that the pipeline's config names for the
-            method in `saliency_layers`, or all: averaged together they beat every single layer of the paper's models.
+        layers: Self-attentions to average, in call order; None takes those that the method has sights for, those that
+            the pipeline's config names for the method in `saliency_layers`, or all: averaged together they beat every
+            single layer of the paper's models.
         steps: Denoising steps to average; None takes those at a noise level in `NOISE`, or the middle third.
     """
 
@@ -30,9 +31,22 @@ class Question:
     steps: tuple[int, ...] | None = None
 
 
-def named_layers(pipe: Any, method: SaliencyMethod) -> tuple[int, ...] | None:
-    """The layers that a pipeline's config names for a method in `saliency_layers`; None where it names none."""
-    return (getattr(pipe, "config", {}).get("saliency_layers") or {}).get(method.name)
+def named_layers(pipe: Any, question: Question) -> tuple[int, ...] | None:
+    """The layers that a question asks for, its method has sights for, or a pipeline's config names; None for neither.
+
+    Raises:
+        IntegrationError: A layer is asked for that the method has no sight for.
+    """
+    sights, method = question.method.sights, question.method
+    if question.layers is None:
+        config = getattr(pipe, "config", {}).get("saliency_layers") or {}
+        return tuple(sights) or config.get(method.name)
+    if sights and (other := [layer for layer in question.layers if layer not in sights]):
+        raise IntegrationError(
+            f"sight names layers {', '.join(map(str, sights))}, and {other} are to be read; name them there too, or "
+            f"leave layers out"
+        )
+    return question.layers
 
 
 def choose_layers(wanted: Sequence[int] | None, target: Target, depth: int | None = None) -> tuple[int, ...]:

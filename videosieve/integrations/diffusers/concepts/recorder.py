@@ -61,14 +61,13 @@ class ConceptRecorder:
         targets = describe(pipe, images=True)
         if question.method.name == "concept" or targets[0].row.name not in CROSS_FAMILIES:
             find_family(targets[0].row.name)
-        wanted = named_layers(pipe, question.method) if question.layers is None else question.layers
+        wanted = named_layers(pipe, question)
         streams = CONCEPT_FAMILIES.get(targets[0].row.name)
         depth = streams.depth(targets[0].transformer, targets[0].layers) if streams else None
         self.layers = choose_layers(wanted, targets[0], depth)
         text = encode_concepts(pipe, question.concepts, question.method.pool, arguments or {})
         self._targets = {target.component: target for target in targets}
-        self._items = 0
-        self._first_conditional = 0
+        self._item: int | None = None  # of the batch, that is looked at in the running forward
         self._generation: int | None = None
         self._probes: dict[str, StreamProbe | CrossProbe] = {
             target.component: StreamProbe(target, text, question.method, self.layers)
@@ -79,6 +78,7 @@ class ConceptRecorder:
         self._running = RunningMaps(self.layers, question.method.keep)
         self._chosen: dict[int, tuple[int, ...]] = {}
         self._grid: Grid | None = None
+        self._last_grid: Grid | None = None
         self._undo = ExitStack()
 
     def __enter__(self) -> "ConceptRecorder":
@@ -118,6 +118,11 @@ class ConceptRecorder:
                 f"cache, use torch.no_grad(), or choose other steps"
             )
         grid = self._grid
+        if self._last_grid != grid:
+            raise IntegrationError(
+                f"{type(self._pipe).__name__} ends with {self._last_grid} tokens, and the maps are of {grid}, so that "
+                f"they do not lie over what came out; choose later steps"
+            )
         flat = (grid.height, grid.width)
         targets = list(self._targets.values())
         shape = flat if targets[0].row.name in IMAGES else (grid.frames, *flat)
@@ -149,18 +154,19 @@ class ConceptRecorder:
         return self._grid
 
     def _watch(self, probe: "StreamProbe | CrossProbe", target: Target) -> Callable[..., None]:
-        bind, row = bind_forward(target.transformer), target.row
+        bind = bind_forward(target.transformer)
 
         def before(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             del module
             self._running.begin()
-            arguments = bind(args, kwargs)
-            self._items = len(arguments.get(row.latents, ()))
-            probe.begin(arguments)
+            self._item = None
+            probe.begin(bind(args, kwargs))
 
         return before
 
     def _observe(self, seen: Observation) -> None:
+        if not seen.site.layer:
+            self._last_grid = seen.layout.grid
         step = self._wanted(seen.site)
         if step is None or seen.site.layer > self.layers[-1]:
             return
@@ -174,16 +180,15 @@ class ConceptRecorder:
                 self.steps = (*self.steps, step)
 
         self._require_one_generation(seen)
-        first = self._first_conditional = self._first_item(seen)
-        if seen.site.items and seen.site.items[0] != first:
+        item = seen.item if self._item is None else self._item
+        if not seen.conditional or seen.item != item:
             return  # items are attended one by one, and this is another one
+        self._item = item
         if self._grid is None:
             self._require_memory(seen)
-        self._grid = seen.layout.grid
-        rows = (
-            slice(0, 1) if seen.site.items else slice(first, first + self._items // (2 if seen.guided else 1))
-        )
-        self._probes[seen.owner].see(seen, rows, first, emit)
+        self._require_one_grid(seen, step)
+        rows = slice(seen.conditional.start, seen.conditional.stop)
+        self._probes[seen.owner].see(seen, rows, seen.item, emit)
 
     def _require_memory(self, seen: Observation) -> None:
         question, tokens = self._question, seen.layout.grid.tokens
@@ -211,14 +216,19 @@ class ConceptRecorder:
             )
         self._generation = seen.site.generation
 
-    def _first_item(self, seen: Observation) -> int:
-        """Where the conditional part of the forward's batch begins."""
-        behind = seen.guided and not self._targets[seen.owner].row.conditional_first
-        return self._items // 2 if behind else 0
+    def _require_one_grid(self, seen: Observation, step: int) -> None:
+        """A pipeline may drop frames on its way; maps of both grids have no mean."""
+        before, now = self._grid or seen.layout.grid, seen.layout.grid
+        if before != now:
+            raise IntegrationError(
+                f"{type(self._pipe).__name__} goes on with {now} tokens instead of {before} at step {step}, and maps "
+                f"of both have no mean; choose steps on one side of it"
+            )
+        self._grid = now
 
     def _wanted(self, site: Site) -> int | None:
         """The step as which a call counts; None where it does not."""
-        if site.branch == "uncond":
+        if not site.is_conditional:
             return None
         if self.label is not None:
             return self.label

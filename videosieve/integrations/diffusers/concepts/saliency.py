@@ -147,7 +147,7 @@ def saliency_of_video(
         IntegrationError: The pipeline takes an image, or steps are out of range.
     """
     given = encode_video(pipe, video)
-    call |= {"num_frames": len(video), "height": video.shape[2], "width": video.shape[3], "latents": given}
+    call |= {"num_frames": len(video), "height": video.shape[2], "width": video.shape[3]}
     recorders = _look(pipe, given, prompt, questions, recipe, call)
     clip = video.float().cpu()
     covering = frame_of(pipe, len(clip), recorders[0].grid)

@@ -1,5 +1,6 @@
 """Where each family keeps its text: which tokenizer, in which template, and which output of `encode_prompt` it is."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -159,6 +160,19 @@ def _kandinsky(pipe: Any, arguments: Mapping[str, Any]) -> Frame:
     return Frame(pipe.prompt_template, pipe.prompt_template_encode_start_idx)
 
 
+def _kandinsky6(pipe: Any, arguments: Mapping[str, Any]) -> Frame:
+    """The module of the pipeline has its template as a constant, and how many tokens of it are cut off."""
+    del arguments
+    modules = [vars(sys.modules[cls.__module__]) for cls in type(pipe).__mro__]
+    named = [one for one in modules if "_PROMPT_TEMPLATE" in one and "_QWEN_CROP_START" in one]
+    if not named:
+        raise IntegrationError(
+            f"the template that {type(pipe).__name__} puts around prompts is not where diffusers 0.42 has it, so a "
+            f"concept's own tokens cannot be found in it"
+        )
+    return Frame(named[0]["_PROMPT_TEMPLATE"], named[0]["_QWEN_CROP_START"])
+
+
 def _connect(pipe: Any, encoded: Any) -> Encoded:
     """LTX-2: through the connectors, which the pipeline puts between text encoder and transformer."""
     side = getattr(pipe.tokenizer, "padding_side", "left")
@@ -193,7 +207,7 @@ SOURCES: dict[str, TextSource] = {
     "EasyAnimateTransformer3DModel": TextSource(mask=2, frame=_easyanimate, padded=_no),
     "CosmosTransformer3DModel": TextSource(frame=_cosmos),
     "Kandinsky5Transformer3DModel": TextSource(frame=_kandinsky),
-    "Kandinsky6Transformer3DModel": TextSource(frame=_kandinsky),
+    "Kandinsky6Transformer3DModel": TextSource(mask=2, frame=_kandinsky6),
     "LTX2VideoTransformer3DModel": TextSource(padded=_keeps_padding, read=_connect),
     "FluxTransformer2DModel": TextSource(("tokenizer_2",)),
     "Flux2Transformer2DModel": TextSource(frame=_flux2),

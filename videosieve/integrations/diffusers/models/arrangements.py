@@ -116,6 +116,10 @@ class Arrangement:
             q = torch.cat([q.new_zeros(*q.shape[:2], self.keys_only, q.shape[3]), q], dim=2)
         return q, k, v
 
+    def group_of(self, item: int) -> Group:
+        """The group that an item of the batch belongs to; the only one where there is one."""
+        return next((group for group in self.groups if item in group.items), self.groups[0])
+
     def of_call(self, ordinal: int) -> "Arrangement | None":
         """What holds for the n-th attention call of a layer in a forward, from 0; None where there is no such call."""
         if not self.per_item:

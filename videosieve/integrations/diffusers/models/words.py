@@ -13,6 +13,11 @@ FACTORISED = (
 )
 """Networks that attend within a frame and along time, one after the other."""
 
+WHY_NO_IMAGES = (
+    "a few thousand tokens in one frame, to which sparse attention over the frames of a video does not apply"
+)
+"""Why image transformers are not made sparse."""
+
 _IMAGES = ("Transformer2DModel", "UNet2DConditionModel", "UNet2DModel")
 _SOUND = ("Transformer1DModel", "DiTModel", "UNet1DModel")
 
@@ -54,9 +59,8 @@ def _why_no_video(parts: Mapping[str, str]) -> str:
     image = next((cls for cls in parts.values() if cls in IMAGES), None)
     if image is not None:
         return (
-            f"{image} ({IMAGES[image].family}) makes images: a few thousand tokens in one frame, to which sparse "
-            f"attention over the frames of a video does not apply; videosieve.saliency(pipe, prompt, concepts) shows "
-            f"where in an image it sees a concept"
+            f"{image} ({IMAGES[image].family}) makes images: {WHY_NO_IMAGES}; "
+            f"videosieve.saliency(pipe, prompt, concepts) shows where in an image it sees a concept"
         )
     for endings, what in ((_IMAGES, "images"), (_SOUND, "sound")):
         found = next((cls for cls in parts.values() if cls.endswith(endings)), None)

@@ -7,8 +7,9 @@ text of rank 0, those of rank 1, and so on: they are put in the layout's order, 
 diffusers, `ContextParallelConfig`; Jacobs et al., "DeepSpeed Ulysses", arXiv:2309.14509.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -55,8 +56,11 @@ class Share:
         """Heads of this rank."""
         return max(min(self.heads_each, self.heads - self.rank * self.heads_each), 0)
 
-    def place(self, site: Site, heads: int) -> dict[str, Any]:
-        """Fields of a site that say which heads a call with so many of them holds."""
+    def place(self, site: Site, heads: int, order: Sequence[int] = ()) -> dict[str, Any]:
+        """Fields of a site that say which heads a call with so many of them holds.
+
+        `order`: of all heads, as they were dealt; empty for the model's own.
+        """
         if heads == self.heads:
             return {}
         if heads != self.heads_here:
@@ -64,17 +68,27 @@ class Share:
                 f"rank {self.rank} of {self.degree} should attend to {self.heads_here} of {self.heads} heads, got a "
                 f"call of layer {site.layer} with {heads}"
             )
-        return {"heads": self.heads, "first_head": self.rank * self.heads_each}
+        first = self.rank * self.heads_each
+        numbers = tuple((order or range(self.heads))[first : first + heads])
+        return {"heads": self.heads, "head_numbers": numbers}
 
-    def gather(self, values: Tensor) -> Tensor:
-        """Values of all heads [batch, heads] from those of this rank's [batch, heads here]; every rank must ask."""
+    def gather(self, values: Tensor, order: Sequence[int] = ()) -> Tensor:
+        """Values of all heads [batch, heads] from those of this rank's [batch, heads here]; every rank must ask.
+
+        `order`: as in `place`; what comes back is in the model's own.
+        """
         import torch.distributed as dist
 
         group = self.config.context_parallel_config._ulysses_mesh.get_group()
         mine = pad(values, (0, self.heads_each - values.shape[-1])).contiguous()
         parts = [torch.empty_like(mine) for _ in range(self.degree)]
         dist.all_gather(parts, mine, group=group)
-        return torch.cat(parts, dim=-1)[..., : self.heads]
+        dealt = torch.cat(parts, dim=-1)[..., : self.heads]
+        if not order:
+            return dealt
+        own = torch.empty_like(dealt)
+        own[..., list(order)] = dealt
+        return own
 
     def order(self, found: Arrangement | None, tokens: int, layer: str, masked: bool) -> Tensor | None:
         """Where the layout's tokens, padding included, stand in what arrives.
@@ -135,11 +149,11 @@ def _order(streams: tuple[int, ...], ranks: int) -> Tensor:
     )
 
 
-def with_heads(call: AttentionCall, share: Share | None) -> AttentionCall:
-    """The call, told which of the model's heads it holds."""
-    if share is None or not (told := share.place(call.site, call.heads)):
+def with_heads(call: AttentionCall, share: Share | None, order: Sequence[int] = ()) -> AttentionCall:
+    """The call, told which of the model's heads it holds, where they were dealt in an order or lie in the model's."""
+    if share is None or not (told := share.place(call.site, call.heads, order)):
         return call
-    return replace(call, site=replace(call.site, **told), gather=share.gather)
+    return replace(call, site=replace(call.site, **told), gather=partial(share.gather, order=order))
 
 
 def read_share(found: Target) -> Share | None:

@@ -1,7 +1,7 @@
 """The concept stream of each joint-attention family, one file per kinship."""
 
 from videosieve.errors import IntegrationError
-from videosieve.integrations.diffusers.concepts.crossed import why_neither
+from videosieve.integrations.diffusers.concepts.crossed import CROSS_FAMILIES, why_neither
 from videosieve.integrations.diffusers.concepts.families import cogvideox, flux, hunyuan, images, mochi, motif
 from videosieve.integrations.diffusers.concepts.streams import ConceptFamily
 
@@ -13,6 +13,13 @@ CONCEPT_FAMILIES: dict[str, ConceptFamily] = {
     **flux.ROWS,
     **images.ROWS,
 }
+
+
+def methods_of(name: str) -> tuple[str, ...]:
+    """The methods that show where a transformer class sees a concept; none where `why_neither` says why."""
+    if name in CONCEPT_FAMILIES:
+        return ("concept", "cross_attention")
+    return ("cross_attention",) if name in CROSS_FAMILIES else ()
 
 
 def find_family(name: str) -> ConceptFamily:
@@ -32,4 +39,4 @@ def find_family(name: str) -> ConceptFamily:
     return CONCEPT_FAMILIES[name]
 
 
-__all__ = ["CONCEPT_FAMILIES", "find_family"]
+__all__ = ["CONCEPT_FAMILIES", "find_family", "methods_of"]

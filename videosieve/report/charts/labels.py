@@ -1,0 +1,60 @@
+"""Labels beside points: each takes the nearest place that is free of points, lines and other labels."""
+
+Box = tuple[float, float, float, float]
+"""Left, right, top and bottom, in percent of the plot, from its upper left corner."""
+
+# percent of a plot on a phone, so that labels keep apart on wider ones too
+LETTER, HEIGHT, DOT = 2.8, 7.0, 2.5
+SHIFTS = (0.0, -7.0, 7.0, -14.0, 14.0, -21.0, 21.0)  # where a label may go, the nearest first
+
+
+def place_labels(points: list[tuple[str, float, float]], taken: list[Box]) -> list[tuple[float, bool]]:
+    """Find a place for the label of every point, right before left; the uppermost point first.
+
+    Args:
+        points: Label, x and y in percent, y from the top; an empty label is a point without one.
+        taken: Where no label may stand; the points themselves are added.
+
+    Returns:
+        For every point, in order, the middle of its label from the top, and whether it stands left of the point.
+    """
+    taken = [*(point_box(x, y) for _, x, y in points), *taken]
+    found: dict[int, tuple[float, bool]] = {}
+    for index in sorted(range(len(points)), key=lambda index: points[index][2]):
+        name, x, y = points[index]
+        found[index] = (y, False)
+        if not name:
+            continue
+        tries = [(y + by, left) for by in SHIFTS for left in (False, True)]
+        found[index] = min(tries, key=lambda place: clash(label_box(name, x, *place), taken))
+        taken.append(label_box(name, x, *found[index]))
+    return [found[index] for index in range(len(points))]
+
+
+def point_box(x: float, y: float) -> Box:
+    """What a dot covers."""
+    return (x - DOT, x + DOT, y - DOT, y + DOT)
+
+
+def label_box(name: str, x: float, y: float, left: bool) -> Box:
+    """What a label beside a dot covers.
+
+    Args:
+        name: The label.
+        x: Of the dot.
+        y: Middle of the label.
+        left: It ends at the dot instead of beginning there.
+    """
+    width, near = LETTER * len(name), DOT + 0.1
+    ends = (x - near - width, x - near) if left else (x + near, x + near + width)
+    return (*ends, y - HEIGHT / 2, y + HEIGHT / 2)
+
+
+def clash(box: Box, taken: list[Box]) -> float:
+    """Overlap of a box with others and with what lies outside the plot."""
+    area = 0.0
+    for left, right, top, bottom in taken:
+        across = max(0.0, min(box[1], right) - max(box[0], left))
+        area += across * max(0.0, min(box[3], bottom) - max(box[2], top))
+    outside = max(0.0, -box[0]) + max(0.0, box[1] - 100) + max(0.0, -box[2]) + max(0.0, box[3] - 104)
+    return area + 10 * outside

@@ -41,15 +41,21 @@ class BuildNative(build_ext):
     def build_extension(self, ext: Extension) -> None:
         objects = []
         for source in ext.sources:
-            objects += self.compiler.compile(
-                [source],
-                output_dir=self.build_temp,
-                extra_postargs=[*COMMON, *self.flags_of(Path(source).stem)],
-                depends=ext.depends,
-            )
+            objects += self.compile_source(source, self.flags_of(Path(source).stem), ext.depends)
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         self.compiler.link_shared_object(objects, str(target), extra_postargs=["-pthread"], target_lang="c++")
+
+    def compile_source(self, source: str, flags: list[str], depends: list[str]) -> list[str]:
+        """Objects of a source; empty ones where its own flags are known and still do not compile it."""
+        arguments = {"output_dir": self.build_temp, "depends": depends}
+        try:
+            return self.compiler.compile([source], extra_postargs=[*COMMON, *flags], **arguments)
+        except CompileError:
+            if not flags:
+                raise
+            log.warning("%s is left out: the compiler does not know all that it needs", Path(source).stem)
+            return self.compiler.compile([source], extra_postargs=COMMON, **arguments)
 
     def flags_of(self, stem: str) -> list[str]:
         """Flags of a source; none where the compiler does not know them: the source is empty then."""

@@ -92,13 +92,14 @@ class HeadWork:
     def of(cls, records: Iterable[Record]) -> "HeadWork":
         """Of the records of a trace, which do not say which transformer a call was of: all are "".
 
-        Only calls whose heads differ count, as no other says how many heads there are.
+        Only calls count that say how many heads there are: whose heads differ, or that held some of a model's heads.
         """
         made = cls()
         for one in records:
-            if one.densities:
+            if one.densities or one.heads:
                 heads = one.heads or tuple(range(len(one.densities)))
-                work = torch.tensor(one.densities, dtype=torch.float64) * (one.pairs / len(heads))
+                densities = one.densities or [one.density] * len(heads)
+                work = torch.tensor(densities, dtype=torch.float64) * (one.pairs / len(heads))
                 made._add("", one.layer + 1, max(heads) + 1, one.layer, heads, work)
         return made
 

@@ -81,7 +81,8 @@ def gather_balance(records: Sequence[Record]) -> Balance | None:
         records: Of this rank, as many as the others have, each about the same call.
 
     Returns:
-        The balance; None without a process group, without computed calls, or where the ranks have other records.
+        The balance; None without a process group, without computed calls, where no call says which heads it held, or
+        where the ranks have other records.
     """
     import torch.distributed as dist
 
@@ -91,7 +92,7 @@ def gather_balance(records: Sequence[Record]) -> Balance | None:
     heads = max((max(one.heads) + 1 for one in records if one.heads), default=0)
     sizes = torch.tensor([len(records), -len(records), heads], device=device)
     dist.all_reduce(sizes, dist.ReduceOp.MAX)
-    if int(sizes[0] + sizes[1]) or not records:
+    if int(sizes[0] + sizes[1]) or not records or not int(sizes[2]):
         return None
     work = work_by_head(records, int(sizes[2])).to(device)
     load, total = work.sum(-1), work.sum(-1)

@@ -189,7 +189,8 @@ def _pool(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
 
 def _moments(n: int, device: str, dtype: torch.dtype) -> dict[str, Any]:
     arguments = _pool(n, device, dtype)
-    return {**arguments, "y": arguments["x"][..., :5] + 1}
+    x = arguments["x"]
+    return {**arguments, "x": x[..., :16], "y": x[..., 16:20] + 1}
 
 
 def _deal(device: str, dtype: torch.dtype) -> dict[str, Any]:

@@ -137,6 +137,8 @@ def _dense_milliseconds(built: KernelCall, device: str) -> float | None:
     q, k, v = (built.arguments.get(name) for name in "qkv")
     if q is None:
         source = built.arguments.get("x", None)
+        if source is None and "streams" not in built.arguments:
+            return None  # a table has no attention beside it
         q = built.arguments["streams"][0].q if source is None else source
     k = q if k is None else k
     v = k if v is None else v

@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 #include <new>
+#include <vector>
 
 #include "processor.hpp"
 #include "schedule.hpp"
@@ -53,17 +54,23 @@ const char* refuse_offsets(const Call& call, const int64_t* all, const int64_t* 
     return nullptr;
 }
 
-// Orders of every head: tokens that there are.
+// Orders of every head: tokens that there are, each of them once where rows are written in that order.
 template <class Call>
-const char* refuse_order(const Call& call, const int64_t* order, const int64_t* strides, int64_t tokens) {
+const char* refuse_order(const Call& call, const int64_t* order, const int64_t* strides, int64_t tokens, bool once = false) {
     if (!order) return nullptr;
     if (strides[0] < 0 || strides[1] < 0) return "strides must not be negative";
+    std::vector<bool> named;
     for (int64_t b = 0; b < (strides[0] ? call.batch : 1); ++b)
-        for (int64_t h = 0; h < (strides[1] ? call.heads : 1); ++h)
+        for (int64_t h = 0; h < (strides[1] ? call.heads : 1); ++h) {
+            if (once) named.assign(tokens, false);
             for (int64_t i = 0; i < tokens; ++i) {
                 const int64_t token = order[b * strides[0] + h * strides[1] + i];
                 if (token < 0 || token >= tokens) return "an order must name tokens that there are";
+                if (!once) continue;
+                if (named[token]) return "an order of queries must name every token once";
+                named[token] = true;
             }
+        }
     return nullptr;
 }
 
@@ -109,7 +116,8 @@ const char* refuse(const videosieve_attention_call& call) {
         return reason;
     if (const char* reason = refuse_offsets(call, mask.key_offsets, mask.key_offset_strides, mask.columns, call.keys))
         return reason;
-    if (const char* reason = refuse_order(call, mask.query_order, mask.query_order_strides, call.queries)) return reason;
+    if (const char* reason = refuse_order(call, mask.query_order, mask.query_order_strides, call.queries, true))
+        return reason;
     if (const char* reason = refuse_order(call, mask.key_order, mask.key_order_strides, call.keys)) return reason;
     return call.centroids.keys.data ? refuse_centroids(call.centroids, call.element) : nullptr;
 }
@@ -218,9 +226,9 @@ template <class Call>
 const char* run(const Call& call, int32_t set) {
     const Kernels* kernels = set < 0 ? nullptr : instruction_set(set);
     if (!kernels) return no_such_set;
-    if (const char* reason = refuse(call)) return reason;
-    if (const char* reason = refuse_products(call, *kernels)) return reason;
     try {
+        if (const char* reason = refuse(call)) return reason;
+        if (const char* reason = refuse_products(call, *kernels)) return reason;
         videosieve::compute(call, *kernels);
     } catch (const std::bad_alloc&) {
         return no_memory;

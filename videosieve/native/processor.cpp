@@ -63,7 +63,7 @@ bool has_avx512_bf16() {
     return has;
 }
 
-// On Intel's they were measured at two thirds of the speed of fp32, on AMD's at up to twice.
+// On Intel's they were slower than fp32 (docs/kernels.md), on AMD's up to twice as fast.
 bool gains_by_pairs() { return !__builtin_cpu_is("intel"); }
 
 #if !defined(VIDEOSIEVE_EMULATED_TILES)

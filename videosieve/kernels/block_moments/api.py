@@ -7,10 +7,11 @@ from torch import Tensor
 
 from videosieve.errors import ShapeError
 from videosieve.kernels.arguments import check_device, check_floats, check_offsets, check_order
-from videosieve.kernels.block_moments import native, reference
+from videosieve.kernels.block_moments import native, pooled, reference
 from videosieve.kernels.dispatch import Implementation, anything, choose
 
 IMPLEMENTATIONS = (
+    Implementation("triton", pooled.refuse, pooled.block_moments),
     Implementation("native", native.refuse, native.block_moments),
     Implementation("reference", anything, reference.block_moments),
 )

@@ -138,7 +138,7 @@ def draw_tokens(
         [batch, heads here, count, head_dim]; a head's are the same whichever others are here.
     """
     batch, here, tokens, head_dim = x.shape
-    edges = torch.arange(count + 1) * tokens // count
+    edges = torch.arange(count + 1, device="cpu") * tokens // count
     generator = torch.Generator().manual_seed(seed)
     places = torch.rand(heads or here, count, generator=generator, dtype=torch.float64)
     places = places if numbers is None else places[list(numbers)]

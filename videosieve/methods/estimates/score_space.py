@@ -99,8 +99,9 @@ def score_space(q: Tensor, k: Tensor, v: Tensor, scale: float) -> ScoreSpace:
 
 def _sample(tokens: int) -> Tensor:
     """One place out of each of equal stretches; drawn, because every n-th token may be one column of the frames."""
-    edges = torch.arange(MOST_TOKENS + 1) * tokens // MOST_TOKENS
-    drawn = torch.rand(MOST_TOKENS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    edges = torch.arange(MOST_TOKENS + 1, device="cpu") * tokens // MOST_TOKENS
+    generator = torch.Generator("cpu").manual_seed(0)
+    drawn = torch.rand(MOST_TOKENS, generator=generator, dtype=torch.float64, device="cpu")
     return edges[:-1] + (drawn * edges.diff()).long()
 
 

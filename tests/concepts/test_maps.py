@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from videosieve.concepts import SaliencyMaps
+from videosieve.concepts.maps import COLOURS
 from videosieve.errors import OutputError, ShapeError
 
 
@@ -55,8 +56,8 @@ def test_an_overlay_paints_a_concept_where_it_is():
     saliency = make(concepts=("cat", "sky"), maps=maps, frame_of=(0,), video=torch.full((1, 3, 2, 2), 0.5))
     heat, mixed = saliency.overlay(concept="cat", strength=1.0), saliency.overlay(strength=1.0)
     assert heat[0, :, 0, 0].sum() > heat[0, :, 1, 1].sum() + 1
-    torch.testing.assert_close(mixed[0, :, 0, 0], torch.tensor([0.90, 0.10, 0.20]))
-    torch.testing.assert_close(mixed[0, :, 1, 1], torch.tensor([0.10, 0.45, 0.95]))
+    torch.testing.assert_close(mixed[0, :, 0, 0], torch.tensor(COLOURS[0]))
+    torch.testing.assert_close(mixed[0, :, 1, 1], torch.tensor(COLOURS[1]))
     assert torch.equal(saliency.overlay(strength=0.0), saliency.video)
     for picture in (make().overlay(), make().overlay(concept="sky")):
         assert picture.shape == (5, 3, 8, 12)

@@ -138,12 +138,20 @@ def draw_tokens(
         [batch, heads here, count, head_dim]; a head's are the same whichever others are here.
     """
     batch, here, tokens, head_dim = x.shape
-    edges = torch.arange(count + 1, device="cpu") * tokens // count
-    generator = torch.Generator().manual_seed(seed)
-    places = torch.rand(heads or here, count, generator=generator, dtype=torch.float64)
-    places = places if numbers is None else places[list(numbers)]
-    index = (edges[:-1] + (places * edges.diff()).long()).to(x.device)
+    places = draw_places(tokens, count, seed, heads or here)
+    index = (places if numbers is None else places[list(numbers)]).to(x.device)
     return x.gather(2, index.unsqueeze(-1).expand(batch, -1, -1, head_dim))
+
+
+def draw_places(tokens: int, count: int, seed: int, rows: int) -> Tensor:
+    """One place out of each of `count` equal stretches of some tokens, for every row by itself: int64 [rows, count].
+
+    Drawn, because every n-th token of a video may lie in one column of its frames. On the CPU, whatever the device.
+    """
+    edges = torch.arange(count + 1, device="cpu") * tokens // count
+    generator = torch.Generator("cpu").manual_seed(seed)
+    drawn = torch.rand(rows, count, generator=generator, dtype=torch.float64, device="cpu")
+    return edges[:-1] + (drawn * edges.diff()).long()
 
 
 # Spelled out: torch 2.6 cannot read `X | None`.

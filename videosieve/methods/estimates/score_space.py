@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from videosieve.kernels.kmeans import draw_places
+
 LEAST_AXES, MOST_AXES = 8, 16
 HEAD_DIM_PER_AXIS = 4
 VALUE_AXES = 4
@@ -78,7 +80,7 @@ def score_space(q: Tensor, k: Tensor, v: Tensor, scale: float) -> ScoreSpace:
     """
     wide = torch.promote_types(q.dtype, torch.float32)
     if q.shape[2] > MOST_TOKENS:
-        places = _sample(q.shape[2]).to(q.device)
+        places = draw_places(q.shape[2], MOST_TOKENS, 0, 1)[0].to(q.device)
         q, k, v = (x[:, :, places] for x in (q, k, v))
     q, k, v = (x.to(wide).nan_to_num(0.0, 0.0, 0.0) for x in (q, k, v))
     # Squares of what is very large or small would leave the range of fp32.
@@ -95,14 +97,6 @@ def score_space(q: Tensor, k: Tensor, v: Tensor, scale: float) -> ScoreSpace:
     of_keys = root @ axis * (of_q * scale)
     middle = (k.mean(2, keepdim=True) * of_k) @ of_keys
     return ScoreSpace(back / of_q, of_keys, middle, of_values, reach.abs())
-
-
-def _sample(tokens: int) -> Tensor:
-    """One place out of each of equal stretches; drawn, because every n-th token may be one column of the frames."""
-    edges = torch.arange(MOST_TOKENS + 1, device="cpu") * tokens // MOST_TOKENS
-    generator = torch.Generator("cpu").manual_seed(0)
-    drawn = torch.rand(MOST_TOKENS, generator=generator, dtype=torch.float64, device="cpu")
-    return edges[:-1] + (drawn * edges.diff()).long()
 
 
 def _to_unit(x: Tensor) -> tuple[Tensor, Tensor]:

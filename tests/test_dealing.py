@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed import HashStore, destroy_process_group, init_process_group
 
 from videosieve import IntegrationError, Site, Trace, sparsify
 from videosieve.dealing import HeadWork, busiest, deal_heads, rooms
@@ -64,6 +65,26 @@ def test_work_is_the_same_from_calls_as_they_run_and_from_their_trace():
     torch.testing.assert_close(HeadWork.of(trace.records).table(""), expected, rtol=1e-6, atol=0)
     assert [record.heads for record in trace.records] == [(3, 1), (3, 1)]
     assert noted.owners == ["transformer"]
+
+
+def test_a_rank_whose_heads_are_equal_tells_what_it_knows():
+    """A rank that holds one head, or equal ones, has a density and no densities."""
+    records = [
+        Record(0, 0, "cond", "sparse", "", "cpu", 8, 0.5, heads=(2,)),
+        Record(1, 0, "cond", "sparse", "", "cpu", 8, 0.25, heads=(0, 1)),
+        Record(1, 0, "cond", "sparse", "", "cpu", 8, 0.25),
+    ]
+    assert HeadWork.of(records).table("").tolist() == [[0, 0, 4], [1, 1, 0]]
+
+
+def test_there_is_no_balance_where_no_call_says_which_heads_it_held():
+    """Processes with a batch each: every one holds all heads."""
+    init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        assert gather_balance([sparse(0, [0.1, 0.3])]) is None
+        assert gather_balance([sparse(0, [0.1, 0.3], heads=(0, 1))]) == Balance(1.0, 1.0)
+    finally:
+        destroy_process_group()
 
 
 def test_a_record_has_densities_by_head_where_they_differ():

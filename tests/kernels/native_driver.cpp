@@ -147,6 +147,28 @@ void pool(const Sizes& s, int set) {
     require(videosieve_pool(&call, set), spreads);
 }
 
+void moments(const Sizes& s, int set) {
+    const int64_t axes = draw(0, 2) ? draw(1, 20) : 0;
+    Tensor x(s.batch, s.heads, s.keys, s.head_dim, s.element), y(s.batch, s.heads, s.keys, axes ? axes : 1, s.element);
+    const int64_t blocks = draw(1, 30), values = s.batch * s.heads * blocks * s.head_dim;
+    const auto edges = offsets(blocks, s.keys), order = orders(s.heads, s.keys);
+    std::vector<float> variances(values, 12345.0f), covariances(values * axes, 12345.0f);
+    auto call = call_of<videosieve_moments_call>(s);
+    call.x = x.view;
+    if (axes) call.y = y.view;
+    call.y_dim = axes;
+    call.offsets = edges.data();
+    call.order = draw(0, 1) ? order.data() : nullptr;
+    call.order_strides[1] = s.keys;
+    call.blocks = blocks;
+    call.variances = variances.data();
+    call.covariances = axes ? covariances.data() : nullptr;
+    call.queries = 1;
+    const char* reason = videosieve_moments(&call, set);
+    require(reason, variances);
+    require(reason, covariances);
+}
+
 void centroid_mass(const Sizes& s, int set) {
     Tensor q(s.batch, s.heads, s.queries, s.head_dim, s.element), k(s.batch, s.heads, s.keys, s.head_dim, s.element);
     const int64_t rows = draw(1, 8);
@@ -234,6 +256,7 @@ void cluster(const Sizes& s, int set) {
     std::vector<float> centroids(lanes * clusters * s.head_dim), means(centroids.size(), 12345.0f);
     for (float& value : centroids) value = static_cast<float>(draw(-9, 9));
     std::vector<int32_t> labels(lanes * s.keys, -1), sizes(lanes * clusters, -1);
+    std::vector<int64_t> order(lanes * s.keys, -1), edges(lanes * (clusters + 1), -1);
     auto call = call_of<videosieve_cluster_call>(s);
     call.x = x.view;
     call.centroids = centroids.data();
@@ -241,8 +264,35 @@ void cluster(const Sizes& s, int set) {
     call.labels = labels.data();
     call.means = means.data();
     call.sizes = sizes.data();
+    call.iterations = draw(1, 3);
+    call.order = order.data();
+    call.offsets = edges.data();
     call.queries = 1;
     require(videosieve_cluster(&call, set), means);
+}
+
+void deal(const Sizes& s, int set) {
+    const int64_t rows = draw(1, 90), columns = draw(1, 90), lanes = s.batch * s.heads;
+    std::vector<float> worth(lanes * rows * columns);
+    for (float& value : worth) value = draw(0, 20) ? static_cast<float>(draw(-9, 9)) : NAN;
+    std::vector<int64_t> queries(lanes * rows), keys(lanes * columns), budgets(lanes);
+    for (int64_t& size : queries) size = draw(0, 40);
+    for (int64_t& size : keys) size = draw(0, 40);
+    for (int64_t& budget : budgets) budget = draw(-9, 99999);
+    std::vector<uint8_t> keep(worth.size(), 42);
+    videosieve_deal_call call{};
+    call.batch = s.batch;
+    call.heads = s.heads;
+    call.threads = s.threads;
+    call.rows = rows;
+    call.columns = columns;
+    call.worth = worth.data();
+    call.query_sizes = queries.data();
+    call.key_sizes = keys.data();
+    call.budgets = budgets.data();
+    call.keep = keep.data();
+    const char* reason = videosieve_deal(&call, set);
+    require(reason, std::vector<float>(std::count(keep.begin(), keep.end(), 42), 12345.0f));
 }
 
 }  // namespace
@@ -252,7 +302,7 @@ int main() {
     for (int set = 0; videosieve_instruction_set(set); ++set)
         for (int i = 0; i < 40; ++i)
             for (void (*function)(const Sizes&, int) : {attention, sampled, mass, antidiagonal, antidiagonal_mass,
-                                                             cluster, pool, centroid_mass}) {
+                                                             cluster, pool, moments, deal, centroid_mass}) {
                 function(Sizes(), set);
                 ++calls;
             }

@@ -345,6 +345,7 @@ def set_deep(structure, path, value):
         ("mask.query_offsets", [0, 16, 32, 48, 64], "begin with 0 and end"),
         ("mask.query_offsets", [1, 16, 32, 48, 63], "begin with 0 and end"),
         ("mask.query_order", [*range(62), 63], "must name tokens that there are"),
+        ("mask.query_order", [*range(62), 61], "an order of queries must name every token once"),
         ("mask.key_order", [-1, *range(62)], "must name tokens that there are"),
     ],
 )

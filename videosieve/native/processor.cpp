@@ -37,7 +37,7 @@ uint64_t saved_registers() {
 }
 
 // Tiles take 8 KiB of every thread that uses them, so Linux wants to be asked: ARCH_REQ_XCOMP_PERM of their data.
-bool may_use_tiles() {
+[[maybe_unused]] bool may_use_tiles() {
     constexpr int tile_shapes = 17, tile_data = 18;
     constexpr long request = 0x1023;
     const Leaf features(7, 0);
@@ -46,7 +46,7 @@ bool may_use_tiles() {
     return bit(saved, tile_shapes) && bit(saved, tile_data) && !syscall(SYS_arch_prctl, request, tile_data);
 }
 #else
-bool may_use_tiles() { return false; }
+[[maybe_unused]] bool may_use_tiles() { return false; }
 #endif
 
 }  // namespace

@@ -32,11 +32,6 @@ def query_moments(q: Tensor, mean: Tensor, clusters: Clusters) -> QueryMoments:
     return QueryMoments(mean, variances + mean.square())
 
 
-def products(x: Tensor, y: Tensor) -> Tensor:
-    """All products of a value of x with one of y: [..., A] and [..., B] become [..., A · B]."""
-    return (x.unsqueeze(-1) * y.unsqueeze(-2)).flatten(-2)
-
-
 def centroid_error(queries: QueryMoments, keys: Moments, mass: Tensor, values: Tensor) -> Tensor:
     """‖what a centroid answers a cluster of queries − what its keys would‖², to second order.
 
@@ -55,11 +50,12 @@ def centroid_error(queries: QueryMoments, keys: Moments, mass: Tensor, values: T
     """
     values = values.to(mass.dtype)
     sees = mass @ values
-    apart = values.square().sum(-1).unsqueeze(-2) - 2 * sees @ values.mT + sees.square().sum(-1, keepdim=True)
-    answer = (keys.covariances.mT @ keys.covariances).flatten(-2)  # q̄ᵀ Xᵀ X q̄ is one product for all pairs
-    first = (products(queries.mean, queries.mean) @ answer.mT).clamp(min=0)
-    second = (queries.square @ keys.variances.mT).square() * apart.clamp(min=0) / 4
-    return mass.square() * (first + second)
+    lengths = values.square().sum(-1).unsqueeze(-2) + sees.square().sum(-1, keepdim=True)
+    apart = (lengths - 2 * sees @ values.mT).clamp(min=0)
+    error = (queries.square @ keys.variances.mT).square() * apart / 4
+    for covariance in keys.covariances.unbind(-2):  # of one axis of the values
+        error = error + (queries.mean @ covariance.mT).square()
+    return mass.square() * error
 
 
 def cluster_mass(queries: Tensor, keys: Tensor, log_sizes: Tensor, scale: float) -> Tensor:

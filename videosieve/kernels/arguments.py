@@ -18,7 +18,7 @@ from videosieve.errors import ShapeError
 from videosieve.kernels.triton_support import debugging
 from videosieve.masks.block_mask import BlockMask
 from videosieve.masks.ragged_mask import RaggedBlockMask, require_whole, whole_offsets
-from videosieve.masks.upheld import note_upheld, upholds
+from videosieve.masks.upheld import Law, note_upheld, upholds
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BOOL, INDEX = (torch.bool,), (torch.int64,)
@@ -235,8 +235,13 @@ def check_heads(heads: Any, x: Tensor) -> None:
         check_shared("heads", heads, x.shape[:2], device=x.device)
 
 
+def order_law(tokens: int, permutation: bool = True) -> Law:
+    """What an order upholds that names tokens that there are, every one of them once if it is a permutation."""
+    return ("names tokens", tokens, permutation)
+
+
 def _check_places(name: str, order: Tensor, tokens: int, permutation: bool) -> None:
-    law = ("names tokens", tokens, permutation)
+    law = order_law(tokens, permutation)
     if upholds(order, law):
         return
     least, most = (int(edge) for edge in order.aminmax())

@@ -9,7 +9,7 @@ from torch import Tensor
 from videosieve.errors import ShapeError
 from videosieve.fields import Count, check_fields
 from videosieve.masks.kept_blocks import KeptBlocks, check_plain
-from videosieve.masks.upheld import note_upheld, upholds
+from videosieve.masks.upheld import Law, note_upheld, upholds
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,14 @@ def whole_offsets(offsets: Tensor, tokens: int) -> Tensor:
     )
 
 
+def whole_law(tokens: int) -> Law:
+    """What offsets uphold that ascend from 0 to a number of tokens."""
+    return ("ascends from 0 to", tokens)
+
+
 def require_whole(name: str, offsets: Tensor, tokens: int) -> None:
     """Raise a ShapeError unless offsets [batch, heads, blocks + 1] ascend from 0 to the number of tokens."""
-    law = ("ascends from 0 to", tokens)
+    law = whole_law(tokens)
     if upholds(offsets, law):
         return
     fits = (offsets[..., 0] == 0) & (offsets[..., -1] == tokens) & (offsets.diff() >= 0).all(-1)

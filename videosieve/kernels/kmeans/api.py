@@ -8,10 +8,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from videosieve.errors import ShapeError
-from videosieve.kernels.arguments import AXES, FLOATS, check_floats, check_tensor, check_whole
+from videosieve.kernels.arguments import AXES, FLOATS, check_floats, check_tensor, check_whole, order_law
 from videosieve.kernels.dispatch import Implementation, anything, choose
 from videosieve.kernels.kmeans import cpu, launch, native, reference
 from videosieve.kernels.triton_support import lazily
+from videosieve.masks.ragged_mask import whole_law
+from videosieve.masks.upheld import note_upheld
 
 _HERE = "videosieve.kernels.kmeans"
 MOST_ITERATIONS = 1000
@@ -117,7 +119,15 @@ def kmeans(
     centroids = draw_tokens(x, clusters, seed) if centroids is None else centroids
     centroids = centroids.to(wide).contiguous()
     chosen = choose("kmeans", IMPLEMENTATIONS, backend, x, centroids)
-    return Clusters(*chosen.run(x, centroids, iterations))
+    return _known(Clusters(*chosen.run(x, centroids, iterations)))
+
+
+def _known(clusters: Clusters) -> Clusters:
+    """An order and offsets that later checks need not read again: counted here, they are what they have to be."""
+    tokens = clusters.order.shape[-1]
+    note_upheld(clusters.order, order_law(tokens))
+    note_upheld(clusters.offsets, whole_law(tokens))
+    return clusters
 
 
 def draw_tokens(

@@ -107,7 +107,11 @@ def _to_unit(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mapped(x: Tensor, to: Tensor) -> Tensor:
-    return x.to(to.dtype) @ to
+    """x · to, head by head: one batch element after another where heads lie inside tokens, which saves a copy of x."""
+    x = x.to(to.dtype)
+    if len(x) == 1 or x.is_contiguous():
+        return x @ to
+    return torch.stack([one @ own for one, own in zip(x, to, strict=True)])
 
 
 def _covariance(x: Tensor) -> Tensor:

@@ -101,6 +101,5 @@ def of_queries(blocks: Tensor, mask: AnyMask, tokens: Tensor) -> Tensor:
 
 def answered_density(mask: AnyMask, answers: Tensor) -> Tensor:
     """Query–centroid pairs ÷ all query–key pairs, float64 [batch|1, heads|1]; a centroid counts as one key."""
-    real = (mask.key_sizes > 0).double().unsqueeze(-1)
-    columns = (answers.double() @ real).squeeze(-1)
-    return (columns * mask.query_sizes.double()).sum(-1) / (mask.queries * mask.keys)
+    columns = (answers & (mask.key_sizes > 0).unsqueeze(-2)).sum(-1)
+    return (columns * mask.query_sizes).sum(-1).double() / (mask.queries * mask.keys)

@@ -16,10 +16,11 @@ PLAIN := $(VENV)/plain
 
 # Two workers fill the smallest machine that tests it; a worker has one thread, for tiny tensors leave nothing to share among
 # threads, and threads that wait for a core spin. Tests of several threads ask for them themselves. What the tests of a file
-# share is made once, so a file stays in one worker.
+# share is made once, so a file stays in one worker; files are taken in the order in which one process would run them. A
+# worker that dies ends the run, instead of leaving it waiting.
 WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
-PARALLEL := -n $(WORKERS) --dist loadfile
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 NATIVE := setup.py $(wildcard videosieve/native/*.[ch]pp videosieve/native/*.h)
 

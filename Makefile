@@ -14,6 +14,14 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 DEMO ?= demo
 PLAIN := $(VENV)/plain
 
+# Two workers fill the smallest machine that tests it; a worker has one thread, for tiny tensors leave nothing to share among
+# threads, and threads that wait for a core spin. Tests of several threads ask for them themselves. What the tests of a file
+# share is made once, so a file stays in one worker; files are taken in the order in which one process would run them. A
+# worker that dies ends the run, instead of leaving it waiting.
+WORKERS ?= 2
+ONE_THREAD := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
 NATIVE := setup.py $(wildcard videosieve/native/*.[ch]pp videosieve/native/*.h)
 
 .PHONY: demo test test-plain slow check docs bench clean
@@ -34,14 +42,15 @@ demo: $(INSTALLED)
 	$(BIN)/videosieve compare --model shapes-s --methods svg,spatial_only,temporal_only --output $(DEMO)
 
 test: $(INSTALLED_DEV)
-	$(BIN)/python -m pytest -q
+	$(ONE_THREAD) $(BIN)/python -m pytest -q $(PARALLEL)
 
 test-plain: $(INSTALLED_DEV)
 	rm -rf $(PLAIN) build
 	CC=false CXX=false $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PLAIN) .
 	! find $(PLAIN) -name '*.so' | grep .
 	cd $(PLAIN) && ../bin/python -c 'import videosieve; assert videosieve.__file__.startswith("$(abspath $(PLAIN))"), videosieve'
-	PYTHONPATH=$(abspath $(PLAIN)):$(CURDIR) $(BIN)/pytest -q tests/kernels tests/methods tests/test_run.py -k "not triton"
+	PYTHONPATH=$(abspath $(PLAIN)):$(CURDIR) $(ONE_THREAD) \
+		$(BIN)/pytest -q $(PARALLEL) tests/kernels tests/methods tests/test_run.py -k "not triton"
 
 slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -q -m slow

@@ -34,7 +34,7 @@ TRAIN = (
     "--dtype",
     "float32",
 )
-FAST = ("--checkpoint-minutes", "0", "--sheet-minutes", "0", "--threads", "1")
+FAST = ("--checkpoint-minutes", "0", "--threads", "1")
 
 
 def start(out: Path, *more: str) -> subprocess.Popen[str]:
@@ -71,12 +71,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(whole: Path, tmp_path: Path):
-    process = start(tmp_path)
+    process = start(tmp_path, "--sheet-minutes", "0")
     wait_for_steps(process, tmp_path, 3)
     process.kill()
     process.communicate()
     assert read_checkpoint(tmp_path / "checkpoint.safetensors")[1]["samples"] < 320
-    output, _ = start(tmp_path, "--resume").communicate()
+    output, _ = start(tmp_path, "--resume", "--sheet-minutes", "1").communicate()
     assert "finished" in output
     expected, counters = read_checkpoint(whole / "checkpoint.safetensors")
     tensors, resumed = read_checkpoint(tmp_path / "checkpoint.safetensors")
@@ -88,7 +88,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(whole: Path
 
 
 def test_a_terminated_run_saves_and_says_how_to_go_on(tmp_path: Path):
-    process = start(tmp_path)
+    process = start(tmp_path, "--sheet-minutes", "1")
     wait_for_steps(process, tmp_path, 1)
     os.kill(process.pid, signal.SIGTERM)
     output, _ = process.communicate()

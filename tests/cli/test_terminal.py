@@ -166,7 +166,11 @@ def test_size_tokens_and_work_are_said_before_a_long_generation(monkeypatch: pyt
     assert len(said) == 2
 
 
-def test_ctrl_c_says_at_once_what_is_finished_first(capfd: pytest.CaptureFixture[str]):
+def test_ctrl_c_says_at_once_what_is_finished_first(
+    capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with signals.terminable("compare") as stop:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

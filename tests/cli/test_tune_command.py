@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ CAPTION = "a large red circle moves left over a striped background"
 SHORT = ["--methods", "svg", "--steps", "2", "--prompt", CAPTION, "--guidance", "1"]
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+def make_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained model, and a search that is over after one measurement."""
+
     def load(model: str, device: str = "auto", dtype: str | None = None) -> Any:
         del model, device, dtype
         pipe = ShapesPipeline.from_networks(build_networks("shapes-nano"))
@@ -31,13 +33,26 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         return pipe
 
     monkeypatch.setattr("videosieve.generation.load.load_pipeline", load)
-    monkeypatch.setattr(
-        "videosieve.tuning.tune._Work._has_time", lambda *_: False
-    )  # one measurement is enough
+    monkeypatch.setattr("videosieve.tuning.tune._Work._has_time", lambda *_: False)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_tiny(monkeypatch)
 
 
 def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, ["tune", *arguments])
+
+
+@pytest.fixture(scope="module")
+def missed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A command whose target nothing reaches, and its folder."""
+    folder = tmp_path_factory.mktemp("missed") / "out"
+    table = folder.with_name("tune.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        make_tiny(patch)
+        return run("--speedup", "900", *SHORT, "--output", str(folder), "--table", str(table)), folder
 
 
 @pytest.mark.parametrize(
@@ -64,12 +79,10 @@ def test_bad_input_is_refused_in_one_line(arguments: list[str], words: str, tmp_
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_missed_target_writes_no_recipe_and_exits_with_1(tmp_path: Path):
-    folder = tmp_path / "out"
-    table = tmp_path / "tune.csv"
-    result = run("--speedup", "900", *SHORT, "--output", str(folder), "--table", str(table))
+def test_a_missed_target_writes_no_recipe_and_exits_with_1(missed: tuple[Any, Path]):
+    result, folder = missed
     assert result.exit_code == 1, result.stderr
-    names, *rows = csv.reader(table.read_text("utf-8").splitlines())
+    names, *rows = csv.reader(folder.with_name("tune.csv").read_text("utf-8").splitlines())
     assert names[:2] == ["recipe", "PSNR, dB"]
     points = json.loads((folder / "tune.json").read_text())["points"]
     assert [row[0] for row in rows[: len(points)]] == [point["name"] for point in points]
@@ -109,11 +122,14 @@ def test_a_recipe_for_another_family_is_refused_before_the_search(tmp_path: Path
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_recipe_that_was_never_sparse_is_said_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_recipe_that_was_never_sparse_is_said_at_the_end(
+    missed: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """What the best recipe's clips said is what the command says last."""
     whole = _Work.run
     said = ("nothing was sparse: fewer than 100000 tokens",)
     monkeypatch.setattr(_Work, "run", lambda work, settings: replace(whole(work, settings), warnings=said))
+    shutil.copytree(missed[1], tmp_path / "out")  # finished: nothing is done again
     result = run("--speedup", "900", *SHORT, "--output", str(tmp_path / "out"))
     assert f"warning: {said[0]}" in " ".join(result.output.split())
 

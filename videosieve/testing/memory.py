@@ -91,6 +91,10 @@ def shrunk(x: Tensor) -> Tensor:
 @contextmanager
 def poisoned() -> Iterator[None]:
     """Inside, what torch.empty and its relatives return is NaN, so that reading it before writing shows."""
+    with torch.device(
+        "cpu"
+    ):  # torch notes once which functions make tensors: these, not what stands in for them here
+        torch.empty(0)
     owners: tuple[tuple[Any, str], ...] = (
         (torch, "empty"),
         (torch, "empty_like"),

@@ -44,12 +44,12 @@ def draw_saliency(folder: Path) -> None:
 
 
 def draw_inspection(folder: Path) -> None:
-    layout = VideoLayout.of(4, 6, 5, text_last=7)
+    layout = VideoLayout.of(12, 6, 5, text_last=7)
     call, plan = make_call(layout, heads=2), Plan.of(layout, cells=16, patches=60)
     readings = {Spot(1, head, 3): Reading(view_head(call, 0, head, plan, None), 1.0) for head in range(2)}
     found = Inspection(
         "shapes", "WanPipeline", "WanTransformer3DModel", "dense", plan, readings, torch.rand(6, 1, 2, 2), 64, (3,), 8,
-        (), torch.rand(7, 3, 24, 20), (0, 1, 1, 2, 2, 3, 3),
+        (), torch.rand(12, 3, 24, 20), tuple(range(12)),
     )  # fmt: skip
     write_inspection_page(found, folder / "inspection.html", COLOPHON)
 
@@ -86,7 +86,10 @@ def draw_sweep(folder: Path) -> None:
 
 
 def draw_tune(folder: Path) -> None:
-    marks = [Mark(1 + 0.1 * n, 40 - 2 * n, f"caching, reuse {n} from 1 in 2–7, mlp 2", n % 2 == 0, n == 2) for n in range(8)]
+    marks = [
+        Mark(1 + 0.1 * n, 40 - 2 * n, f"caching, reuse {n} from 1 in 2–7, mlp 2", n % 2 == 0, n == 2)
+        for n in range(8)
+    ]
     names = ["recipe", "PSNR, dB", "speed-up, ×", "videos", "role"]
     rows = [[mark.name, mark.quality, mark.speedup, 3, "chosen" if mark.best else ""] for mark in marks]
     table = (names, rows)

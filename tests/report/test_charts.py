@@ -6,12 +6,16 @@ import pytest
 
 from videosieve.report.charts import (
     Contender,
+    Curve,
+    Guide,
+    Point,
     Scale,
     Series,
     head_grid,
     line_chart,
     pareto_chart,
     pattern_colour,
+    points_chart,
     ticks,
     time_bars,
 )
@@ -147,3 +151,71 @@ def test_a_label_does_not_stand_on_the_line_to_its_bound():
     beside = places["svg"]
     assert beside.label_left or abs(beside.label_y - beside.y) >= 4
     assert not places["pab"].label_left
+
+
+def test_a_thin_line_does_not_drive_a_name_away_from_its_curve():
+    lines = {
+        "best blocks": (0.49, 0.69, 0.79, 0.9),
+        "SVG": (0.31, 0.51, 0.68, 0.81),
+        "best fixed band": (0.34, 0.54, 0.71, 0.83),
+    }
+    curves = [
+        Curve(list(zip((0.1, 0.21, 0.31, 0.5), values, strict=True)), "red") for values in lines.values()
+    ]
+    points = [
+        Point(x, y, "red", name if x == 0.5 else "")
+        for name, curve in zip(lines, curves, strict=True)
+        for x, y in curve.points
+    ]
+    diagonal = Curve([(0.0, 0.0), (1.0, 1.0)], "grey", "3 6")
+    chart = points_chart(points, Scale(0.0, 1.0), Scale(0.0, 1.0), "density", curves=[*curves, diagonal])
+    named = [spot for spot in chart.spots if spot.of.label]
+    assert [spot.label_left for spot in named] == [False] * 3
+    assert max(abs(spot.label_y - spot.y) for spot in named) <= 7
+    heights = sorted(spot.label_y for spot in named)
+    assert min(after - before for before, after in pairwise(heights)) >= 6.9
+
+
+def test_a_line_to_a_bound_that_is_not_drawn_keeps_no_label_away():
+    beaten, best = (
+        Contender("svg", "c", 1.43, 1.0, 1.24, None, None),
+        Contender("other", "c", 1.46, 1.0, 1.24, None, None),
+    )
+    places = pareto_chart([beaten, best], None, None, Scale(0.0, 1.0)).places
+    assert (places[0].label_left, places[0].label_y) == (True, places[0].y)
+
+
+def test_the_name_of_a_level_line_keeps_off_points_and_their_names_off_it():
+    points = [Point(0.1, 0.42, "red"), Point(0.3, 0.43, "red"), Point(0.8, 0.8, "red", "check")]
+    guides = [Guide(0.4, "target 25 dB"), Guide(0.5, "dense 1×", upright=True)]
+    chart = points_chart(points, Scale(0.0, 1.0), Scale(0.0, 1.0), "x", guides=guides)
+    level, upright = chart.guides
+    assert (level.place, level.low or level.ended) == (60, True)
+    assert (upright.place, upright.low, upright.ended) == (50, False, False)
+    near = points_chart(
+        [Point(0.45, 0.45, "red", "chosen")], Scale(0.0, 1.0), Scale(0.0, 1.0), "x",
+        guides=[Guide(0.42, "target of 25 dB, a long one")],
+    )  # fmt: skip
+    spot, guide = near.spots[0], near.guides[0]
+    middle = guide.place + (3.5 if guide.low else -3.5)
+    assert guide.ended or spot.label_left or abs(spot.label_y - middle) >= 6.9
+
+
+def test_the_name_of_a_floor_at_the_upper_edge_stays_inside_the_plot():
+    best = Contender("sieve", "c", 1.01, 39.0, 1.3, None, None)
+    worst = Contender("svg", "c", 1.2, 21.0, None, None, None)
+    chart = pareto_chart([best, worst], 1.47, 100.0)
+    assert (chart.floor, chart.floor_above, chart.floor_low) == (0, True, True)
+
+
+def test_a_name_does_not_stand_beside_the_point_of_another():
+    points = [
+        Point(0.5, 0.9, "red", "one"),
+        Point(0.5, 0.83, "red", "two"),
+        Point(0.5, 0.825, "red", "three of them"),
+    ]
+    wall = Curve([(0.6, 0.0), (0.6, 1.0)], "grey")
+    chart = points_chart(points, Scale(0.0, 1.0), Scale(0.0, 1.0), "x", curves=[wall, wall, wall])
+    for spot in chart.spots:
+        nearest = min(chart.spots, key=lambda other: abs(other.y - spot.label_y))
+        assert nearest.of.label == spot.of.label or abs(spot.label_y - spot.y) <= 7

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from page_kinds import FACTS, NAMES, set_window
 
-from videosieve.report.page import machine_fact, number_words, stylesheet
+from videosieve.report.page import machine_fact, number_words, stylesheet, whole_words
 
 VOID = {"meta", "input", "br", "wbr", "hr", "img", "link"}
 
@@ -131,3 +131,11 @@ def test_a_narrow_table_shows_that_it_scrolls(show: Callable[[Path], Any], pages
     )  # one that stays at the edge, one that scrolls along and covers it
     browser.execute_script(f"{scroll}.focus()")
     assert browser.execute_script(f"return document.activeElement === {scroll}")
+
+
+def test_words_with_hyphens_are_whole_and_long_names_break_before_capitals():
+    text = "svg on shapes-s <b>, HunyuanVideoTransformer3DModel"
+    words = '<span class="whole">shapes-s</span> &lt;b&gt;, Hunyuan<wbr>Video<wbr>Transformer3DModel'
+    assert whole_words(text) == f"svg on {words}"
+    assert whole_words(f"--{'a' * 30}") == f"--{'a' * 30}"  # would be wider than a phone
+    assert whole_words(6) == "6"

@@ -13,8 +13,8 @@ WIDTHS = (390, 768, 1280)
 OVERLAPPING = """
 const groups = [...document.querySelectorAll('.frame, svg.map, svg#atlas, .bars')], found = [];
 for (const group of groups) {
-  const boxes = [...group.querySelectorAll('.spot-label, .guide span, .x-ticks span, .y-ticks span, .x-name, text, .label, .total')]
-    .filter(each => each.getClientRects().length).map(each => {
+  const words = '.spot-label, .guide span, .x-ticks span, .y-ticks span, .x-name, text, .label, .total';
+  const boxes = [...group.querySelectorAll(words)].filter(each => each.getClientRects().length).map(each => {
       const box = each.getBoundingClientRect(), style = getComputedStyle(each);
       return [each.textContent, box.left + parseFloat(style.paddingLeft), box.right - parseFloat(style.paddingRight),
         box.top, box.bottom]; });
@@ -34,15 +34,16 @@ return [...document.querySelectorAll('.spot-label')].map(each => {
 
 BROKEN = """
 const lines = each => new Set([...each.getClientRects()].map(box => Math.round(box.top))).size;
-return [...document.querySelectorAll('.whole, .answer em, .answer b, .heat thead th')].filter(each => {
+return [...document.querySelectorAll('.whole, .answer em, .answer b')].filter(each => {
   const range = document.createRange();
-  range.selectNodeContents(each.matches('th') ? each.firstChild : each);
-  return lines(range) > 1 && !/ /.test(each.firstChild.textContent.trim()); }).map(each => each.textContent)"""
-"""Single words that take two lines."""
+  range.selectNodeContents(each);
+  return lines(range) > 1; }).map(each => each.textContent)"""
+"""Words, and numbers with their unit, that take two lines."""
 
 CUT = """
 return [...document.querySelectorAll('main *')].filter(each => !each.matches('.screen, .screen *, .strip *')
-  && getComputedStyle(each).overflowX === 'hidden' && each.scrollWidth > each.clientWidth + 1).map(each => each.outerHTML)"""
+  && getComputedStyle(each).overflowX === 'hidden'
+  && each.scrollWidth > each.clientWidth + 1).map(each => each.outerHTML)"""
 """Elements that hide a part of what is in them."""
 
 PALE = """
@@ -75,7 +76,9 @@ document.body.tabIndex = -1; document.body.focus(); scrollTo(0, 0);
 return wanted.map(each => each.outerHTML.slice(0, 100))"""
 """Numbers what a hand can reach, and puts the focus before all of it."""
 
-REACHED = "const each = document.activeElement; return [each.dataset.wanted, getComputedStyle(each).outlineStyle]"
+REACHED = (
+    "const each = document.activeElement; return [each.dataset.wanted, getComputedStyle(each).outlineStyle]"
+)
 
 
 def look(browser: Any, script: str) -> Any:

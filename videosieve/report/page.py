@@ -106,7 +106,7 @@ def number_words(numbers: Iterable[int]) -> str:
 
 
 def whole_words(text: Any) -> Markup:
-    """Text whose short words with hyphens keep on one line, and whose long names in CamelCase may break before a capital.
+    """Text whose short words with hyphens keep on one line; long names in CamelCase may break before a capital.
 
     Args:
         text: Plain text or a number; what is read from the page or copied stays as it is.

@@ -8,7 +8,8 @@ Box = tuple[float, float, float, float]
 # percent of a plot on a phone, so that labels keep apart on wider ones too
 LETTER, HEIGHT, DOT = 2.8, 7.0, 2.5
 SHIFTS = (0.0, -7.0, 7.0, -14.0, 14.0, -21.0, 21.0)  # where a label may go, the nearest first
-FAR = 0.6  # what a percent away from its point costs, in square percent hidden: a thin line may cross a label that is near
+FAR = 0.6  # cost of a percent away from the point, in square percent hidden: a thin line may cross a label that is near
+ASTRAY = 15.0  # what standing beside another point costs
 EDGE = 2.0  # between the edge of the plot and the label of a line
 
 
@@ -29,9 +30,15 @@ def place_labels(points: list[tuple[str, float, float]], taken: list[Box]) -> li
         found[index] = (y, False)
         if not name:
             continue
-        tries = [(FAR * abs(by), (y + by, left)) for by in SHIFTS for left in (False, True)]
-        costs = [(far + clash(label_box(name, x, *place), taken), place) for far, place in tries]
-        found[index] = min(costs, key=lambda cost: cost[0])[1]
+        others = [other_y for _, other_x, other_y in points if abs(other_x - x) <= 2 * DOT]
+        costs = {
+            (y + by, left): FAR * abs(by)
+            + ASTRAY * any(abs(y + by - other) + DOT < abs(by) for other in others)
+            + clash(label_box(name, x, y + by, left), taken)
+            for by in SHIFTS
+            for left in (False, True)
+        }
+        found[index] = min(costs, key=lambda place: costs[place])
         taken.append(label_box(name, x, *found[index]))
     return [found[index] for index in range(len(points))]
 
@@ -50,7 +57,10 @@ def place_beside(line: float, letters: int, taken: Sequence[Box]) -> tuple[bool,
     width = LETTER * letters + EDGE
     across = {False: (0.0, width), True: (100 - width, 100.0)}
     upright = {False: (line - HEIGHT, line), True: (line, line + HEIGHT)}
-    options = [(low, right, (*across[right], *upright[low])) for right in across for low in upright]
+    inside = [
+        low for low, (top, bottom) in upright.items() if top >= 0 and bottom <= 100
+    ]  # above it stand other names
+    options = [(low, right, (*across[right], *upright[low])) for right in across for low in inside]
     low, right, label = min(options, key=lambda option: clash(option[2], taken))
     return low, right, [label, (0.0, 100.0, line - 0.5, line + 0.5)]
 

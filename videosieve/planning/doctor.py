@@ -79,7 +79,7 @@ def _machine() -> list[Finding]:
             "machine",
             "cpu",
             True,
-            f"{described['processor']}, {described['threads']} threads, {described['memory']}",
+            f"{described['processor']}, {described['threads']} thread{'s' * (described['threads'] != '1')}, {described['memory']}",
         ),
         _native(),
         Finding("machine", "cuda", bool(cuda), ", ".join(cuda) or reason),

@@ -6,11 +6,14 @@ Box = tuple[float, float, float, float]
 """Left, right, top and bottom, in percent of the plot, from its upper left corner."""
 
 # percent of a plot on a phone, so that labels keep apart on wider ones too
-LETTER, HEIGHT, DOT = 2.8, 7.0, 2.5
-SHIFTS = (0.0, -7.0, 7.0, -14.0, 14.0, -21.0, 21.0)  # where a label may go, the nearest first
+LETTER, HEIGHT, DOT = 2.8, 6.0, 2.5
+SHIFTS = (0.0, -6.0, 6.0, -12.0, 12.0, -18.0, 18.0)  # where a label may go, the nearest first
 FAR = 0.6  # cost of a percent away from the point, in square percent hidden: a thin line may cross a label that is near
 ASTRAY = 15.0  # what standing beside another point costs
-EDGE = 2.0  # between the edge of the plot and the label of a line
+EDGE, ABOVE = (
+    2.0,
+    7.0,
+)  # between the edge of the plot and the label of a line; its height with what lies between both
 
 
 def place_labels(points: list[tuple[str, float, float]], taken: list[Box]) -> list[tuple[float, bool]]:
@@ -56,7 +59,7 @@ def place_beside(line: float, letters: int, taken: Sequence[Box]) -> tuple[bool,
     """
     width = LETTER * letters + EDGE
     across = {False: (0.0, width), True: (100 - width, 100.0)}
-    upright = {False: (line - HEIGHT, line), True: (line, line + HEIGHT)}
+    upright = {False: (line - ABOVE, line), True: (line, line + ABOVE)}
     inside = [
         low for low, (top, bottom) in upright.items() if top >= 0 and bottom <= 100
     ]  # above it stand other names

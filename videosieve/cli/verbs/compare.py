@@ -27,8 +27,8 @@ def compare(
     cache: Annotated[
         list[str] | None,
         options.optional(
-            "A cache to compare with, alone and with every method, e.g. first_block or dbcache; repeatable. docs/cli.md "
-            "has the names and what may follow them."
+            "A cache to compare with, alone and with every method, e.g. first_block or dbcache; repeatable. "
+            "docs/cli.md has the names and what may follow them."
         ),
     ] = None,
     density: options.Density = None,

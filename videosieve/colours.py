@@ -54,7 +54,7 @@ COLOURS: dict[str, Colour] = {
     "text": Colour("#c9a86a", "#b08f4f"),
     "decoding": Colour("#8f9aa6", "#737d88"),
     "around": Colour("#b4bbc3", "#596069"),
-    "on-attention": Colour("#ffffff", "#ffffff"),
+    "on-attention": Colour("#ffffff", "#131416"),
     # the outline of what was computed
     "outline": Colour("#2458c5", "#8ab4ff"),
     # a search: nobody beats it, chosen, seen by the check

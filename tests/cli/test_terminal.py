@@ -33,6 +33,13 @@ VERBS = [
     "doctor",
     "methods",
     "models",
+    "plan",
+    "profile",
+    "saliency-score",
+    "inspect",
+    "report",
+    "explain",
+    "bench",
 ]
 
 
@@ -42,6 +49,19 @@ def test_help_has_no_types_of_python_in_it(verb: str):
     assert result.exit_code == 0
     assert re.findall(r"<(?:bool|str|int|float|path|list)\b", result.stdout) == []
     assert max(map(len, result.stdout.splitlines())) <= 80
+    assert re.findall(r"\S*\w…", result.stdout) == []  # a word that was cut off
+
+
+@pytest.mark.parametrize(
+    "words", ["methods", "methods svg", "methods sieve", "models hunyuanvideo", "models"]
+)
+def test_what_is_said_of_one_name_fits_80_columns(words: str):
+    result = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(app, words.split())
+    assert result.exit_code == 0
+    said = result.stdout  # a list itself has a line each, shortened in a terminal alone
+    said = said[said.index("every method") if words == "methods" else 0 :]
+    said = said[said.index("videosieve saliency shows") if words == "models" else 0 :]
+    assert [line for line in said.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("words", [("methods", "svgg"), ("models", "wann")])

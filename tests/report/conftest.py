@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from page_kinds import draw_all
 
 from videosieve.generation.media import write_poster, write_video
-from videosieve.report import Atlas, ClipResult, Results
+from videosieve.report import Atlas, ClipResult, Results, write_report
 from videosieve.report.results import COMPLETE
 
 FRAMES, FPS = 16, 8.0
@@ -88,6 +89,12 @@ def results_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     make_results(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def pages(results_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of every kind, by name."""
+    return {"report": write_report(results_folder), **draw_all(tmp_path_factory.mktemp("pages"))}
 
 
 @pytest.fixture

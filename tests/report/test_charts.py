@@ -6,12 +6,16 @@ import pytest
 
 from videosieve.report.charts import (
     Contender,
+    Curve,
+    Guide,
+    Point,
     Scale,
     Series,
     head_grid,
     line_chart,
     pareto_chart,
     pattern_colour,
+    points_chart,
     ticks,
     time_bars,
 )
@@ -107,7 +111,7 @@ def test_equal_points_do_not_beat_each_other_and_their_labels_keep_apart():
     chart = pareto_chart([Contender(name, "red", 2.0, 30.0) for name in "abc"], None, None)
     assert not any(place.beaten for place in chart.places)
     labels = sorted((place.label_left, place.label_y) for place in chart.places)
-    assert all(one[0] != other[0] or other[1] - one[1] >= 7 for one, other in pairwise(labels))
+    assert all(one[0] != other[0] or other[1] - one[1] >= 6 for one, other in pairwise(labels))
 
 
 def test_a_limit_far_beyond_every_point_is_not_drawn():
@@ -147,3 +151,66 @@ def test_a_label_does_not_stand_on_the_line_to_its_bound():
     beside = places["svg"]
     assert beside.label_left or abs(beside.label_y - beside.y) >= 4
     assert not places["pab"].label_left
+
+
+@pytest.mark.parametrize(
+    ("across", "lines"),
+    [  # head atlases of the bundled model, at 20 steps and at 4, the latter beside one of random weights
+        ((0.1, 0.21, 0.31, 0.5), {
+            "best blocks": (0.486, 0.695, 0.796, 0.899), "SVG": (0.307, 0.513, 0.682, 0.813),
+            "best fixed band": (0.344, 0.539, 0.713, 0.832),
+        }),
+        ((0.0963, 0.2093, 0.3147, 0.503), {
+            "best blocks": (0.491, 0.701, 0.802, 0.904), "SVG": (0.322, 0.524, 0.705, 0.829),
+            "best fixed band": (0.347, 0.530, 0.717, 0.835), "": (0.097, 0.210, 0.315, 0.504),
+        }),
+    ],
+)  # fmt: skip
+def test_names_stand_beside_their_own_curve_whatever_thin_line_passes(
+    across: tuple[float, ...], lines: dict[str, tuple[float, ...]]
+):
+    curves = [Curve(list(zip(across, values, strict=True)), "red") for values in lines.values()]
+    points = [
+        Point(x, y, "red", name if x == across[-1] else "")
+        for name, curve in zip(lines, curves, strict=True)
+        for x, y in curve.points
+    ]
+    diagonal = Curve([(0.0, 0.0), (1.0, 1.0)], "grey", "3 6")
+    chart = points_chart(points, Scale(0.0, 1.0), Scale(0.0, 1.0), "density", curves=[*curves, diagonal])
+    named = [spot for spot in chart.spots if spot.of.label]
+    assert [spot.label_left for spot in named] == [False] * 3
+    assert max(abs(spot.label_y - spot.y) for spot in named) <= 6
+    heights = sorted(spot.label_y for spot in named)
+    assert min(after - before for before, after in pairwise(heights)) >= 5.9
+
+
+def test_a_line_to_a_bound_that_is_not_drawn_keeps_no_label_away():
+    beaten, best = (
+        Contender("svg", "c", 1.43, 0.5, 1.24, None, None),
+        Contender("other", "c", 1.46, 0.5, 1.24, None, None),
+    )
+    places = pareto_chart([beaten, best], None, None, Scale(0.0, 1.0)).places
+    assert (places[0].label_left, places[0].label_y) == (True, places[0].y)
+
+
+def test_the_name_of_a_level_line_keeps_off_points_and_their_names_off_it():
+    points = [Point(0.1, 0.42, "red"), Point(0.3, 0.43, "red"), Point(0.8, 0.8, "red", "check")]
+    guides = [Guide(0.4, "target 25 dB"), Guide(0.5, "dense 1×", upright=True)]
+    chart = points_chart(points, Scale(0.0, 1.0), Scale(0.0, 1.0), "x", guides=guides)
+    level, upright = chart.guides
+    assert (level.place, level.low or level.ended) == (60, True)
+    assert (upright.place, upright.low, upright.ended) == (50, False, False)
+    near = points_chart(
+        [Point(0.45, 0.45, "red", "chosen")], Scale(0.0, 1.0), Scale(0.0, 1.0), "x",
+        guides=[Guide(0.42, "target of 25 dB, a long one")],
+    )  # fmt: skip
+    spot, guide = near.spots[0], near.guides[0]
+    middle = guide.place + (3.5 if guide.low else -3.5)
+    assert guide.ended or spot.label_left or abs(spot.label_y - middle) >= 6.9
+
+
+def test_the_name_of_a_floor_at_the_upper_edge_stays_inside_the_plot():
+    best = Contender("sieve", "c", 1.01, 39.0, 1.3, None, None)
+    worst = Contender("svg", "c", 1.2, 21.0, None, None, None)
+    chart = pareto_chart([best, worst], 1.47, 100.0)
+    assert (chart.floor, chart.floor_above, chart.floor_low) == (0, True, True)

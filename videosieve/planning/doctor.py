@@ -70,6 +70,7 @@ def verdict(findings: list[Finding]) -> str:
 
 def _machine() -> list[Finding]:
     described = describe_machine(torch.device("cpu"))
+    threads = f"{described['threads']} thread{'s' * (described['threads'] != '1')}"
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     mps = torch.backends.mps.is_available()
     reason = "torch was built without CUDA" if torch.version.cuda is None else "no CUDA device is visible"
@@ -79,7 +80,7 @@ def _machine() -> list[Finding]:
             "machine",
             "cpu",
             True,
-            f"{described['processor']}, {described['threads']} threads, {described['memory']}",
+            f"{described['processor']}, {threads}, {described['memory']}",
         ),
         _native(),
         Finding("machine", "cuda", bool(cuda), ", ".join(cuda) or reason),

@@ -9,11 +9,19 @@ from videosieve.fields import from_table
 from videosieve.files import read_table, write_text
 
 SCHEMA = 1
+SHOWN = 160
+"""Letters of a prompt that results keep, to tell it by."""
 RESULTS, PAGE = "prefill.json", "prefill.html"
 COLUMNS = (
     "method", "prompt", "tokens", "prefill, s", "speed-up, ×", "attention, share", "density", "recall",
     "lowest recall", "NLL, nats", "NLL − dense, nats", "continuation agrees, share",
 )  # fmt: skip
+
+
+def beginning(prompt: str) -> str:
+    """The first words of a prompt in one line; an ellipsis where there are more."""
+    line = " ".join(prompt.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1].rpartition(' ')[0] or line[: SHOWN - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)

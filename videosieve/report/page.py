@@ -3,17 +3,21 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from videosieve.colours import STYLE
 
 SHEETS = ("layout.css", "table.css", "charts.css", "player.css", "inspection.css")
 """Behind the colours; every page has all of them, so that a class means one thing."""
+
+WHOLE = 20
+"""Letters up to which a word with hyphens is not broken: on a phone it fits beside a heading of the same line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,23 @@ def number_words(numbers: Iterable[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
 
 
+def whole_words(text: Any) -> Markup:
+    """Text whose short words with hyphens keep on one line; long names in CamelCase may break before a capital.
+
+    Args:
+        text: Plain text or a number; what is read from the page or copied stays as it is.
+    """
+    return Markup("").join(map(_word, re.split(r"(\s+)", str(text))))
+
+
+def _word(word: str) -> Markup:
+    if "-" in word and len(word) <= WHOLE:
+        return Markup('<span class="whole">{}</span>').format(word)
+    if len(word) > WHOLE:
+        return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", word))
+    return escape(word)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("videosieve.report", "assets"),
@@ -109,7 +130,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fixed": _fixed, "percent": _percent}
+    environment.filters |= {"fixed": _fixed, "percent": _percent, "whole_words": whole_words}
     return environment
 
 

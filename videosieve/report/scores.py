@@ -44,7 +44,11 @@ def write_scores_page(
     ]
     columns = [(words, "", "") for words in names.values()]
     more = len(scores["by_scene"]) - len(shown)
-    note = f"The first {len(shown)}; scores.json has {more} more." if more else "The darker, the better."
+    note = (
+        f"The first {len(shown)}; scores.json has {more} more."
+        if more
+        else "The stronger the colour, the better."
+    )
     sections = [
         Section("All scenes together", "Ratios of sums over all scenes, not means of ratios.", table=total),
         Section("Every scene", note, table=Table("scene", columns, each, shaded=True)),

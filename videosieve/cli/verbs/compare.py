@@ -20,14 +20,15 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods, bundled recipes, .toml files or auto, separated by commas; dense is always added."
+            help="Methods, bundled recipes, .toml files or auto, separated by commas; dense is always added.",
+            show_default="svg, spatial_only and temporal_only",  # with spaces, so that no terminal cuts it off
         ),
     ] = "svg,spatial_only,temporal_only",
     cache: Annotated[
         list[str] | None,
         options.optional(
-            "A cache to compare with, alone and with every method, e.g. first_block or "
-            "dbcache:residual_diff_threshold=0.12; repeatable. docs/cli.md has the names."
+            "A cache to compare with, alone and with every method, e.g. first_block or dbcache; repeatable. "
+            "docs/cli.md has the names and what may follow them."
         ),
     ] = None,
     density: options.Density = None,

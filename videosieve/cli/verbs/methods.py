@@ -26,7 +26,7 @@ def methods(
     entries = [*describe_methods(), describe_reuse()]
     if name is not None:
         _show(_find(name, entries))
-        say(f"every method: {'  '.join(common_settings().split())}")
+        paragraph(f"every method: {'  '.join(common_settings().split())}")
         return
     listed([(entry.name, entry.idea) for entry in entries])
     say("")

@@ -55,7 +55,7 @@ def models(
     say("")
     paragraph(f"images are {WHY_NO_IMAGES}; videosieve saliency shows where in one a model sees each concept")
     say("")
-    say(
+    paragraph(
         f"{len(sparse)} classes sparse, {len(recognised)} recognised, {len(IMAGES)} of images; more of one: "
         f"videosieve models NAME"
     )
@@ -82,7 +82,7 @@ def _show(row: "ModelRow") -> None:
     from videosieve.integrations.diffusers.models import IMAGES
     from videosieve.integrations.diffusers.models.words import WHY_NO_IMAGES
 
-    say(f"{row.family}: {row.name}{_at(row)}")
+    paragraph(f"{row.family}: {row.name}{_at(row)}")
     paragraph(row.pipelines or "no pipeline of diffusers", "  ")
     if row.dense:
         paragraph(f"left dense: {row.dense}", "  ")

@@ -1,11 +1,19 @@
-"""Labels beside points: each takes the nearest place that is free of points, lines and other labels."""
+"""Labels beside points and lines: each takes the nearest place that is free of points, lines and other labels."""
+
+from collections.abc import Sequence
 
 Box = tuple[float, float, float, float]
 """Left, right, top and bottom, in percent of the plot, from its upper left corner."""
 
 # percent of a plot on a phone, so that labels keep apart on wider ones too
-LETTER, HEIGHT, DOT = 2.8, 7.0, 2.5
-SHIFTS = (0.0, -7.0, 7.0, -14.0, 14.0, -21.0, 21.0)  # where a label may go, the nearest first
+LETTER, HEIGHT, DOT = 2.8, 6.0, 2.5
+SHIFTS = (0.0, -6.0, 6.0, -12.0, 12.0, -18.0, 18.0)  # where a label may go, the nearest first
+FAR = 0.6  # cost of a percent away from the point, in square percent hidden: a thin line may cross a label that is near
+ASTRAY = 15.0  # what standing beside another point costs
+EDGE, ABOVE = (
+    2.0,
+    7.0,
+)  # between the edge of the plot and the label of a line; its height with what lies between both
 
 
 def place_labels(points: list[tuple[str, float, float]], taken: list[Box]) -> list[tuple[float, bool]]:
@@ -25,10 +33,39 @@ def place_labels(points: list[tuple[str, float, float]], taken: list[Box]) -> li
         found[index] = (y, False)
         if not name:
             continue
-        tries = [(y + by, left) for by in SHIFTS for left in (False, True)]
-        found[index] = min(tries, key=lambda place: clash(label_box(name, x, *place), taken))
+        others = [other_y for _, other_x, other_y in points if abs(other_x - x) <= 2 * DOT]
+        costs = {
+            (y + by, left): FAR * abs(by)
+            + ASTRAY * any(abs(y + by - other) + DOT < abs(by) for other in others)
+            + clash(label_box(name, x, y + by, left), taken)
+            for by in SHIFTS
+            for left in (False, True)
+        }
+        found[index] = min(costs, key=lambda place: costs[place])
         taken.append(label_box(name, x, *found[index]))
     return [found[index] for index in range(len(points))]
+
+
+def place_beside(line: float, letters: int, taken: Sequence[Box]) -> tuple[bool, bool, list[Box]]:
+    """Find the place of the label of a level line where it hides least; above it and at its left end before others.
+
+    Args:
+        line: Percent from the top.
+        letters: Of the label.
+        taken: What should not be hidden.
+
+    Returns:
+        Whether the label stands below the line, whether at its right end, and what label and line cover.
+    """
+    width = LETTER * letters + EDGE
+    across = {False: (0.0, width), True: (100 - width, 100.0)}
+    upright = {False: (line - ABOVE, line), True: (line, line + ABOVE)}
+    inside = [
+        low for low, (top, bottom) in upright.items() if top >= 0 and bottom <= 100
+    ]  # above it stand other names
+    options = [(low, right, (*across[right], *upright[low])) for right in across for low in inside]
+    low, right, label = min(options, key=lambda option: clash(option[2], taken))
+    return low, right, [label, (0.0, 100.0, line - 0.5, line + 0.5)]
 
 
 def point_box(x: float, y: float) -> Box:
@@ -50,7 +87,7 @@ def label_box(name: str, x: float, y: float, left: bool) -> Box:
     return (*ends, y - HEIGHT / 2, y + HEIGHT / 2)
 
 
-def clash(box: Box, taken: list[Box]) -> float:
+def clash(box: Box, taken: Sequence[Box]) -> float:
     """Overlap of a box with others and with what lies outside the plot."""
     area = 0.0
     for left, right, top, bottom in taken:

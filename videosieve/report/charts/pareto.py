@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from videosieve.report.charts.axes import Scale, Tick
-from videosieve.report.charts.labels import HEIGHT, LETTER, Box, clash, place_labels, point_box
+from videosieve.report.charts.labels import Box, place_beside, place_labels, point_box
 
 LEAST_SPEEDUPS = 0.2  # width of the speed-up axis, so that differences of a percent do not fill the plot
 FAR_LIMIT = 1.6  # a limit beyond this multiple of all points is only named
@@ -114,7 +114,7 @@ def pareto_chart(
     y = value_scale or Scale.around([*values, *([floor] if floor and near else [])], 4.0, 0.0)
     places = [_place(c, contenders, x, y) for c in contenders]
     line = None if floor is None else 100 - y.place(floor)
-    low, right, words = _beside(line, places)
+    low, right, words = (False, False, []) if line is None else _beside(line, places)
     return ParetoChart(
         places=_labelled(places, words),
         x_ticks=x.ticks(),
@@ -154,17 +154,9 @@ def _beats(one: Contender, other: Contender) -> bool:
 FLOOR_LABEL = 24  # letters of "noise floor 12.3 dB", and some more
 
 
-def _beside(line: float | None, places: list[Place]) -> tuple[bool, bool, list[Box]]:
-    """Where the label of the noise floor hides least: whether below its line, at its right end; and what both cover."""
-    if line is None:
-        return False, False, []
-    taken = [box for place in places for box in _boxes(place)]
-    width = LETTER * FLOOR_LABEL
-    across = {False: (0.0, width), True: (100 - width, 100.0)}
-    upright = {False: (line - HEIGHT, line), True: (line, line + HEIGHT)}
-    options = [(low, right, (*across[right], *upright[low])) for right in across for low in upright]
-    low, right, label = min(options, key=lambda option: clash(option[2], taken))
-    return low, right, [label, (0.0, 100.0, line - 0.5, line + 0.5)]
+def _beside(line: float, places: list[Place]) -> tuple[bool, bool, list[Box]]:
+    """Where the label of the noise floor hides least."""
+    return place_beside(line, FLOOR_LABEL, [box for place in places for box in _boxes(place)])
 
 
 def _labelled(places: list[Place], taken: list[Box]) -> list[Place]:
@@ -177,9 +169,8 @@ def _labelled(places: list[Place], taken: list[Box]) -> list[Place]:
 def _boxes(place: Place) -> list[Box]:
     """What a dot covers, the dotted line to its bound with the mark at its end, and its whiskers."""
     boxes = [point_box(place.x, place.y)]
-    if place.bound_x is not None:
-        ends = sorted((place.x, place.bound_x))
-        boxes.append((ends[0], ends[1] + 0.5, place.y - 2.5, place.y + 2.5))
+    if place.bound_x is not None and place.bound_x > place.x:  # else no line is drawn
+        boxes.append((place.x, place.bound_x + 0.5, place.y - 2.5, place.y + 2.5))
     if place.x_span:
         boxes.append((*place.x_span, place.y - 0.5, place.y + 0.5))
     if place.y_span:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import hypot
 
 from videosieve.report.charts.axes import Scale, Tick
-from videosieve.report.charts.labels import Box, place_labels
+from videosieve.report.charts.labels import Box, place_beside, place_labels, point_box
 
-LINE_STEPS = 24  # boxes along a line that labels keep away from
+LINE_STEP = 2.0  # percent between the boxes along a line that labels keep away from
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,29 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class GuideLine:
+    """A guide as it is drawn.
+
+    Attributes:
+        of: The guide.
+        place: Percent from the left where it is upright, else from the top.
+        low: The name of a level one stands below it.
+        ended: The name of a level one stands at its right end; that of an upright one ends there.
+    """
+
+    of: Guide
+    place: float
+    low: bool
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PointsChart:
-    """A chart for the template; guides carry their place in percent, from the left or from the top."""
+    """A chart for the template."""
 
     spots: list[Spot]
     paths: list[tuple[Curve, str]]
-    guides: list[tuple[Guide, float]]
+    guides: list[GuideLine]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     x_name: str
@@ -96,11 +114,9 @@ def points_chart(
     """
     placed = [(x.place(point.x), 100 - y.place(point.y)) for point in points]
     drawn = [[(x.place(a), 100 - y.place(b)) for a, b in curve.points] for curve in curves]
-    lines = [
-        (guide, x.place(guide.value) if guide.upright else 100 - y.place(guide.value)) for guide in guides
-    ]
     taken = [box for line in drawn for box in _along(line)]
-    taken += [_guide_box(guide, place) for guide, place in lines]
+    lines, words = _guide_lines(guides, x, y, [*taken, *(point_box(*place) for place in placed)])
+    taken += words
     names = [(point.label, *place) for point, place in zip(points, placed, strict=True)]
     labels = place_labels(names, taken)
     return PointsChart(
@@ -122,15 +138,31 @@ def _path(line: list[tuple[float, float]]) -> str:
 
 
 def _along(line: list[tuple[float, float]]) -> list[Box]:
-    """Small boxes along a line."""
+    """Small boxes along a line, as many as it is long."""
     boxes: list[Box] = []
     for (x0, y0), (x1, y1) in pairwise(line):
-        for part in range(LINE_STEPS):
-            share = part / LINE_STEPS
+        parts = max(1, round(hypot(x1 - x0, y1 - y0) / LINE_STEP))
+        for part in range(parts):
+            share = part / parts
             x, y = x0 + (x1 - x0) * share, y0 + (y1 - y0) * share
             boxes.append((x - 0.7, x + 0.7, y - 0.7, y + 0.7))
     return boxes
 
 
-def _guide_box(guide: Guide, place: float) -> Box:
-    return (place - 0.5, place + 0.5, 0.0, 100.0) if guide.upright else (0.0, 100.0, place - 0.5, place + 0.5)
+def _guide_lines(
+    guides: Sequence[Guide], x: Scale, y: Scale, taken: Sequence[Box]
+) -> tuple[list[GuideLine], list[Box]]:
+    """Guides with the places of their names, and what they cover; names of upright ones stand above the plot."""
+    lines: list[GuideLine] = []
+    boxes: list[Box] = []
+    for guide in guides:
+        if guide.upright:
+            place = x.place(guide.value)
+            lines.append(GuideLine(guide, place, False, place > 50))
+            boxes.append((place - 0.5, place + 0.5, 0.0, 100.0))
+        else:
+            place = 100 - y.place(guide.value)
+            low, ended, covered = place_beside(place, len(guide.name), [*taken, *boxes])
+            lines.append(GuideLine(guide, place, low, ended))
+            boxes += covered
+    return lines, boxes

@@ -70,7 +70,7 @@ def prefill(
     from videosieve.prefill.compare import Order, compare_prefills, prompt_tokens, recipes_of
     from videosieve.prefill.models import load_language_model
     from videosieve.prefill.page import write_page
-    from videosieve.prefill.results import PrefillResults
+    from videosieve.prefill.results import PrefillResults, beginning
 
     check_table(table_file, output)
     order = Order(scored, decoded, repeats)
@@ -85,7 +85,7 @@ def prefill(
         rows = compare_prefills(found, prompts, recipes, order, bar.begin)
     results = PrefillResults(
         model,
-        [" ".join(text.split())[:160] for text in texts],
+        [beginning(text) for text in texts],
         rows,
         describe_machine(found.model.device),
         describe_versions() | {"transformers": package_version("transformers")},

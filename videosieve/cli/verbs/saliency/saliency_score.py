@@ -87,8 +87,8 @@ def saliency_score(
     report.save(path, **about, command=command_line(), versions=describe_versions())
     page = path.with_suffix(".html")
     facts = [
-        ("model", model, f"seed {seed}"), ("method", method, switches["space"]),
-        ("scenes", str(len(names)), str(folder)),
+        ("model", model, f"seed {seed}"), ("method", method, f"compares {space} vectors"),
+        ("scenes", str(len(names)), f"of {folder}"),
     ]  # fmt: skip
     colophon = Colophon(model, str(seed), command_line(), describe_versions())
     write_scores_page(report.as_json(), FIGURES, facts, colophon, page)

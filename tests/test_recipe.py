@@ -106,8 +106,8 @@ def test_compensation_is_an_option_of_every_recipe_that_leaves_blocks_out(tmp_pa
 @pytest.mark.parametrize(
     ("source", "value", "message"),
     [
-        ("svg", "means", "compensate must be 'none' or 'centroids', got compensate='means'"),
-        ("svg", True, "compensate must be 'none' or 'centroids', got compensate=True"),
+        ("svg", "means", "compensate must be 'none', 'centroids' or 'tangents', got compensate='means'"),
+        ("svg", True, "compensate must be 'none', 'centroids' or 'tangents', got compensate=True"),
         ("dense", "centroids", "'dense' leaves none"),
         ("window_residual", "centroids", "'window_residual' does so in its own way"),
         ("minference_causal", "centroids", "'minference_causal' keeps single keys"),

@@ -14,7 +14,7 @@ def require_shareable(method: Method, shared: bool) -> None:
 
 
 def require_compensable(method: Method, compensate: str) -> None:
-    """Refuse centroids for a method that leaves nothing out, or answers for it already."""
+    """Refuse answers for a method that leaves nothing out or answers for it already, and tangents both ways."""
     if compensate == "none":
         return
     if isinstance(method, Dense):
@@ -30,6 +30,11 @@ def require_compensable(method: Method, compensate: str) -> None:
             f"compensate answers for whole blocks, and {method.name!r} keeps single keys of blocks that it leaves out, "
             f"which would be counted twice. Leave compensate out"
         )
+    if compensate == "tangents" and method.causal_name != method.name:
+        raise RecipeError(
+            f"compensate='tangents' answers for what lies before a block of queries, and {method.name!r} is never "
+            f"causal; take compensate='centroids'"
+        )
 
 
 def require_roundable(method: Method, prefer: str) -> None:
@@ -41,10 +46,15 @@ def require_roundable(method: Method, prefer: str) -> None:
         )
 
 
-def require_both_ways(method: Method) -> None:
-    """Refuse a causal method on a video, which would be another one without a word."""
+def require_both_ways(method: Method, compensate: str) -> None:
+    """Refuse a causal method on a video, which would be another one without a word, and tangents, which are causal."""
     if method.is_causal:
         raise RecipeError(
             f"{method.name!r} is causal, no query sees a later key, and video transformers attend both ways; causal "
             f"methods are for language models, take another method or leave causal out"
+        )
+    if compensate == "tangents":
+        raise RecipeError(
+            "compensate='tangents' is for causal attention: the first query of a block answers for those behind it, and "
+            "video transformers attend both ways; take compensate='centroids'"
         )

@@ -10,7 +10,7 @@ from videosieve.methods import Selection
 def shares_of(
     call: AttentionCall, selection: Selection, result: AttentionResult, rows: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Recall, and the mass for which centroids answered, from evenly spaced query rows.
+    """Recall, and the mass for which centroids or tangents answered, from evenly spaced query rows.
 
     Args:
         call: The attention call.

@@ -4,7 +4,7 @@ name = "svg-wan"
 min_tokens = 512                 # shorter sequences stay dense
 family = "Wan"                   # a pipeline of another family is refused; any family where left out
 shared_selection = true          # guidance branches compute the same blocks; false where left out
-compensate = "centroids"         # blocks that are left out answer with their means; "none" where left out
+compensate = "centroids"         # blocks that are left out answer with their means ("tangents" where causal); or "none"
 token_order = "4x4x4"            # in which a method that looks at q and k alone cuts blocks; "model" where left out
 prefer = "bf16"                  # fp32 models attend in products of bf16 on a CPU that has them; "none" where left out
 
@@ -39,7 +39,8 @@ from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
 _OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order", "prefer", "family")
-COMPENSATIONS = ("none", "centroids")
+ANSWERS: dict[str, dict[str, bool]] = {"none": {}, "centroids": {"compensate": True}, "tangents": {"tangents": True}}
+"""What may answer for what is left out, and what a `Selection` says of it."""
 PRODUCTS = ("none", "bf16")
 
 
@@ -56,7 +57,8 @@ class Recipe:
         shared_selection: Whether the guidance branches of a step compute the same blocks: the first chooses, the others
             take its selection over. Costs one choice instead of two; does nothing without guidance.
         compensate: "centroids" lets every key block that is left out answer with its mean key, mean value and count;
-            "none" throws it away, as the papers do.
+            "tangents", where no query sees a later key, lets the first query of a block answer for the others by what it
+            finds in all that is left out; "none" throws it away, as the papers do.
         token_order: The order whose stretches are blocks: "model" as the tokens lie, "token_major", "hilbert", a cube
             such as "4x4x4", or "head", which finds the best of all for every head at the first sparse call. For methods
             that choose by queries and keys alone.
@@ -72,7 +74,7 @@ class Recipe:
     min_tokens: Whole = 512
     provenance: Mapping[str, str] = field(default_factory=dict)
     shared_selection: bool = False
-    compensate: Annotated[str, OneOf(COMPENSATIONS)] = "none"
+    compensate: Annotated[str, OneOf(tuple(ANSWERS))] = "none"
     token_order: str = "model"
     prefer: Annotated[str, OneOf(PRODUCTS)] = "none"
     family: str = ""

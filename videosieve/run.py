@@ -22,7 +22,7 @@ from videosieve.methods.dense import kernel_of
 from videosieve.observation import Observation
 from videosieve.outputs import Kept, Memory, Outputs, storage_bytes
 from videosieve.recall import shares_of
-from videosieve.recipe import Recipe
+from videosieve.recipe import ANSWERS, Recipe
 from videosieve.records import Outcome
 from videosieve.reports import ASKED, DENSE, Listener, Reports
 from videosieve.schedule import Action
@@ -100,8 +100,8 @@ class Run:
             output = self.attend_dense(call, reason or ASKED, timer, owner)
             self._show(call, None, owner)
             return output
-        if self.recipe.compensate == "centroids":
-            selection = replace(selection, compensate=True)
+        if self.recipe.compensate != "none":
+            selection = replace(selection, **ANSWERS[self.recipe.compensate])
         result = attend_selected(call, selection, self._preference.sparse(call.q))
         recall, compensated = shares_of(call, selection, result, self._recall_rows)
         density = result.mask.head_density  # read with the record: a float here would wait for the device

@@ -29,7 +29,8 @@ class Summary:
         borrowed_calls: Sparse calls that took over the selection of another guidance branch.
         courses: Which steps ran and were dense, sparse or reused, in words, by generation.
         warnings: What is not as the recipe means it; a run knows, a trace alone does not.
-        compensated: Mean softmax mass for which centroids answered, over the sparse calls where any did; None without.
+        compensated: Mean softmax mass for which centroids or tangents answered, over the sparse calls where any did; None
+            without.
         notes: What a run adds in words, a line each.
         dropped_generations: How many of the generations that are added up here have no records in the trace any more.
         pairs: Query–key pairs of all calls.
@@ -132,7 +133,7 @@ class Summary:
             instead = "" if told == other else f", with heads in the model's order {other} ×"
             parts.append(f"call by call the busiest does {told} × the mean{instead}")
         if self.compensated is not None:
-            parts.append(f"centroids answered for {self.compensated:.3f} of the mass")
+            parts.append(f"means answered for {self.compensated:.3f} of the mass")
         if self.borrowed_calls:
             parts.append(f"{self.borrowed_calls} took over the selection of another guidance branch")
         if self.reused_calls:

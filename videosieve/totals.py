@@ -17,7 +17,7 @@ class Totals:
         pairs: Query–key pairs of them, by action.
         computed: Pairs that were computed, by action.
         recall: Sum and number of values over heads of sparse calls.
-        compensated: The same of the mass that centroids answered for.
+        compensated: The same of the mass that centroids or tangents answered for.
         milliseconds: Time inside attention calls.
         patterns: Heads by pattern, over sparse calls.
         reasons: Calls that stayed dense, by reason.

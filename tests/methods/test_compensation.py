@@ -124,7 +124,7 @@ def test_a_run_counts_centroids_and_says_their_mass(tmp_path):
     assert before.density < after.density < before.density + 1 / 16
     assert all(0 < c <= 1 - r for c, r in zip(after.compensated, after.recall, strict=True))
     assert answered.summary().compensated == pytest.approx(sum(after.compensated) / 2)
-    assert "centroids answered for" in str(answered.summary())
+    assert "means answered for" in str(answered.summary())
     answered.trace.save(tmp_path / "trace.jsonl")
     assert Trace.load(tmp_path / "trace.jsonl").records == answered.trace.records
 

@@ -43,7 +43,7 @@ def make_recipe(
             )
         values["density"] = density
     recipe = Recipe.of(resolve_recipe(source, model), **values)
-    require_both_ways(recipe.method)
+    require_both_ways(recipe.method, recipe.compensate)
     return recipe
 
 

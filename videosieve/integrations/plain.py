@@ -47,7 +47,7 @@ class PlainAttention:
 
     def __init__(self, method: Any = "svg", **options: Any) -> None:
         recipe = Recipe.of(method, **options)
-        require_both_ways(recipe.method)
+        require_both_ways(recipe.method, recipe.compensate)
         if recipe.schedule.reused_kinds or recipe.schedule.shares_branches:
             raise RecipeError(
                 f"recipe {recipe.name!r} returns earlier outputs, which an attention call cannot; take another"

@@ -30,6 +30,7 @@ from videosieve.masks.block_mask import BlockMask, BlockSize
 from videosieve.masks.block_side import block_side
 from videosieve.masks.ragged_mask import RaggedBlockMask
 from videosieve.methods.causal import attend_causal, attend_compensated, causal_mask
+from videosieve.methods.tangents import answer_by_tangents
 
 State = Any
 
@@ -85,6 +86,7 @@ class Selection:
             under one softmax with what is kept.
         centroids: Those of this very call, where the method has pooled them already; None pools them when computed.
             With `allowed` they answer for some of the blocks only.
+        tangents: Only where it is causal: whether what is left out answers by tangents at the first query of a block.
     """
 
     mask: BlockMask | RaggedBlockMask
@@ -97,6 +99,7 @@ class Selection:
     columns: Tensor | None = None
     compensate: bool = False
     centroids: Centroids | None = None
+    tangents: bool = False
 
 
 class Method(ABC):
@@ -222,6 +225,11 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
     """
     if selection.causal:
         return _attend_causal(call, selection, backend)
+    if selection.tangents:
+        raise ShapeError(
+            "tangents answer for what lies before a block of queries, and this selection is not causal; centroids answer "
+            "in both ways: compensate='centroids'"
+        )
     if selection.compensate:
         return _attend_compensated(call, selection, backend)
     queries, keys = selection.query_order, selection.key_order
@@ -269,15 +277,18 @@ def _attend_causal(call: AttentionCall, selection: Selection, backend: str | Non
     if not isinstance(mask, BlockMask) or selection.query_order or selection.key_order:
         raise ShapeError("a causal selection needs blocks of one size and tokens in their own order")
     mask = causal_mask(mask)
+    if selection.columns is not None and (selection.compensate or selection.tangents):
+        raise ShapeError(
+            "centroids and tangents answer for whole blocks, and this selection keeps single keys of blocks that it "
+            "leaves out, which would be counted twice; leave columns or compensate out"
+        )
     if not selection.compensate:
         kernel = runner(call.q, call.k, call.v, mask, backend=backend)
         output, lse, more = attend_causal(call, mask, backend, selection.columns)
-        return AttentionResult(output, lse, mask, kernel, more_density=more)
-    if selection.columns is not None:
-        raise ShapeError(
-            "centroids answer for whole blocks, and this selection keeps single keys of blocks that it leaves out, "
-            "which would be counted twice; leave columns or compensate out"
-        )
+        if not selection.tangents:
+            return AttentionResult(output, lse, mask, kernel, more_density=more)
+        output, answered_lse, share = answer_by_tangents(call, mask, output, lse)
+        return AttentionResult(output, lse, mask, kernel, answered_lse, share)
     kernel = runner(call.q, call.k, call.v, selection.mask, backend=backend)
     centroids = selection.centroids or centroids_of(call.k, call.v, mask)
     past = centroids.below_the_diagonal(mask.keep.shape[2])

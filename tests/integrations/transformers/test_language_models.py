@@ -8,11 +8,12 @@ import transformers
 
 import videosieve
 from videosieve import IntegrationError, RecipeError, VideosieveWarning
-from videosieve.integrations.transformers import NAME
+from videosieve.integrations.transformers import NAME, layers
 from videosieve.integrations.transformers.layers import HANDLE
 from videosieve.testing.language import prompt_tokens, tiny_language_model, tiny_vision_model, video_prompt
 
 SMALL = {"min_tokens": 32, "block": 16}
+ANSWERS = pytest.mark.parametrize("compensate", ["none", "tangents"])
 PADDED = torch.ones(2, 300, dtype=torch.long)
 PADDED[1, :37] = 0
 STATIC, CHUNKS = {"cache_implementation": "static"}, {"prefill_chunk_size": 128}
@@ -43,11 +44,12 @@ def assert_same(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
 
 
+@ANSWERS
 @pytest.mark.parametrize("options", SITUATIONS.values(), ids=SITUATIONS.keys())
-def test_keeping_all_mass_is_the_dense_model(options):
+def test_keeping_all_mass_is_the_dense_model(options, compensate):
     model, tokens = tiny_language_model(), prompt_tokens(2, 300)
     expected = logits(model, tokens, **options)
-    with videosieve.sparsify(model, "xattention", threshold=1.0, **SMALL) as run:
+    with videosieve.sparsify(model, "xattention", threshold=1.0, compensate=compensate, **SMALL) as run:
         assert_same(logits(model, tokens, **options), expected)
     summary = run.summary()
     assert summary.sparse_density == pytest.approx(1)
@@ -67,18 +69,36 @@ def test_a_sparse_prefill_computes_less_and_stays_near(options):
     assert_same(logits(model, tokens, **options), expected)
 
 
-def test_a_padded_batch_is_its_prompts_one_by_one():
+@pytest.mark.parametrize("options", SITUATIONS.values(), ids=SITUATIONS.keys())
+def test_tangents_bring_a_sparse_prefill_nearer(options):
     model, tokens = tiny_language_model(), prompt_tokens(2, 300)
-    with videosieve.sparsify(model, "xattention", threshold=0.6, **SMALL):
+    expected = logits(model, tokens, **options)
+    errors, runs = [], []
+    for compensate in ("none", "tangents"):
+        with videosieve.sparsify(
+            model, "xattention", threshold=0.5, stride=8, compensate=compensate, **SMALL
+        ) as run:
+            errors.append(float((logits(model, tokens, **options) - expected).square().mean()))
+        runs.append(run.summary())
+    assert errors[1] < 0.7 * errors[0]
+    assert runs[0].compensated is None
+    assert 0 < runs[1].compensated < 1 - runs[1].recall
+
+
+@ANSWERS
+def test_a_padded_batch_is_its_prompts_one_by_one(compensate):
+    model, tokens = tiny_language_model(), prompt_tokens(2, 300)
+    with videosieve.sparsify(model, "xattention", threshold=0.6, compensate=compensate, **SMALL):
         together = logits(model, tokens, steps=2, attention_mask=PADDED)
         for item, start in ((0, 0), (1, 37)):
             alone = logits(model, tokens[item : item + 1, start:], steps=2)
             assert_same(alone[:, 0], together[:, item])
 
 
-def test_chunks_of_whole_blocks_choose_as_the_whole_prompt_does():
+@ANSWERS
+def test_chunks_of_whole_blocks_choose_as_the_whole_prompt_does(compensate):
     model, tokens = tiny_language_model(), prompt_tokens(1, 256)
-    with videosieve.sparsify(model, "xattention", threshold=0.6, **SMALL):
+    with videosieve.sparsify(model, "xattention", threshold=0.6, compensate=compensate, **SMALL):
         assert_same(logits(model, tokens, prefill_chunk_size=128), logits(model, tokens))
 
 
@@ -235,6 +255,15 @@ def test_compiled_it_is_one_frame(whole):
     assert {r.layer for r in run.trace.records} == set(range(12))
 
 
+def test_compiled_tangents_are_those_of_the_plain_model():
+    torch._dynamo.reset()
+    model, tokens = tiny_language_model(), prompt_tokens(1, 300)
+    with torch.no_grad(), videosieve.sparsify(model, "xattention", threshold=0.5, compensate="tangents", **SMALL):
+        plain = model(tokens, use_cache=False).logits
+        compiled = torch.compile(model, backend="eager", fullgraph=True)(tokens, use_cache=False).logits
+    assert_same(compiled, plain)
+
+
 def test_what_cannot_be_sparse_is_refused_and_nothing_is_half_applied():
     model = tiny_language_model()
     cases = [
@@ -243,7 +272,7 @@ def test_what_cannot_be_sparse_is_refused_and_nothing_is_half_applied():
         (dict(method_or_recipe="pab"), RecipeError, "language model|causal form"),
         (dict(method_or_recipe="xattention-hunyuanvideo"), RecipeError, "no denoising steps"),
         (dict(method_or_recipe="xattention-qwen2vl"), RecipeError, "made for Qwen2VL, not for LlamaFor"),
-        (dict(method_or_recipe="xattention", compensate="centroids"), RecipeError, "compensate"),
+        (dict(method_or_recipe="xattention", compensate="centroids"), RecipeError, "Write compensate='tangents'"),
         (dict(method_or_recipe="xattention", shared_selection=True), RecipeError, "shared_selection"),
         (dict(method_or_recipe="xattention", backend="none"), videosieve.BackendError, "no backend"),
         (dict(method_or_recipe="xattention", recall_rows=-1), IntegrationError, "recall_rows"),
@@ -334,3 +363,17 @@ def test_dense_layers_are_the_first_ones():
     with torch.no_grad(), videosieve.sparsify(model, "xattention", dense_layers=2, **SMALL) as run:
         model(tokens)
     assert [r.action for r in run.trace.records] == ["dense", "dense", "sparse"]
+
+
+def test_steps_of_decoding_are_counted_of_the_sparse_model_alone():
+    model, other, tokens = tiny_language_model(), tiny_language_model(), prompt_tokens(1, 100)
+    with videosieve.sparsify(model, "xattention", **SMALL) as run:
+        logits(model, tokens, steps=5)
+        logits(other, tokens, steps=5)
+        with torch.no_grad():
+            model.model(tokens[:, :1])  # by the part that has no guard, too
+        with videosieve.sparsify(other, "xattention", **SMALL) as second:
+            logits(other, tokens, steps=3)
+    assert "decoding: 5 steps" in str(run.summary())
+    assert "decoding: 2 steps" in str(second.summary())
+    assert not layers._FIRST

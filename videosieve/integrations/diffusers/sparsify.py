@@ -78,7 +78,7 @@ def sparsify(
     recipe = recipe or Recipe.of(_start(targets, pipeline), **overrides)
     for found in targets:
         require_family(recipe, found.row)
-    require_both_ways(recipe.method)
+    require_both_ways(recipe.method, recipe.compensate)
     work = read_deal(deal)
     _require_steps(steps, pipeline, recipe)
     run = Run(recipe, check_finite=check_finite, recall_rows=recall_rows, backend=backend)

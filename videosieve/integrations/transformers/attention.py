@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
-from videosieve.integrations.transformers.layers import HANDLE, layer_of, prefill
+from videosieve.integrations.transformers.layers import HANDLE, count_decoded, layer_of, prefill
 from videosieve.integrations.transformers.masks import NAME, is_row, last_row_mask
 from videosieve.integrations.transformers.previous import attend_as_before
 
@@ -44,10 +44,12 @@ def attend(
     Returns:
         Output [batch, queries, heads, head_dim], contiguous, and weights where the implementation before returns them.
     """
+    if query.size(2) == 1:  # a decoding step asks this of every layer, so nothing else comes first
+        if not torch.compiler.is_compiling():
+            count_decoded(module)
+        return attend_as_before(module, query, key, value, attention_mask, options)
     handle = getattr(module, HANDLE, None)
-    if handle is None or query.shape[2] == 1:
-        if handle is not None and not torch.compiler.is_compiling():
-            _count(handle)
+    if handle is None:
         return attend_as_before(module, query, key, value, attention_mask, options)
     reason = _misfit(query, key, value, attention_mask, options)
     if not reason:
@@ -59,12 +61,6 @@ def attend(
     if layer is None:
         return attend_as_before(module, query, key, value, attention_mask, options)
     return layer.attend_dense(query, key, value, attention_mask, reason, options), None
-
-
-def _count(handle: Tensor) -> None:
-    layer = layer_of(handle)
-    if layer is not None and layer.index == 0:
-        layer.stage.decoded += 1
 
 
 def _misfit(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, options: dict[str, Any]) -> str:

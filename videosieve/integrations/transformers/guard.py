@@ -53,10 +53,10 @@ class Guard:
                 )
 
     def _after(self, _model: Module, args: Any, kwargs: Any, _output: Any) -> None:
-        if torch.compiler.is_compiling() or _is_compiled(self._model) or _queries(args, kwargs) < 2:
+        if torch.compiler.is_compiling() or _queries(args, kwargs) < 2:
             return
         missing = len(self._stage.layers) - len(self._stage.reached)
-        if missing:
+        if missing and not _is_compiled(self._model):
             raise IntegrationError(
                 f"{missing} of {len(self._stage.layers)} attention layers of {type(self._model).__name__} did not "
                 f"reach videosieve: something calls another attention; call .remove() on the run, and "

@@ -29,6 +29,8 @@ HANDLE = "videosieve_handle"
 # leaves nothing behind.
 _LAYERS: "weakref.WeakValueDictionary[int, Layer]" = weakref.WeakValueDictionary()
 _IDS = itertools.count()
+# Which model a first layer belongs to, by the id of its module: all that a decoding step looks up in every layer.
+_FIRST: "dict[int, weakref.ref[Stage]]" = {}
 
 
 class Stage:
@@ -93,7 +95,10 @@ class Layer:
         self.handle = torch.tensor(self._number, device="cpu")
         self._stage = stage
         self._module = weakref.ref(module)
+        self._place = id(module)
         _LAYERS[self._number] = self
+        if index == 0:
+            _FIRST[self._place] = weakref.ref(stage)
 
     @property
     def stage(self) -> Stage:
@@ -161,11 +166,21 @@ class Layer:
     def forget(self) -> None:
         """Take the layer out of the table: a module that still carries its handle attends as before."""
         _LAYERS.pop(self._number, None)
+        if self.index == 0:
+            _FIRST.pop(self._place, None)
 
 
 def layer_of(handle: Tensor) -> "Layer | None":
     """The layer of a handle; None where its run is gone."""
     return _LAYERS.get(int(handle))
+
+
+def count_decoded(module: Module) -> None:
+    """Note a step of decoding, once per forward: of the first layer of a sparse model, of no other module."""
+    found = _FIRST.get(id(module))
+    stage = found and found()
+    if stage is not None and stage.layers[0].module is module:  # an id may come again after its module
+        stage.decoded += 1
 
 
 # Spelled out: torch 2.6 cannot read `X | None`.

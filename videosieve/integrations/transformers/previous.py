@@ -47,7 +47,7 @@ def attend_as_before(
     Returns:
         Output [batch, queries, heads, head_dim], and weights or None.
     """
-    queries = q.shape[2]
+    queries = q.size(2)
     if mask is not None and queries > 1 and is_row(mask):
         mask = expand_row(mask, queries)
     name = previous_name(module)

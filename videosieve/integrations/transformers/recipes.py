@@ -73,8 +73,12 @@ def _require_language(recipe: Recipe) -> None:
             f"a language model has no denoising steps; recipe {recipe.name!r} has dense_steps={schedule.steps}. Write "
             f"dense_steps=0, and dense_layers for layers that stay dense"
         )
-    asked = {"shared_selection": recipe.shared_selection, "compensate": recipe.compensate != "none"}
-    asked |= {"token_order": recipe.token_order != "model"}
+    if recipe.compensate == "centroids":
+        raise RecipeError(
+            "compensate='centroids' is for video models: keys of a language model turn with their place, and hardly lie "
+            "together in a block. Write compensate='tangents'"
+        )
+    asked = {"shared_selection": recipe.shared_selection, "token_order": recipe.token_order != "model"}
     for key, there in asked.items():
         if there:
             raise RecipeError(

@@ -32,8 +32,8 @@ def require_compensable(method: Method, compensate: str) -> None:
         )
     if compensate == "tangents" and method.causal_name != method.name:
         raise RecipeError(
-            f"compensate='tangents' answers for what lies before a block of queries, and {method.name!r} is never "
-            f"causal; take compensate='centroids'"
+            f"compensate='tangents' answers for what lies before a block of queries, and {method.name!r} is "
+            f"never causal; take compensate='centroids'"
         )
 
 

@@ -39,7 +39,11 @@ from videosieve.schedule import DenseFirst, Schedule
 from videosieve.schedule.keys import SCHEDULE_KEYS, keys_of, override_schedule, schedule_of
 
 _OWN_KEYS = ("min_tokens", "shared_selection", "compensate", "token_order", "prefer", "family")
-ANSWERS: dict[str, dict[str, bool]] = {"none": {}, "centroids": {"compensate": True}, "tangents": {"tangents": True}}
+ANSWERS: dict[str, dict[str, bool]] = {
+    "none": {},
+    "centroids": {"compensate": True},
+    "tangents": {"tangents": True},
+}
 """What may answer for what is left out, and what a `Selection` says of it."""
 PRODUCTS = ("none", "bf16")
 
@@ -57,8 +61,8 @@ class Recipe:
         shared_selection: Whether the guidance branches of a step compute the same blocks: the first chooses, the others
             take its selection over. Costs one choice instead of two; does nothing without guidance.
         compensate: "centroids" lets every key block that is left out answer with its mean key, mean value and count;
-            "tangents", where no query sees a later key, lets the first query of a block answer for the others by what it
-            finds in all that is left out; "none" throws it away, as the papers do.
+            "tangents", where no query sees a later key, lets the first query of a block answer for the others by what
+            it finds in all that is left out; "none" throws it away, as the papers do.
         token_order: The order whose stretches are blocks: "model" as the tokens lie, "token_major", "hilbert", a cube
             such as "4x4x4", or "head", which finds the best of all for every head at the first sparse call. For methods
             that choose by queries and keys alone.

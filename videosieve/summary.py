@@ -29,8 +29,8 @@ class Summary:
         borrowed_calls: Sparse calls that took over the selection of another guidance branch.
         courses: Which steps ran and were dense, sparse or reused, in words, by generation.
         warnings: What is not as the recipe means it; a run knows, a trace alone does not.
-        compensated: Mean softmax mass for which centroids or tangents answered, over the sparse calls where any did; None
-            without.
+        compensated: Mean softmax mass for which centroids or tangents answered, over the sparse calls where any did;
+            None without.
         notes: What a run adds in words, a line each.
         dropped_generations: How many of the generations that are added up here have no records in the trace any more.
         pairs: Query–key pairs of all calls.

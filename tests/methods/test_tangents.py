@@ -1,4 +1,4 @@
-"""Tangents for what causal attention leaves out: the formula query by query in fp64, its limits, and what a run says."""
+"""Tangents for what causal attention leaves out: the formula query by query in fp64, its limits, what a run says."""
 
 from dataclasses import replace
 
@@ -79,7 +79,14 @@ def dense(call):
     return scores.softmax(-1) @ v, scores.logsumexp(-1)
 
 
-SHAPES = [(200, 200, 16, 16), (75, 75, 16, 16), (64, 200, 16, 16), (50, 203, 16, 16), (120, 120, 32, 8), (70, 90, 8, 64)]
+SHAPES = [
+    (200, 200, 16, 16),
+    (75, 75, 16, 16),
+    (64, 200, 16, 16),
+    (50, 203, 16, 16),
+    (120, 120, 32, 8),
+    (70, 90, 8, 64),
+]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -115,7 +122,9 @@ def test_the_first_query_of_a_block_gets_full_attention_and_no_other_gets_more_m
     result = attend_selected(call, selection_of(call, BlockSize(16, 16)))
     output, lse = dense(call)
     torch.testing.assert_close(result.output[:, :, ::16].double(), output[:, :, ::16], atol=2e-5, rtol=1e-4)
-    torch.testing.assert_close(result.answered_lse[:, :, ::16].double(), lse[:, :, ::16], atol=2e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        result.answered_lse[:, :, ::16].double(), lse[:, :, ::16], atol=2e-5, rtol=1e-5
+    )
     assert (result.answered_lse <= lse + 1e-5).all()
     assert (result.answered_lse >= result.lse).all()
 
@@ -149,7 +158,12 @@ def test_chunks_of_whole_blocks_and_single_batch_items_answer_as_the_whole_does(
     whole = attend_selected(call, selection).output
     for begin, end in ((0, 64), (64, 160), (160, 192)):
         some = AttentionCall(
-            call.q[:, :, begin:end], call.k[:, :, :end], call.v[:, :, :end], VideoLayout.sequence(end), Site(), 0.4
+            call.q[:, :, begin:end],
+            call.k[:, :, :end],
+            call.v[:, :, :end],
+            VideoLayout.sequence(end),
+            Site(),
+            0.4,
         )
         keep = selection.mask.keep[:, :, begin // 16 : end // 16, : end // 16]
         mask = BlockMask(keep, BlockSize(16, 16), end - begin, end, causal=True)
@@ -206,9 +220,10 @@ def test_tangents_are_for_causal_attention_alone():
     both_ways = Selection(BlockMask.dense(100, BlockSize(16, 16)), tangents=True)
     with pytest.raises(ShapeError, match="not causal; centroids answer in both ways"):
         attend_selected(call, both_ways)
+    columns = torch.zeros(2, 4, 1, dtype=torch.long)
+    with_columns = replace(selection_of(call, BlockSize(16, 16)), columns=columns)
     with pytest.raises(ShapeError, match="counted twice"):
-        columns = torch.zeros(2, 4, 1, dtype=torch.long)
-        attend_selected(call, replace(selection_of(call, BlockSize(16, 16)), columns=columns))
+        attend_selected(call, with_columns)
     with pytest.raises(RecipeError, match="'svg' is never causal; take compensate='centroids'"):
         Recipe.of("svg", compensate="tangents")
     with pytest.raises(RecipeError, match="single keys"):

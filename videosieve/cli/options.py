@@ -85,7 +85,7 @@ Settings = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Any parameter of the method, or dense_steps, dense_layers (fraction in [0.0, 1.0] or count), min_tokens "
-        "(count), shared_selection (true or false), compensate (none or centroids), "
+        "(count), shared_selection (true or false), compensate (none, centroids or tangents), "
         "token_order (model, hilbert, 4x4x4, head …), prefer (none or bf16). Repeatable; default: none.",
         show_default=False,
     ),

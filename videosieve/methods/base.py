@@ -227,8 +227,8 @@ def attend_selected(call: AttentionCall, selection: Selection, backend: str | No
         return _attend_causal(call, selection, backend)
     if selection.tangents:
         raise ShapeError(
-            "tangents answer for what lies before a block of queries, and this selection is not causal; centroids answer "
-            "in both ways: compensate='centroids'"
+            "tangents answer for what lies before a block of queries, and this selection is not causal; centroids "
+            "answer in both ways: compensate='centroids'"
         )
     if selection.compensate:
         return _attend_compensated(call, selection, backend)

@@ -28,9 +28,9 @@ class Tangents:
     """What answers for some query blocks.
 
     Attributes:
-        keys: [batch, heads, rows, stretches, head_dim]; the mean of what a row leaves out of a stretch, as its first
-            query attends to it.
-        values: Likewise.
+        keys: [batch, heads, rows, stretches, head_dim]; the mean of the keys that a row leaves out of a stretch, as its
+            first query attends to them, times the scale.
+        values: The same of the values.
         levels: [batch, heads, rows, stretches]; the score of a query is q·key + level, −inf where nothing is left out.
     """
 
@@ -56,9 +56,9 @@ def answer_by_tangents(
         lse: Likewise, fp32 [batch, heads, tokens].
 
     Returns:
-        Output in the dtype of q, LSE over kept keys and tangents, at most that of full attention, and the pairs computed
-        for them ÷ all pairs, float64 [batch|1, heads|1]. The first query of a block gets full attention; rows that leave
-        nothing out stay as they were, bit by bit.
+        Output in the dtype of q, LSE over kept keys and tangents, at most that of full attention, and the pairs
+        computed for them ÷ all pairs, float64 [batch|1, heads|1]. The first query of a block gets full attention; rows
+        that leave nothing out stay as they were, bit by bit.
     """
     left_out = left_out_before(mask)
     stretch = max(STRETCH // mask.block.key, 1)
@@ -69,20 +69,24 @@ def answer_by_tangents(
         tokens = slice(start * mask.block.query, (start + ROWS) * mask.block.query)
         part, level = output[:, :, tokens], lse[:, :, tokens]
         if rows.device.type != "cpu" or bool(rows.any()):
-            q = call.q[:, :, tokens].to(wide) * call.scale
+            q = call.q[:, :, tokens]
             own = range(call.ahead + tokens.start, call.ahead + tokens.start + q.shape[2], mask.block.query)
-            tangents = _tangents(q[:, :, :: mask.block.query], own, call, mask.block.key, rows, stretch)
+            tangents = _tangents(
+                q[:, :, :: mask.block.query].to(wide), own, call, mask.block.key, rows, stretch
+            )
             part, level = _join(q, tangents, mask.block.query, part, level)
         outputs.append(part)
         lses.append(level)
-    return torch.cat(outputs, 2), torch.cat(lses, 2), _density(mask, left_out, stretch)
+    output, lse = (parts[0] if len(parts) == 1 else torch.cat(parts, 2) for parts in (outputs, lses))
+    return output, lse, _density(mask, left_out, stretch)
 
 
 def _tangents(
     first: Tensor, own: range, call: AttentionCall, side: int, left_out: Tensor, stretch: int
 ) -> Tangents:
-    """At the first queries of some rows [batch, heads, rows, head_dim], scaled, which sit at the keys `own`."""
+    """At the first queries of some rows [batch, heads, rows, head_dim], which sit at the keys `own`."""
     batch, heads, rows, head_dim = first.shape
+    first = first * call.scale
     groups = call.k.shape[1]
     stretches = -(-left_out.shape[-1] // stretch)
     levels = first.new_full((batch, heads, rows, stretches), -torch.inf)
@@ -92,7 +96,9 @@ def _tangents(
     together = (batch, groups, -1)  # heads that share keys lie one below another, so that no keys are copied
     for number in range(stretches):
         columns = slice(number * stretch, min((number + 1) * stretch, whole))
-        begin = sum(place < (columns.start + 1) * side for place in own)  # rows before it have none of it behind them
+        begin = sum(
+            place < (columns.start + 1) * side for place in own
+        )  # rows before it have none of it behind them
         if begin == rows or columns.start >= whole:
             break
         k, v = (x[:, :, columns.start * side : columns.stop * side].to(first.dtype) for x in (call.k, call.v))
@@ -102,26 +108,35 @@ def _tangents(
         largest = scores.amax(-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
         weights = scores.sub_(largest).exp_()
         total = weights.sum(-1, keepdim=True)
-        weights /= total.clamp(min=1)  # the largest weight is 1, or there is none
-        placed = (batch, heads, rows - begin)
-        keys[:, :, begin:, number] = (weights @ k).view(*placed, head_dim)
-        values[:, :, begin:, number] = (weights @ v).view(*placed, head_dim)
+        placed, least = (
+            (batch, heads, rows - begin),
+            total.clamp(min=1),
+        )  # the largest weight is 1, or there is none
+        keys[:, :, begin:, number] = (weights @ k).div_(least).view(*placed, head_dim)
+        values[:, :, begin:, number] = (weights @ v).div_(least).view(*placed, head_dim)
         levels[:, :, begin:, number] = (total.log() + largest).view(placed)
-    levels -= (first.unsqueeze(-2) * keys).sum(-1)
-    return Tangents(keys, values, levels)
+    levels -= (keys @ first.unsqueeze(-1)).squeeze(-1)
+    return Tangents(keys.mul_(call.scale), values, levels)
 
 
 def _join(q: Tensor, tangents: Tangents, side: int, output: Tensor, lse: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and LSE of some rows with their tangents; q [batch, heads, tokens, head_dim] has the scale in it."""
+    """Output and LSE of some rows with their tangents."""
     tokens, rows = q.shape[2], tangents.keys.shape[2]
-    missing = rows * side - tokens
-    q = pad(q, (0, 0, 0, missing)).unflatten(2, (rows, side))
-    scores = (q @ tangents.keys.mT + tangents.levels.unsqueeze(-2)).flatten(2, 3)[:, :, :tokens]
-    both = torch.cat([lse.to(scores.dtype).unsqueeze(-1), scores], -1).logsumexp(-1)
-    weights = pad((scores - both.unsqueeze(-1)).exp(), (0, 0, 0, missing)).unflatten(2, (rows, side))
-    answer = (weights @ tangents.values).flatten(2, 3)[:, :, :tokens]
-    own = (lse.to(scores.dtype) - both).exp().unsqueeze(-1)
-    return torch.addcmul(answer, output.to(answer.dtype), own).to(output.dtype), both.to(lse.dtype)
+    q, own, computed = (
+        pad(x, (0, 0, 0, rows * side - tokens)).unflatten(2, (rows, side)) if rows * side > tokens
+        else x.unflatten(2, (rows, side))
+        for x in (q.to(tangents.keys.dtype), lse.unsqueeze(-1), output)
+    )  # fmt: skip
+    own = own.mT
+    # [batch, heads, rows, stretches, side]: queries lie side by side where sums over the few stretches are taken.
+    scores = torch.matmul(tangents.keys, q.mT).add_(tangents.levels.unsqueeze(-1))
+    largest = torch.maximum(scores.amax(-2, keepdim=True), own)
+    weights, mine = scores.sub_(largest).exp_(), (own - largest).exp()
+    total = weights.sum(-2, keepdim=True).add_(mine)
+    answer = torch.matmul(weights.div_(total).mT, tangents.values)
+    joined = answer.addcmul_(computed.to(answer.dtype), mine.div_(total).mT)
+    both = total.log_().add_(largest).flatten(2)[:, :, :tokens]
+    return joined.flatten(2, 3)[:, :, :tokens].to(output.dtype), both.to(lse.dtype)
 
 
 def _density(mask: BlockMask, left_out: Tensor, stretch: int) -> Tensor:

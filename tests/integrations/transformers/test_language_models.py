@@ -258,7 +258,10 @@ def test_compiled_it_is_one_frame(whole):
 def test_compiled_tangents_are_those_of_the_plain_model():
     torch._dynamo.reset()
     model, tokens = tiny_language_model(), prompt_tokens(1, 300)
-    with torch.no_grad(), videosieve.sparsify(model, "xattention", threshold=0.5, compensate="tangents", **SMALL):
+    with (
+        torch.no_grad(),
+        videosieve.sparsify(model, "xattention", threshold=0.5, compensate="tangents", **SMALL),
+    ):
         plain = model(tokens, use_cache=False).logits
         compiled = torch.compile(model, backend="eager", fullgraph=True)(tokens, use_cache=False).logits
     assert_same(compiled, plain)
@@ -272,7 +275,11 @@ def test_what_cannot_be_sparse_is_refused_and_nothing_is_half_applied():
         (dict(method_or_recipe="pab"), RecipeError, "language model|causal form"),
         (dict(method_or_recipe="xattention-hunyuanvideo"), RecipeError, "no denoising steps"),
         (dict(method_or_recipe="xattention-qwen2vl"), RecipeError, "made for Qwen2VL, not for LlamaFor"),
-        (dict(method_or_recipe="xattention", compensate="centroids"), RecipeError, "Write compensate='tangents'"),
+        (
+            dict(method_or_recipe="xattention", compensate="centroids"),
+            RecipeError,
+            "Write compensate='tangents'",
+        ),
         (dict(method_or_recipe="xattention", shared_selection=True), RecipeError, "shared_selection"),
         (dict(method_or_recipe="xattention", backend="none"), videosieve.BackendError, "no backend"),
         (dict(method_or_recipe="xattention", recall_rows=-1), IntegrationError, "recall_rows"),

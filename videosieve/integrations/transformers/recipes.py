@@ -75,8 +75,8 @@ def _require_language(recipe: Recipe) -> None:
         )
     if recipe.compensate == "centroids":
         raise RecipeError(
-            "compensate='centroids' is for video models: keys of a language model turn with their place, and hardly lie "
-            "together in a block. Write compensate='tangents'"
+            "compensate='centroids' is for video models: keys of a language model turn with their place, and hardly "
+            "lie together in a block. Write compensate='tangents'"
         )
     asked = {"shared_selection": recipe.shared_selection, "token_order": recipe.token_order != "model"}
     for key, there in asked.items():

@@ -46,6 +46,11 @@ def _by_head(stride: int, recall: float) -> Row:
     return Row(f"by head S={stride} R={recall}", "xattention", {"stride": stride}, Fit(stride, recall))
 
 
+def _by_tangents(stride: int, threshold: float) -> Row:
+    options = {"stride": stride, "threshold": threshold, "compensate": "tangents"}
+    return Row(f"tangents S={stride} τ={threshold}", "xattention", options)
+
+
 DENSE = Row("dense")
 USUAL = (
     DENSE,
@@ -60,10 +65,12 @@ CLOSE = (
     *(_by_threshold(stride, threshold) for stride in (8, 16) for threshold in (0.97, 0.98)),
     Row("xattention S=16 τ=0.95 D=3", "xattention", {"stride": 16, "threshold": 0.95, "dense_layers": 3}),
     *(_by_head(stride, recall) for stride in (8, 16) for recall in (0.93, 0.95, 0.97)),
+    *(_by_tangents(stride, threshold) for stride in (8, 16) for threshold in (0.8, 0.85, 0.88, 0.9, 0.95)),
 )
 """Rows near dense quality, by name only: which of them is the fastest that stays within +0.05 of dense?
 
-D: layers from the front that stay dense, the authors' setting for Qwen2-VL.
+D: layers from the front that stay dense, the authors' setting for Qwen2-VL. Tangents: XAttention, what it leaves out
+answered for by the first query of a block.
 """
 ROWS = {row.name: row for row in (*USUAL, *CLOSE)}
 QUICK = ("dense", "xattention S=8 τ=0.9", "xattention S=16 τ=0.9", "minference", "a_shape", "random_blocks")

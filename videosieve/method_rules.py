@@ -47,7 +47,7 @@ def require_roundable(method: Method, prefer: str) -> None:
 
 
 def require_both_ways(method: Method, compensate: str) -> None:
-    """Refuse a causal method on a video, which would be another one without a word, and tangents, which are causal."""
+    """Refuse a causal method on a video, which would be another one without a word, and tangents, causal as well."""
     if method.is_causal:
         raise RecipeError(
             f"{method.name!r} is causal, no query sees a later key, and video transformers attend both ways; causal "
@@ -55,6 +55,6 @@ def require_both_ways(method: Method, compensate: str) -> None:
         )
     if compensate == "tangents":
         raise RecipeError(
-            "compensate='tangents' is for causal attention: the first query of a block answers for those behind it, and "
-            "video transformers attend both ways; take compensate='centroids'"
+            "compensate='tangents' is for causal attention: the first query of a block answers for those behind it, "
+            "and video transformers attend both ways; take compensate='centroids'"
         )

@@ -28,8 +28,9 @@ class Record:
         pass_number: How often this branch had run before in this step.
         items: Indices into the batch where the call holds only some of it; empty where it holds all.
         note: What else is worth knowing of a sparse call, e.g. why it could not take over a selection.
-        compensated: Softmax mass for which centroids or tangents answered, as a share of all true mass, per head, averaged
-            over the batch: a lower bound of what was left out, so that it and recall add up to at most 1. Empty without.
+        compensated: Softmax mass for which centroids or tangents answered, as a share of all true mass, per head,
+            averaged over the batch: a lower bound of what was left out, so that it and recall add up to at most 1.
+            Empty without.
         densities: Computed pairs ÷ all pairs per head, averaged over the batch; empty where all heads have the same.
         heads: Which of the model's heads the call held, in the order of its values per head; empty where it held all.
     """

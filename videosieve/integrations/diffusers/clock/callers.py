@@ -14,6 +14,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from videosieve.integrations.diffusers.clock.stacks import (
+    WAITING,
     callers,
     execution,
     find_execution,
@@ -41,6 +42,8 @@ class Caller:
         inner: The execution of that.
         path: The executions from there up to the loop's, where the loop is whoever gave the scheduler away: that may
             be a program that runs several loops with it.
+        waiting: Where no loop was found: generators and coroutines on the stack, the nearest first, with what each
+            executes. They may stop midway and let another one run.
     """
 
     holder: Any = None
@@ -51,6 +54,17 @@ class Caller:
     site: CodeType | None = None
     inner: object = None
     path: tuple[object, ...] = ()
+    waiting: tuple[tuple[CodeType, object], ...] = ()
+
+    def stands_beside(self, other: "Caller") -> object:
+        """Which generator or coroutine of this caller runs while another execution of it, the other caller's, has
+        stopped midway; None where none does: the two are of one loop, as far as anybody can tell."""
+        here = {known for _, known in self.waiting}
+        stopped = {
+            code for code, known in other.waiting if known not in here and is_alive(other.thread, known, code)
+        }
+        same = other.thread == self.thread
+        return next((known for code, known in self.waiting if same and code in stopped), None)
 
     def is_alive(self) -> bool:
         """Whether the loop, or the function that called the transformer, is still running."""
@@ -90,7 +104,8 @@ def find_caller(known: Any) -> Caller:
             )
             return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path)
     scheduler = getattr(known, "scheduler", None)
-    return Caller(known, () if scheduler is None else (scheduler,), None, None, here, *inner)
+    waiting = tuple((frame.f_code, execution(frame)) for frame in frames if frame.f_code.co_flags & WAITING)
+    return Caller(known, () if scheduler is None else (scheduler,), None, None, here, *inner, waiting=waiting)
 
 
 def _held(frame: FrameType) -> tuple[Any, tuple[Any, ...]]:

@@ -20,7 +20,7 @@ def denoise(transformer, sizes, frames_first=False):
     scheduler.set_timesteps(STEPS)
     channels = transformer.config.in_channels
     x = torch.randn(1, channels, 3, *sizes[0], generator=torch.Generator().manual_seed(0))
-    text = torch.randn(1, 4, 32, generator=torch.Generator().manual_seed(1))
+    text = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(1))
     for time, size in zip(scheduler.timesteps, sizes, strict=True):
         x = interpolate(x, size=(3, *size))
         given = x.transpose(1, 2) if frames_first else x

@@ -5,7 +5,7 @@ transformer, a server copies pipelines, people write denoising loops by hand. Wh
 nearest function above the forward that holds a pipeline or a scheduler. Nothing is kept of a frame but a mark.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -42,8 +42,8 @@ class Caller:
         inner: The execution of that.
         path: The executions from there up to the loop's, where the loop is whoever gave the scheduler away: that may
             be a program that runs several loops with it.
-        waiting: Where no loop was found: generators and coroutines on the stack, the nearest first, with what each
-            executes. They may stop midway and let another one run.
+        waiting: Generators and coroutines below the loop, the nearest first, with the execution of each. They may stop
+            midway and let another one run.
     """
 
     holder: Any = None
@@ -102,10 +102,15 @@ def find_caller(known: Any) -> Caller:
             path = tuple(
                 map(execution, takewhile(lambda one, end=running: one is not end, frames if given else ()))
             )
-            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path)
+            below = _waiting(takewhile(lambda one, end=running: one is not end, frames))
+            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path, below)
     scheduler = getattr(known, "scheduler", None)
-    waiting = tuple((frame.f_code, execution(frame)) for frame in frames if frame.f_code.co_flags & WAITING)
-    return Caller(known, () if scheduler is None else (scheduler,), None, None, here, *inner, waiting=waiting)
+    there = () if scheduler is None else (scheduler,)
+    return Caller(known, there, None, None, here, *inner, waiting=_waiting(frames))
+
+
+def _waiting(frames: Iterable[FrameType]) -> tuple[tuple[CodeType, object], ...]:
+    return tuple((one.f_code, execution(one)) for one in frames if one.f_code.co_flags & WAITING)
 
 
 def _held(frame: FrameType) -> tuple[Any, tuple[Any, ...]]:

@@ -130,7 +130,7 @@ class Clock:
             walk = going  # the loop steps copies of it, which come into sight one after the other
         else:
             walk = walks[0] if len(walks) == 1 else min(walks, key=lambda one: one.distance(times))
-        beside = caller.stands_beside(walk.caller)
+        beside = caller.stands_beside(walk.caller) if walk.told_by == "changes" else None
         if beside is not None:
             return self._walk_of((caller.thread, beside), None)
         return self._walk_of((caller.thread, caller.site), None) if walk.is_foreign(caller, times) else walk

@@ -24,11 +24,13 @@ class Kept:
         value: What the module returned: a tensor, or a tuple of tensors and None. Not to be written to.
         site: Where it was computed.
         pairs: Query–key pairs of the attention call behind it; 0 for feed-forward modules.
+        form: How its tokens lie; anything that can be compared.
     """
 
     value: Any
     site: Site
     pairs: int = 0
+    form: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,14 @@ class Outputs:
             return True
         return kind == "attention" and site.branch == "cond" and self._schedule.shares(site)
 
-    def keep(self, module: str, kind: Kind, site: Site, value: Any, pairs: int = 0) -> None:
+    def keep(
+        self, module: str, kind: Kind, site: Site, value: Any, pairs: int = 0, form: object = None
+    ) -> None:
         """Store what a module returned at `site`, if it is wanted; the older output of this branch goes either way."""
         key = _key(module, site)
         self.drop(module, site)
         if self.wanted(kind, site):
-            self._kept[key] = Kept(value, site, pairs)
+            self._kept[key] = Kept(value, site, pairs, form)
             self._sizes[key] = storage_bytes(value)
             self.peak = max(self.peak, self.bytes)
 
@@ -98,18 +102,21 @@ class Outputs:
         self._kept.pop(_key(module, site), None)
         self._sizes.pop(_key(module, site), None)
 
-    def find(self, module: str, kind: Kind, site: Site) -> Kept | None:
+    def find(self, module: str, kind: Kind, site: Site, form: object = None) -> Kept | None:
         """What a module is to return at `site` instead of computing; None where it must compute.
 
         An output of an earlier step than the schedule means is not returned: a cache outside has skipped the step.
+        Neither is one whose tokens lay in another way than `form`: the video has another size since.
         """
         if kind == "attention" and site.branch == "uncond" and self._schedule.shares(site):
             kept = self._kept.get(_key(module, replace(site, branch="cond")))
-            return self._hand_over(module, kind, site, kept) if kept and kept.site.step == site.step else None
+            fits = kept is not None and kept.site.step == site.step and kept.form == form
+            return self._hand_over(module, kind, site, kept) if kept and fits else None
         if not self._schedule.reuses(kind, site):
             return None
         kept = self._kept.get(_key(module, site))
-        return kept if kept and kept.site.step >= self._source(kind, site) else None
+        fits = kept is not None and kept.site.step >= self._source(kind, site) and kept.form == form
+        return kept if fits else None
 
     def give(self, module: str, kind: Kind, site: Site) -> None:
         """Note that a module returned its stored output at `site`, which goes where nobody wants it any more."""

@@ -139,7 +139,8 @@ class Run:
         output = dense_attention(call.q, call.k, call.v, scale=call.scale, causal=causal, backend=kernel)
         if self._sparse_follows(call):
             place = self._place(owner, call.site, call.batch)
-            self._states.put(place, self.recipe.method.observe_dense(call, output, self._states.get(place)))
+            state = self.recipe.method.observe_dense(call, output, self._states.get(place, call))
+            self._states.put(place, state, call)
         self._note(call, Outcome("dense", kernel, call.pairs(causal=causal), 1.0, reason), timer(), owner)
         return output.contiguous()
 
@@ -188,9 +189,9 @@ class Run:
 
     def share_state(self, owner: str, site: Site) -> None:
         """Hand the conditional branch's method state to the branch of `site`, where the method allows it."""
-        source = self._states.get(self._place(owner, replace(site, branch="cond"), 0))
-        if self.recipe.method.shares_state and source is not None:
-            self._states.put(self._place(owner, site, 0), source)
+        if self.recipe.method.shares_state:
+            conditional = self._place(owner, replace(site, branch="cond"), 0)
+            self._states.share(conditional, self._place(owner, site, 0))
 
     def memory(self) -> Memory:
         """Bytes held now by method states, selections that branches share, and stored outputs."""
@@ -283,17 +284,17 @@ class Run:
         if selection is not None:
             return selection, source, note
         place = self._place(owner, call.site, call.batch)
-        state = self._states.get(place)
-        if state is None and not note and self._states.has_neighbour(place):
-            note = f"chosen afresh: what is remembered of {place.label} is not about {call.batch} items of the batch"
+        state = self._states.get(place, call)
+        if state is None and not note:
+            note = self._states.why_afresh(place, call)
         selection, state = ask(self.recipe.chooser, call, state)
-        self._states.put(place, state)
+        self._states.put(place, state, call)
         if selection is not None and self.recipe.shared_selection:
             self._loans.lend(owner, call, selection)
         return selection, (), note
 
     def _observe(self, call: AttentionCall, result: AttentionResult, owner: str) -> Tensor:
         place, method = self._place(owner, call.site, call.batch), self.recipe.chooser
-        state = method.observe(call, result, self._states.get(place))
-        self._states.put(place, state)
+        state = method.observe(call, result, self._states.get(place, call))
+        self._states.put(place, state, call)
         return method.correct(call, result.output, state)

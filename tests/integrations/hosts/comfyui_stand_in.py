@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib.util
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -143,23 +144,34 @@ class Patcher:
         del key
         self.callbacks.setdefault(kind, []).append(callback)
 
-    def sample(self, latents: Tensor, sigmas: list[float], together: bool = False) -> list[Tensor]:
-        """What the model returns at every step: conditional and unconditional, in one batch or one after the other."""
+    def sample(
+        self, latents: Tensor, sigmas: list[float], together: bool = False, windows: Any = None
+    ) -> list[Tensor]:
+        """What the model returns at every step: conditional and unconditional, in one batch or one after the other.
+
+        `windows`: the numbers of the frames of every context window at a step, in the order of that step.
+        """
         results = []
         context = {0: torch.full((1, 3, 32), 0.5), 1: torch.full((1, 3, 32), -0.5)}
         uuids = {0: "c0ffee", 1: "decaf"}
-        for sigma in sigmas[:-1]:
+        for step, sigma in enumerate(sigmas[:-1]):
             for callback in self.callbacks.get("on_prepare_state", []):
                 callback(self, torch.tensor([sigma]), self.model_options)
-            for kinds in [[1, 0]] if together else [[0], [1]]:
+            parts = [[1, 0]] if together else [[0], [1]]
+            shown = [list(range(latents.shape[2]))] if windows is None else windows(step)
+            for frames, kinds in itertools.product(shown, parts):
+                told = (
+                    {} if windows is None else {"context_window": SimpleNamespace(index_list=frames, dim=2)}
+                )
                 options = {
+                    **told,
                     **self.model_options["transformer_options"],
                     "sigmas": torch.tensor([sigma] * len(kinds)),
                     "sample_sigmas": torch.tensor(sigmas),
                     "cond_or_uncond": kinds,
                     "uuids": [uuids[kind] for kind in kinds],
                 }
-                batch = torch.cat([latents * (1.0 - 0.3 * kind) for kind in kinds])
+                batch = torch.cat([latents[:, :, frames] * (1.0 - 0.3 * kind) for kind in kinds])
                 texts = torch.cat([context[kind] for kind in kinds])
                 out = self.model(batch, options["sigmas"], texts, options)
                 results.append(out)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from integrations.hosts.comfyui_stand_in import PACKAGE, Container, Patcher, Wan, attention, load_nodes
 
-from videosieve import IntegrationError, RecipeError
+from videosieve import IntegrationError, Recipe, RecipeError
 from videosieve.integrations.comfyui import SparsePatch, parse_blocks
 from videosieve.integrations.comfyui.forwards import Forwards, grid_of
 
@@ -240,6 +240,50 @@ def test_steps_are_places_among_the_samplers_noise_levels():
         site = forwards.site(*forwards.next_layer(options), "cond", options)
         steps.append((site.step, site.steps))
     assert steps == [(0, 4), (0, 4), (1, 4), (2, 4), (3, 4), (3, 4)]
+
+
+def test_noise_levels_that_rise_are_steps_too():
+    forwards, rising = Forwards(), torch.tensor(SIGMAS).flip(0)
+    steps = []
+    for sigma in (0.0, 0.4, 0.6, 0.7, 0.8):
+        options = {"sigmas": torch.tensor([sigma]), "sample_sigmas": rising}
+        forwards.begin(LATENTS, Wan(), options)
+        steps.append(forwards.site(*forwards.next_layer(options), "cond", options).step)
+    assert steps == [0, 1, 2, 2, 3]
+
+
+WINDOWS = [[0, 1, 2], [2, 3, 4], [4, 5, 0]]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("method", ["adaspa", "svg2", "sieve", "svg-shared"])
+def test_context_windows_that_take_turns_keep_their_memories(method, together):
+    latents = torch.randn(1, 8, 6, 16, 16, generator=torch.Generator().manual_seed(1))
+    shared = {"shared_selection": True} if method == "svg-shared" else {}
+    recipe = Recipe.of(method.removesuffix("-shared"), density=0.4, dense_steps=0, min_tokens=0, **shared)
+
+    def sample(turns):
+        model, patch = Patcher(Wan()), SparsePatch(recipe, 1.0, 0.0)
+        options = model.model_options["transformer_options"]
+        patch.install(options)
+        model.add_wrapper_with_key(
+            "diffusion_model",
+            "test",
+            lambda run, *args: (patch.begin_forward(args[0], Wan(), args[3]), run(*args))[1],
+        )
+        parts = 1 if together else 2
+        outputs = model.sample(latents, SIGMAS, together, lambda step: [WINDOWS[n] for n in turns(step)])
+        found: dict[int, list[torch.Tensor]] = {}
+        for place, output in enumerate(outputs):
+            step, call = divmod(place, parts * len(turns(0)))
+            found.setdefault(turns(step)[call // parts], []).append(output)
+        assert all(record.action == "sparse" for record in patch.run.trace.records)
+        return found
+
+    mixed = sample(lambda step: [(step + n) % 3 for n in range(3)])
+    for number in range(3):
+        alone = sample(lambda step, number=number: [number])[number]
+        torch.testing.assert_close(mixed[number], alone, rtol=0, atol=0)
 
 
 def test_latents_that_are_no_video_have_no_grid():

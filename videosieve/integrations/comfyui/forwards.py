@@ -15,15 +15,17 @@ class Forwards:
     Attributes:
         sigma: Noise level of the running forward; None where the host does not say it.
         grid: Video tokens (frames, rows, columns) by the latents of the running forward; None where they are no video.
+        window: Name of the context window that the running forward is about; empty where the host has none.
     """
 
     def __init__(self) -> None:
         self.sigma: float | None = None
         self.grid: tuple[int, int, int] | None = None
+        self.window = ""
         self._sigmas: Any = None
         self._layer = 0
         self._layers = 1
-        self._passes: dict[tuple[float | None, str], int] = {}
+        self._passes: dict[tuple[float | None, str, str], int] = {}
         self._labels: dict[str, str] = {}
         self._steps: list[float] = []
 
@@ -39,8 +41,9 @@ class Forwards:
         self._layer = 0
         self.grid = grid_of(latents, getattr(model, "patch_size", None))
         self._read(options)
+        self.window = window_of(options)
         for label in self.branches(options):
-            key = (self.sigma, label)
+            key = (self.sigma, label, self.window)
             self._passes[key] = self._passes.get(key, -1) + 1
 
     def next_layer(self, options: Mapping[str, Any]) -> tuple[int, int]:
@@ -52,7 +55,8 @@ class Forwards:
     def site(self, layer: int, layers: int, branch: str, options: Mapping[str, Any]) -> Site:
         """Where in the run a call happens."""
         step, steps = self._step(options)
-        return Site(layer, layers, step, steps, branch, 0, max(self._passes.get((self.sigma, branch), 0), 0))
+        number = self._passes.get((self.sigma, branch, self.window), 0)
+        return Site(layer, layers, step, steps, branch, 0, max(number, 0))
 
     def branches(self, options: Mapping[str, Any]) -> list[str]:
         """Names of the parts of the batch, in order: "cond", "uncond", and "cond 2" … where there are several."""
@@ -81,8 +85,12 @@ class Forwards:
             self._steps = options["sample_sigmas"].reshape(-1).tolist()
         if self.sigma is None or len(self._steps) < 2:
             return 0, 1
-        before = sum(one >= self.sigma * (1 - 1e-5) for one in self._steps[:-1])
-        return max(before - 1, 0), len(self._steps) - 1
+        rises = self._steps[0] < self._steps[-1]  # from a video to its noise
+        reached = (
+            one <= self.sigma * (1 + 1e-5) if rises else one >= self.sigma * (1 - 1e-5)
+            for one in self._steps[:-1]
+        )
+        return max(sum(reached) - 1, 0), len(self._steps) - 1
 
 
 def grid_of(latents: Any, patch: Any) -> tuple[int, int, int] | None:
@@ -99,6 +107,12 @@ def grid_of(latents: Any, patch: Any) -> tuple[int, int, int] | None:
         return None
     frames, height, width = (-(-size // side) for size, side in zip(latents.shape[2:], sides, strict=True))
     return frames, height, width
+
+
+def window_of(options: Mapping[str, Any]) -> str:
+    """The frames of the context window that ComfyUI is at, or nothing: windows may move from step to step."""
+    frames = getattr(options.get("context_window"), "index_list", None)
+    return "" if frames is None else f"frames {','.join(map(str, frames))}"
 
 
 def published_grid(options: Mapping[str, Any]) -> tuple[int, int, int] | None:

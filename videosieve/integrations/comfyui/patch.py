@@ -171,7 +171,9 @@ class SparsePatch:
         outputs: dict[int, Tensor] = {}
         for place in sorted(range(len(names)), key=lambda place: names[place].startswith("uncond")):
             q, k, v, site = parts[place]  # conditional parts first: a recipe may let them choose for both
-            outputs[place] = self.run.attend(AttentionCall(q, k, v, layout, site, scale))
+            outputs[place] = self.run.attend(
+                AttentionCall(q, k, v, layout, site, scale), self._forwards.window
+            )
         whole = torch.cat([outputs[place] for place in range(len(names))]) if len(names) > 1 else outputs[0]
         return call.back(whole)
 

@@ -72,6 +72,7 @@ class Slot:
         self._layer, self._layers, self._channels = layer, layers, channels
         self._site = Site()
         self._batch = 0
+        self._form: object = ()
         self._kept: Kept | None = None
         _SLOTS[number] = self
 
@@ -82,7 +83,8 @@ class Slot:
         if moment.valid_tokens < max(recipe.min_tokens, 1) or torch.is_grad_enabled():
             return
         self._site, self._batch = moment.forward.site(self._layer, self._layers), moment.batch
-        self._kept = outputs.find(self._name, self._kind, self._site)
+        self._form = moment.arrangements
+        self._kept = outputs.find(self._name, self._kind, self._site, self._form)
         self.reuses = self._kept is not None
         if not self.reuses:
             outputs.drop(self._name, self._site)  # before the new one is made
@@ -133,7 +135,7 @@ class Slot:
         """Store an output of the running forward."""
         self.single = isinstance(value, Tensor)
         pairs = self.pairs * (2 if self.halves else 1)
-        self._run.outputs.keep(self._name, self._kind, self._site, value, pairs)
+        self._run.outputs.keep(self._name, self._kind, self._site, value, pairs, self._form)
 
     def part(self, part: int, like: Tensor) -> Tensor:
         """A copy of one tensor of the stored output, for compiled code, which may write to what it gets."""

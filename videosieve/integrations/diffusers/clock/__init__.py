@@ -7,6 +7,7 @@ callers.py     reader: who runs the loop, with which schedulers
 contexts.py    reader: `cache_context`, guiders, guidance
 moments.py     the forward's layout and batch items; the one read of the device
 windows.py     reader: whether a context window has moved
+texts.py       reader: the text of a forward that nobody names
 turns.py       one forward at a time
 stacks.py      Python's call stacks
 """

@@ -5,7 +5,7 @@ transformer, a server copies pipelines, people write denoising loops by hand. Wh
 nearest function above the forward that holds a pipeline or a scheduler. Nothing is kept of a frame but a mark.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
@@ -14,6 +14,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from videosieve.integrations.diffusers.clock.stacks import (
+    WAITING,
     callers,
     execution,
     find_execution,
@@ -41,6 +42,8 @@ class Caller:
         inner: The execution of that.
         path: The executions from there up to the loop's, where the loop is whoever gave the scheduler away: that may
             be a program that runs several loops with it.
+        waiting: Generators and coroutines below the loop, the nearest first, with the execution of each. They may stop
+            midway and let another one run.
     """
 
     holder: Any = None
@@ -51,6 +54,17 @@ class Caller:
     site: CodeType | None = None
     inner: object = None
     path: tuple[object, ...] = ()
+    waiting: tuple[tuple[CodeType, object], ...] = ()
+
+    def stands_beside(self, other: "Caller") -> object:
+        """Which generator or coroutine of this caller runs while another execution of it, the other caller's, has
+        stopped midway; None where none does: the two are of one loop, as far as anybody can tell."""
+        here = {known for _, known in self.waiting}
+        stopped = {
+            code for code, known in other.waiting if known not in here and is_alive(other.thread, known, code)
+        }
+        same = other.thread == self.thread
+        return next((known for code, known in self.waiting if same and code in stopped), None)
 
     def is_alive(self) -> bool:
         """Whether the loop, or the function that called the transformer, is still running."""
@@ -88,9 +102,15 @@ def find_caller(known: Any) -> Caller:
             path = tuple(
                 map(execution, takewhile(lambda one, end=running: one is not end, frames if given else ()))
             )
-            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path)
+            below = _waiting(takewhile(lambda one, end=running: one is not end, frames))
+            return Caller(holder, schedulers, execution(running), running.f_code, here, *inner, path, below)
     scheduler = getattr(known, "scheduler", None)
-    return Caller(known, () if scheduler is None else (scheduler,), None, None, here, *inner)
+    there = () if scheduler is None else (scheduler,)
+    return Caller(known, there, None, None, here, *inner, waiting=_waiting(frames))
+
+
+def _waiting(frames: Iterable[FrameType]) -> tuple[tuple[CodeType, object], ...]:
+    return tuple((one.f_code, execution(one)) for one in frames if one.f_code.co_flags & WAITING)
 
 
 def _held(frame: FrameType) -> tuple[Any, tuple[Any, ...]]:

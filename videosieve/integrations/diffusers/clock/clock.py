@@ -8,6 +8,7 @@ times (context windows, further guidance), by *pass*. docs/diffusers.md says whi
 from threading import RLock
 from types import CodeType
 from typing import Any
+from weakref import ref
 
 from videosieve.forward import Forward
 from videosieve.integrations.diffusers.clock.callers import Caller, find_caller
@@ -16,8 +17,9 @@ from videosieve.integrations.diffusers.clock.positions import Times
 from videosieve.integrations.diffusers.clock.walks import Part, Walk
 from videosieve.run import Run
 
-_Key = int | tuple[int, CodeType | None]
-"""Of a walk: its scheduler's id; without one its thread, with the function that calls where another walk runs there."""
+_Key = int | tuple[int, CodeType | None] | tuple[int, object]
+"""Of a walk: its scheduler's id; without one its thread, with the function that calls where another walk runs there, or
+with the execution of a generator or coroutine where another one of it has stopped midway."""
 
 
 class Clock:
@@ -61,7 +63,12 @@ class Clock:
         return bool(self._asked)
 
     def tick(
-        self, component: str, times: Times, branches: tuple[str, ...], sample: tuple[float, ...] = ()
+        self,
+        component: str,
+        times: Times,
+        branches: tuple[str, ...],
+        sample: tuple[float, ...] = (),
+        text: tuple[float, ...] = (),
     ) -> tuple[Forward, bool | None]:
         """Name the forward that is about to run.
 
@@ -70,6 +77,7 @@ class Clock:
             times: Its timestep.
             branches: Names of the calls within one step, in call order, where nobody else names them.
             sample: A few values of its latents, always from the same places; tells windows apart that move.
+            text: A few numbers of its text; tells branches apart that nobody names.
 
         Returns:
             The forward, and whether its generation was begun with classifier-free guidance (None: nobody says).
@@ -87,12 +95,12 @@ class Clock:
             walk = self._walk(caller, times)
             part = component, caller.site
             walk.forget_failed()
-            branch = self._tentative(caller, walk, part, branches)
+            branch = self._tentative(caller, walk, part, branches, text)
             context = self.contexts.now
             if walk.advance(caller, times, component, branch, None if context is None else context.step):
                 self._begin(walk, caller)
-            branch = self._tentative(caller, walk, part, branches)
-            number, moved = walk.note(part, branch, sample)
+            branch = self._tentative(caller, walk, part, branches, text)
+            number, moved = walk.note(part, branch, sample, text)
             self._running[component] = walk
             known = walk.steps(caller, self._pipeline)
             steps = max(self._steps or known, walk.step + 1)
@@ -108,7 +116,13 @@ class Clock:
                 walk.done()
 
     def _walk(self, caller: Caller, times: Times) -> Walk:
-        """The walk along the scheduler that is running; a loop without one has a walk per thread."""
+        """The walk along the scheduler that is running; a loop without one has a walk per thread, or of its own beside
+        another that has stopped midway."""
+        own = next(
+            (one for _, known in caller.waiting if (one := self._walks.get((caller.thread, known)))), None
+        )
+        if own is not None:
+            return own
         walks = [self._walk_of(id(one), one) for one in caller.schedulers]
         if not walks:
             walk = self._walk_of(caller.thread, None)
@@ -116,6 +130,9 @@ class Clock:
             walk = going  # the loop steps copies of it, which come into sight one after the other
         else:
             walk = walks[0] if len(walks) == 1 else min(walks, key=lambda one: one.distance(times))
+        beside = caller.stands_beside(walk.caller) if walk.told_by == "changes" else None
+        if beside is not None:
+            return self._walk_of((caller.thread, beside), None)
         return self._walk_of((caller.thread, caller.site), None) if walk.is_foreign(caller, times) else walk
 
     def _walk_of(self, key: _Key, scheduler: Any) -> Walk:
@@ -126,13 +143,17 @@ class Clock:
 
     def _begin(self, walk: Walk, caller: Caller) -> None:
         """Number a new generation; the memory of those that are over goes."""
-        self._walks = {key: one for key, one in self._walks.items() if one is walk or not one.is_over}
+        self._walks = {
+            key: one for key, one in self._walks.items() if one is walk or not (one.is_over or _is_gone(key))
+        }
         walk.generation, walk.asked = self._begun, asks_for_guidance(caller.holder)
         self._begun += 1
         self._run.begin({one.generation for one in self._walks.values() if one is not walk})
 
-    def _tentative(self, caller: Caller, walk: Walk, part: Part, branches: tuple[str, ...]) -> str:
-        """The branch as the pipeline names it, or its guider, or the order of the calls."""
+    def _tentative(
+        self, caller: Caller, walk: Walk, part: Part, branches: tuple[str, ...], text: tuple[float, ...]
+    ) -> str:
+        """The branch as the pipeline names it, or its guider, or its text and the order of the calls."""
         context = self.contexts.now
         if context is not None:
             return context.name
@@ -142,5 +163,10 @@ class Clock:
         if told is not None:
             return told
         if asks_for_guidance(caller.holder) is False:
-            return branches[0]
-        return branches[len(walk.calls(part)) % len(branches)]
+            return walk.texts.known(part, text) or branches[0]
+        return walk.texts.branch(part, text, branches, len(walk.calls(part)))
+
+
+def _is_gone(key: _Key) -> bool:
+    """Whether a walk was that of one execution, and that is over."""
+    return isinstance(key, tuple) and isinstance(key[1], ref) and key[1]() is None

@@ -142,8 +142,8 @@ def read_moment(
         IntegrationError: Arguments are missing, or two generations get in each other's way.
     """
     sequence = sequence_of(row)(row, transformer, arguments)
-    times, halves, sample, values = _read(sequence, "cond_uncond" in row.branches)
-    forward, asked = clock.tick(component, times, row.branches, sample)
+    times, halves, samples, values = _read(sequence, "cond_uncond" in row.branches)
+    forward, asked = clock.tick(component, times, row.branches, *samples)
     # Where nobody says whether guidance is on, two prompts may begin with the same noise; a step later they differ.
     both = halves and (forward.step > 0 if asked is None else asked)
     guided = both and forward.branch == "cond_uncond"
@@ -153,9 +153,9 @@ def read_moment(
     return Moment(forward, told, sequence.batch, guided, "", row.conditional_first)
 
 
-def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, ...], list[Tensor]]:
-    """The timestep, whether both halves of the batch are equal, a sample of the latents, and what the sequence asks
-    for: one transfer."""
+def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, list[tuple[float, ...]], list[Tensor]]:
+    """The timestep, whether both halves of the batch are equal, samples of the latents and of the text, and what the
+    sequence asks for: one transfer."""
     latents = sequence.latents
     stamp, other = read_times(sequence.timestep)
     parts = [] if stamp is None else [stamp]
@@ -163,7 +163,7 @@ def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, 
     look = batched and half > 0 and latents.shape[0] == 2 * half
     if look:
         parts.append((latents[:half] == latents[half:]).all().reshape(1))
-    parts.append(_sample(latents))
+    parts += [_sample(latents), _sample_of_text(sequence.arguments.get("encoder_hidden_states"), latents)]
     wanted = sequence.reads()
     parts += wanted
     flat = [part.detach().reshape(-1).to(latents.device, torch.float64) for part in parts]
@@ -171,8 +171,8 @@ def _read(sequence: Sequence, batched: bool) -> tuple[Times, bool, tuple[float, 
     pieces = iter(values.split([len(part) for part in flat]))
     times = Times.of(other) if stamp is None else _times(next(pieces).tolist(), other)
     halves = bool(next(pieces)) if look else False
-    sample = tuple(next(pieces).tolist())
-    return times, halves, sample, [next(pieces).reshape(one.shape) for one in wanted]
+    samples = [tuple(next(pieces).tolist()) for _ in range(2)]
+    return times, halves, samples, [next(pieces).reshape(one.shape) for one in wanted]
 
 
 def _sample(latents: Tensor) -> Tensor:
@@ -180,6 +180,14 @@ def _sample(latents: Tensor) -> Tensor:
     flat = latents.detach()[0].reshape(-1)
     apart = max(1, len(flat) // SAMPLED_VALUES) | 1  # odd: no whole number of rows or frames
     return flat[::apart][:SAMPLED_VALUES]
+
+
+def _sample_of_text(text: Any, latents: Tensor) -> Tensor:
+    """The mean over all tokens of some channels, which no part of a text is too short for; empty without a text."""
+    first = next(iter(text), None) if isinstance(text, list | tuple) else text
+    if not isinstance(first, Tensor) or first.ndim < 2:
+        return latents.new_empty(0)
+    return first.detach().flatten(0, -2)[:, :SAMPLED_VALUES].mean(0, dtype=torch.float32)
 
 
 def _times(numbers: list[float], dtype: torch.dtype) -> Times:

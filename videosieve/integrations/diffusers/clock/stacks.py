@@ -12,7 +12,8 @@ _KEEPS_SNAPSHOTS = sys.version_info < (3, 13)
 _OWN_REFERENCES = 3
 """To a frame's dict of variables: the frame's, ours, and that of the call that counts them."""
 
-_WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+WAITING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+"""Flags of code that may stop midway and go on later."""
 
 _DEPTH = 200
 """Frames that are looked through at most."""
@@ -76,7 +77,7 @@ def find_execution(thread: int, known: object) -> FrameType | None:
 
 def is_alive(thread: int, known: object, code: CodeType | None) -> bool:
     """Whether an execution is not over yet; that of a generator may wait, and is on no stack then."""
-    if isinstance(known, ref) and code is not None and code.co_flags & _WAITING:
+    if isinstance(known, ref) and code is not None and code.co_flags & WAITING:
         return known() is not None
     return find_execution(thread, known) is not None
 

@@ -11,6 +11,7 @@ from videosieve.errors import IntegrationError
 from videosieve.integrations.diffusers.clock.callers import Caller, is_set_up
 from videosieve.integrations.diffusers.clock.positions import Ladder, Times, read_place
 from videosieve.integrations.diffusers.clock.stacks import of_threads
+from videosieve.integrations.diffusers.clock.texts import Sample, Texts
 from videosieve.integrations.diffusers.clock.windows import Windows
 
 MOST_PASSES = 64
@@ -29,6 +30,8 @@ class Walk:
         generation: Its number in the run.
         told_by: What the place was read from; see `Forward.told_by`.
         asked: Whether the caller had guidance on when the generation began.
+        texts: What its forwards were about.
+        caller: Who asked for the newest one.
 
     Args:
         scheduler: The scheduler; may be None.
@@ -43,7 +46,7 @@ class Walk:
         self._given_steps = steps
         self._steps = 0
         self._ladder: Ladder | None = None
-        self._caller = Caller()
+        self.caller = Caller()
         self._clash: tuple[int, object] | None = None
         self._trusted = scheduler is not None
         self._restart(0)
@@ -51,12 +54,11 @@ class Walk:
     def _restart(self, place: int) -> None:
         self._first = self._place = place
         self._times: Times | None = None
-        self._start = 0.0
-        self._direction = 0
+        self._start, self._direction = 0.0, 0
         self._sites: list[CodeType | None] = []
         self._calls: dict[Part, list[str]] = {}
         self._before: dict[Part, list[str]] = {}
-        self._windows = Windows()
+        self._windows, self.texts = Windows(), Texts()
         self._open: tuple[Part, str] | None = None
         self._failed = False
 
@@ -68,21 +70,17 @@ class Walk:
     @property
     def is_over(self) -> bool:
         """Whether nothing more of this generation is to be expected."""
-        if (self.scheduler() is None) if self._trusted else (self._caller.thread not in of_threads()):
+        if (self.scheduler() is None) if self._trusted else (self.caller.thread not in of_threads()):
             return True
         if not self._is_last or not any(self._calls.values()):
             return False
         index = getattr(self.scheduler(), "_step_index", None) if self._trusted else None
         if index is not None:
-            return index > self._place or not self._caller.is_alive()
-        if (
-            self._open is not None
-        ):  # the last one noted is not through, or ended in an error and may be tried again
-            return not self._caller.is_alive()
-        missing = [
-            Counter(names) - Counter(self._calls.get(part, ())) for part, names in self._before.items()
-        ]
-        return not any(missing) if missing else not self._caller.is_alive()
+            return index > self._place or not self.caller.is_alive()
+        if self._open is not None:  # not through, or ended in an error and may be tried again
+            return not self.caller.is_alive()
+        missing = [Counter(names) - Counter(self.calls(part)) for part, names in self._before.items()]
+        return not any(missing) if missing else not self.caller.is_alive()
 
     @property
     def _is_last(self) -> bool:
@@ -93,7 +91,7 @@ class Walk:
         """Branches that have run at this step, in order."""
         return self._calls.get(part, [])
 
-    def note(self, part: Part, branch: str, sample: tuple[float, ...] = ()) -> tuple[int, bool]:
+    def note(self, part: Part, branch: str, sample: Sample = (), text: Sample = ()) -> tuple[int, bool]:
         """Note that a branch runs; how often it has at this step before, and whether its window has moved."""
         site = part[1]
         if site not in self._sites:
@@ -101,6 +99,7 @@ class Walk:
         calls = self._calls.setdefault(part, [])
         calls.append(branch)
         self._open = part, branch
+        self.texts.note(part, text, branch)
         number = calls.count(branch) - 1
         moved = self._windows.has_moved((part, branch), number, sample)
         return number + MOST_PASSES * self._sites.index(site), moved
@@ -115,6 +114,7 @@ class Walk:
             part, branch = self._open
             self._calls[part].remove(branch)
             self._windows.forget_last((part, branch))
+            self.texts.forget_last(part)
             self._open, self._failed = None, True
 
     def steps(self, caller: Caller, known: Any) -> int:
@@ -135,7 +135,7 @@ class Walk:
     def goes_without_scheduler(self, caller: Caller) -> bool:
         """Whether this loop is known to step something else than the scheduler whose list it began with."""
         running = self.generation >= 0 and not self._trusted and not self.is_over
-        return running and caller.loop is not None and self._caller.loop == caller.loop
+        return running and caller.loop is not None and self.caller.loop == caller.loop
 
     def distance(self, times: Times) -> float:
         """Places from here to that of a forward with this timestep, where the scheduler stands at it; infinite where
@@ -169,7 +169,7 @@ class Walk:
                 counts and place is not None and ladder.has(place, times)
             ):
                 return False
-        return self._caller.is_alive()
+        return self.caller.is_alive()
 
     def advance(self, caller: Caller, times: Times, component: str, branch: str, step: int | None) -> bool:
         """Move to the place of the forward that is about to run.
@@ -206,8 +206,9 @@ class Walk:
         elif place != self._place:
             self._before, self._calls = self._calls, {}
             self._windows.next_step()
+            self.texts.next_step()
             self._place = place
-        self._times, self._caller = times, caller
+        self._times, self.caller = times, caller
         return begins
 
     def _current_ladder(self, scheduler: Any) -> Ladder:
@@ -265,16 +266,15 @@ class Walk:
         if calls.count(branch) >= MOST_PASSES:
             return True
         if self._trusted:
-            other = caller.loop is not None and self._caller.loop not in (None, caller.loop)
-            known = any(one in self._caller.path for one in caller.path)
+            other = caller.loop is not None and self.caller.loop not in (None, caller.loop)
+            known = any(one in self.caller.path for one in caller.path)
             broken = self._failed and bool(caller.path) and not known
             return place == self._first and (other or broken)
-        most = max(1, self._before.get(part, []).count(branch))
-        return self._is_last and calls.count(branch) >= most
+        return self._is_last and calls.count(branch) >= max(1, self._before.get(part, []).count(branch))
 
     def _check_alone(self, caller: Caller, times: Times, ladder: Ladder) -> None:
         """Raise where the generation that this scheduler was running goes on elsewhere."""
-        old = self._caller
+        old = self.caller
         if self.scheduler() is None or self.is_over or old.loop is None:
             return
         same = (old.thread, old.loop) == (caller.thread, caller.loop)
@@ -289,7 +289,7 @@ class Walk:
             return
         if caller is not None:
             theirs = self._clash == (caller.thread, caller.loop)
-            if theirs or not self._caller.is_alive_elsewhere():
+            if theirs or not self.caller.is_alive_elsewhere():
                 self._clash = None
             if not theirs and self._clash is None:
                 return
